@@ -1,0 +1,52 @@
+"""Packaging of moeisr_plugin; the settings of its tools are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """Reads `__version__` without importing the package, whose dependencies may not be installed yet."""
+    text = (ROOT / "moeisr_plugin/__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if found is None:
+        raise ValueError('moeisr_plugin/__init__.py: no line __version__ = "..."')
+    return found.group(1)
+
+
+setup(
+    name="moeisr_plugin",
+    version=version(),
+    description="Arbitrary-scale super-resolution by a mixture of implicit decoders, as a plugin for BasicSR",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]),
+    package_data={"moeisr_plugin": ["weights/*.safetensors"]},
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "basicsr>=1.4.2",
+        "mmengine>=0.10.7",
+        "opencv-python",
+        "lmdb",
+        "addict",
+        "numpy",
+        "packaging",
+        "pillow",
+        "pyyaml",
+        "safetensors",
+        "scikit-image",
+        "scipy",
+        "tqdm",
+    ],
+    extras_require={
+        "dev": ["pytest", "ruff", "pyright"],
+        "tiff": ["tifffile"],
+    },
+    entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
+)
