@@ -1,0 +1,299 @@
+"""Everything that makes BasicSR 1.4.2 import and run on today's stack, one small function per patch.
+
+`apply()` runs on `import moeisr_plugin`, so that import is all a program, or a spawned data worker, needs
+before it imports basicsr. Each patch names the line of the toolbox it mends and when it can go; where nothing
+is broken it does nothing. Line numbers are those of BasicSR 1.4.2.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os.path as osp
+import re
+import sys
+import types
+import warnings
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import yaml
+
+
+@functools.cache
+def apply() -> None:
+    """Applies every patch, once per process.
+
+    Imports torchvision and the whole of basicsr: the toolbox's top package imports all its parts anyway.
+    """
+    mend_torchvision_operators()
+    mend_functional_tensor()
+    mend_scipy_filters()
+    mend_distutils()
+    silence_meshgrid()
+    # From here on basicsr can be imported, and the rest patches what it defines.
+    mend_yaml_loader()
+    mend_missing_gpus()
+    mend_init_dist()
+    mend_load_resume_state()
+
+
+# What keeps the toolbox from being imported
+
+
+def mend_torchvision_operators() -> None:
+    """Lets a CUDA build of torchvision be imported beside a CPU-only torch.
+
+    Its compiled library does not load there, and torchvision stumbles over the operators that are not there.
+    Their schemas suffice: all the toolbox uses of torchvision is pure Python, but for deformable convolution.
+
+    Mends `import torchvision` in basicsr/archs/arch_util.py:4. Can go when torchvision's default wheel can be
+    imported beside any torch of its version.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        for name in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, name):
+                schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+                torch.library.define(f"torchvision::{name}", schema)
+        importlib.import_module("torchvision")
+
+
+def mend_functional_tensor() -> None:
+    """Gives back `torchvision.transforms.functional_tensor`, removed in torchvision 0.17.
+
+    Mends basicsr/data/degradations.py:8. Can go when the toolbox imports from
+    `torchvision.transforms.functional`.
+    """
+    if is_missing("torchvision.transforms.functional_tensor"):
+        functional = importlib.import_module("torchvision.transforms.functional")
+        provide("torchvision.transforms.functional_tensor", rgb_to_grayscale=functional.rgb_to_grayscale)
+
+
+def mend_scipy_filters() -> None:
+    """Gives back `scipy.ndimage.filters`, to be removed in SciPy 2.
+
+    Mends basicsr/metrics/niqe.py:5 and basicsr/data/data_util.py:275. Can go when the toolbox imports from
+    `scipy.ndimage`.
+    """
+    if is_missing("scipy.ndimage.filters"):
+        ndimage = importlib.import_module("scipy.ndimage")
+        provide("scipy.ndimage.filters", convolve=ndimage.convolve, gaussian_filter=ndimage.gaussian_filter)
+
+
+def mend_distutils() -> None:
+    """Gives back `distutils.version`, gone from Python 3.12 where setuptools does not stand in for it.
+
+    Mends basicsr/archs/arch_util.py:6, which compares torchvision's version. Can go when the toolbox compares
+    with `packaging`.
+    """
+    if is_missing("distutils"):
+        version = importlib.import_module("packaging.version")
+        provide("distutils")
+        provide("distutils.version", LooseVersion=version.Version)
+
+
+def silence_meshgrid() -> None:
+    """Silences torch's wish for an `indexing` argument; the default it warns about is the one that is meant.
+
+    Mends basicsr/archs/swinir_arch.py:125 and arch_util.py:136. Can go when the toolbox passes
+    `indexing='ij'`.
+    """
+    warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release", category=UserWarning)
+
+
+# What breaks while it runs
+
+
+def mend_yaml_loader() -> None:
+    """Reads options with a loader that builds plain data only, so that an option file cannot run code.
+
+    Mends `ordered_yaml` in basicsr/utils/options.py:12, whose loader obeys tags such as
+    `!!python/object/apply`. Can go when the toolbox loads safely and reads `1e-4` as a number.
+    """
+    options = toolbox("utils.options")
+    options.ordered_yaml = ordered_yaml
+
+
+def mend_missing_gpus() -> None:
+    """Checks `num_gpu` where the options are parsed, not deep inside the first `.to('cuda')`.
+
+    Mends `parse_options` in basicsr/utils/options.py:82, as train.py and test.py know it. Can go when the
+    toolbox checks the number itself.
+    """
+    for name in ("utils.options", "train", "test"):
+        module = toolbox(name)
+        module.parse_options = with_gpu_check(module.parse_options)
+
+
+def mend_init_dist() -> None:
+    """Starts distributed training on CPUs with gloo; with CUDA the toolbox's own function runs unchanged.
+
+    Mends `_init_dist_pytorch` in basicsr/utils/dist_util.py:21, which counts devices modulo zero and asks for
+    NCCL. Can go when the toolbox chooses the backend by device.
+    """
+    for name in ("utils.dist_util", "utils.options"):
+        module = toolbox(name)
+        module.init_dist = with_gloo(module.init_dist)
+
+
+def mend_load_resume_state() -> None:
+    """Loads training states onto the CPU, whence the optimisers move them to where their parameters are.
+
+    Mends `load_resume_state` in basicsr/train.py:68: it asks for the current CUDA device, which a CPU run
+    lacks, and would move random states, which torch wants on the CPU, to the GPU. Can go when the toolbox
+    does neither.
+    """
+    train = toolbox("train")
+    train.load_resume_state = load_resume_state
+
+
+# What the patches put in place
+
+
+class OptionsLoader(yaml.SafeLoader):
+    """A safe YAML loader that keeps mappings ordered and reads `1e-4`, without a dot, as the number it is."""
+
+    def construct_ordered(self, node: yaml.MappingNode) -> OrderedDict:
+        return OrderedDict(self.construct_pairs(node))
+
+
+class OptionsDumper(yaml.SafeDumper):
+    """A safe YAML dumper that writes an OrderedDict as a plain mapping."""
+
+    def represent_ordered(self, data: OrderedDict) -> yaml.MappingNode:
+        return self.represent_dict(data.items())
+
+
+EXPONENT_WITHOUT_SIGN_OR_DOT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+
+OptionsLoader.add_constructor(OptionsLoader.DEFAULT_MAPPING_TAG, OptionsLoader.construct_ordered)
+OptionsLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", EXPONENT_WITHOUT_SIGN_OR_DOT, list("-+0123456789")
+)
+OptionsDumper.add_representer(OrderedDict, OptionsDumper.represent_ordered)
+
+
+def ordered_yaml() -> tuple[type, type]:
+    """Gives the loader and the dumper of option files, as the toolbox's function of this name does."""
+    return OptionsLoader, OptionsDumper
+
+
+def with_gpu_check(parse_options: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps `parse_options` so that it refuses more GPUs than torch sees.
+
+    Raises (from the wrapped function):
+        ValueError: `num_gpu` exceeds the number of CUDA devices.
+    """
+
+    @functools.wraps(parse_options)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        opt, arguments = parse_options(*args, **kwargs)
+        wanted, present = opt["num_gpu"], torch.cuda.device_count()
+        if isinstance(wanted, int) and wanted > present:
+            remedy = "set num_gpu: 0 to run on the CPU, or num_gpu: auto"
+            raise ValueError(
+                f"{arguments.opt}: num_gpu is {wanted}, but torch sees {present} CUDA devices; {remedy}"
+            )
+        return opt, arguments
+
+    return checked
+
+
+def with_gloo(init_dist: Callable[..., None]) -> Callable[..., None]:
+    """Wraps `init_dist` so that without CUDA it starts a gloo process group.
+
+    Raises (from the wrapped function):
+        ValueError: a launcher other than `pytorch` without CUDA.
+    """
+
+    @functools.wraps(init_dist)
+    def started(launcher: str, *args: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            init_dist(launcher, *args, **kwargs)
+        elif launcher == "pytorch":
+            if torch.multiprocessing.get_start_method(allow_none=True) is None:
+                torch.multiprocessing.set_start_method("spawn")
+            torch.distributed.init_process_group("gloo")
+        else:
+            raise ValueError(f"--launcher {launcher} needs CUDA; on CPUs use torchrun and --launcher pytorch")
+
+    return started
+
+
+def load_resume_state(opt: dict) -> dict | None:
+    """Loads the training state to resume from, and points `opt['path']` at the networks saved with it.
+
+    With `auto_resume` that is the newest state below the experiment's own folder, otherwise the file named by
+    `path: resume_state`.
+
+    Returns:
+        The state with its tensors on the CPU, or None if there is nothing to resume.
+
+    Raises:
+        ValueError: the file is not a readable training state.
+    """
+    path = opt["path"].get("resume_state")
+    if opt["auto_resume"]:
+        path = newest_state(opt["path"]["training_states"])
+        opt["path"]["resume_state"] = path
+    if not path:
+        return None
+    state = read_state(path)
+    toolbox("utils").check_resume(opt, state["iter"])
+    return state
+
+
+def newest_state(folder: str) -> str | None:
+    """Gives the path of `<iteration>.state` with the greatest iteration in `folder`, or None."""
+    scandir = toolbox("utils").scandir
+    names = list(scandir(folder, suffix=".state")) if osp.isdir(folder) else []
+    return (
+        osp.join(folder, max(names, key=lambda name: float(name.removesuffix(".state")))) if names else None
+    )
+
+
+def read_state(path: str) -> dict:
+    """Reads a training state without running code from it.
+
+    Raises:
+        ValueError: the file is missing, cut short, or holds anything but plain data and tensors.
+    """
+    torch.serialization.add_safe_globals(
+        [Counter]
+    )  # the milestones of MultiStepRestartLR; torch 2.4 refuses them
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its readers of zip archives and pickles do
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = "delete it to resume from an earlier one"
+        raise ValueError(f"{path}: not a readable training state ({reason}); {remedy}") from error
+
+
+# Modules
+
+
+def toolbox(name: str) -> Any:
+    """Gives a module of basicsr, which only a mended process can import, hence no import statement above."""
+    return importlib.import_module(f"basicsr.{name}")
+
+
+def is_missing(name: str) -> bool:
+    """Tells whether importing the module would fail, without importing it (only the packages it lies in)."""
+    return sys.modules.get(name) is None and importlib.util.find_spec(name) is None
+
+
+def provide(name: str, **contents: Any) -> None:
+    """Makes a module of the given contents importable under `name`, also as an attribute of its package."""
+    module = types.ModuleType(name)
+    vars(module).update(contents)
+    sys.modules[name] = module
+    package, _, child = name.rpartition(".")
+    if package:
+        setattr(sys.modules[package], child, module)

@@ -1,0 +1,155 @@
+"""The entry points register the package and hand their arguments to the toolbox's pipelines."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import moeisr_plugin  # isort: skip  (before basicsr, which it mends)
+import basicsr
+import pytest
+
+import moeisr_plugin.test
+import moeisr_plugin.train
+from moeisr_plugin import run
+
+ROOT = Path(moeisr_plugin.__file__).parents[1]
+TOOLBOX = Path(str(basicsr.__file__)).parent
+
+
+def run_module(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    """Runs `python -m name arguments` in the given folder."""
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", name, *arguments]
+    return subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """A clone of the toolbox: its modules are the installed ones, but they are imported from here."""
+    package = tmp_path / "my clone" / "basicsr"
+    package.mkdir(parents=True)
+    for path in TOOLBOX.iterdir():
+        if path.name != "__pycache__":
+            (package / path.name).symlink_to(path)
+    return package.parent
+
+
+@pytest.fixture
+def executed(monkeypatch) -> list:
+    """Records what `run` would replace this process by, and stops it there."""
+    calls = []
+
+    def execv(path, arguments):
+        calls.append((arguments, os.environ["PYTHONPATH"].split(os.pathsep)))
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    return calls
+
+
+def start(monkeypatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments)])
+    run.main()
+
+
+# train.py and test.py
+
+
+@pytest.mark.parametrize(
+    ("module", "pipeline"), [(moeisr_plugin.train, "train_pipeline"), (moeisr_plugin.test, "test_pipeline")]
+)
+def test_output_goes_below_the_current_directory(module, pipeline, tmp_path, monkeypatch):
+    roots = []
+    monkeypatch.setattr(module, pipeline, roots.append)
+    monkeypatch.chdir(tmp_path)
+    module.main()
+    assert roots == [str(tmp_path)]
+
+
+@pytest.mark.parametrize("module", [moeisr_plugin.train, moeisr_plugin.test])
+def test_arguments_are_the_toolboxs(module, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "-h"])
+    with pytest.raises(SystemExit, match="0"):
+        module.main()
+    assert "-opt" in capsys.readouterr().out
+
+
+def test_started_as_a_module_it_writes_here_and_not_beside_the_toolbox(tmp_path):
+    options = tmp_path / "empty.yml"
+    options.write_text("name: try\nnum_gpu: 0\nmanual_seed: 0\nmodel_type: none\ndatasets: {}\npath: {}\n")
+    done = run_module("moeisr_plugin.test", "-opt", str(options), cwd=tmp_path)
+    assert (tmp_path / "results/try").is_dir(), done.stderr
+    assert not (TOOLBOX.parent / "results").exists()
+
+
+# run.py
+
+
+def test_run_uses_the_clones_toolbox_here_and_in_spawned_workers(clone, tmp_path):
+    script = clone / "basicsr/work.py"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        "import basicsr\n"
+        "from basicsr.utils.registry import ARCH_REGISTRY\n"
+        "if __name__ == '__main__':\n"
+        "    print(__file__, sys.argv, basicsr.__file__, 'EDSREncoder' in ARCH_REGISTRY, sep='\\n')\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(pool.apply(eval, (\"__import__('basicsr').__file__\",)))\n"
+        "        print(pool.apply(eval, (\"'moeisr_plugin.archs' in __import__('sys').modules\",)))\n"
+    )
+    done = run_module("moeisr_plugin.run", str(script), "-opt", "a b.yml", cwd=tmp_path)
+    toolbox = str(clone / "basicsr/__init__.py")
+    arguments = str([str(script), "-opt", "a b.yml"])
+    assert done.stdout.splitlines() == [str(script), arguments, toolbox, "True", toolbox, "True"], done.stderr
+
+
+def test_run_starts_again_with_the_clone_first_and_the_arguments_kept(clone, monkeypatch, executed):
+    script = clone / "basicsr/train.py"
+    with pytest.raises(SystemExit):
+        start(monkeypatch, script, "-opt", "a b.yml")
+    command = [sys.executable, "-m", "moeisr_plugin.run", str(script), "-opt", "a b.yml"]
+    assert executed == [(command, [str(clone), "elsewhere"])]
+
+
+def test_run_does_not_start_again_for_ever(clone, monkeypatch, executed):
+    monkeypatch.setenv("PYTHONPATH", str(clone))
+    with pytest.raises(SystemExit, match="start from another folder"):
+        start(monkeypatch, clone / "basicsr/train.py")
+    assert executed == []
+
+
+def test_run_refuses_a_clone_that_lacks_its_version(clone, monkeypatch, executed):
+    (clone / "basicsr/version.py").unlink()
+    with pytest.raises(SystemExit, match=r"version\.py is missing"):
+        start(monkeypatch, clone / "basicsr/train.py")
+    assert executed == []
+
+
+def test_run_starts_the_train_script_of_the_toolbox_in_use(monkeypatch, executed, capsys):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit, match="0"):
+        start(monkeypatch, TOOLBOX / "train.py", "-h")
+    assert "--auto_resume" in capsys.readouterr().out
+    assert executed == []
+
+
+def test_run_runs_a_script_that_lies_in_no_clone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "beside_the_script.py").write_text("word = 'found'")
+    script = tmp_path / "script.py"
+    script.write_text("import beside_the_script, sys; print(beside_the_script.word, sys.argv[1:])")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    start(monkeypatch, script, "x")
+    assert capsys.readouterr().out.strip() == "found ['x']"
+
+
+@pytest.mark.parametrize(("arguments", "words"), [([], "usage:"), (["none.py"], r"none\.py: no such script")])
+def test_run_says_what_it_needs(arguments, words, monkeypatch):
+    with pytest.raises(SystemExit, match=words):
+        start(monkeypatch, *arguments)
+
+
+def test_run_help(monkeypatch, capsys):
+    start(monkeypatch, "--help")
+    assert capsys.readouterr().out.startswith("usage:")
