@@ -1,0 +1,78 @@
+"""What a scale means for the sizes of LR and HR pictures."""
+
+import math
+from typing import Any, NamedTuple
+
+
+class Size(NamedTuple):
+    """A picture's height and width in pixels."""
+
+    height: int
+    width: int
+
+
+class Grids(NamedTuple):
+    """The part of an LR picture and the part of its HR, both from the top left, that show the same area."""
+
+    lr: Size
+    hr: Size
+    scale: tuple[float, float]
+
+
+def scale_per_axis(scale: Any) -> tuple[float, float]:
+    """Reads a scale option: a number, or a pair (vertical, horizontal).
+
+    Raises:
+        ValueError: anything else, or a scale below 1.
+    """
+    axes = tuple(scale) if isinstance(scale, list | tuple) else (scale, scale)
+    if len(axes) != 2 or not all(isinstance(s, int | float) and 1 <= s < math.inf for s in axes):
+        raise ValueError(f"scale is {scale!r}; give a number of at least 1, or two: [vertical, horizontal]")
+    return float(axes[0]), float(axes[1])
+
+
+def common_integer_scale(hr: Size, lr: Size) -> int | None:
+    """The integer scale between a picture and its LR, which may lack the remainder of the division.
+
+    Returns:
+        The scale if one explains both axes to within less than one LR pixel, else None.
+    """
+    scale = round(hr.height / lr.height)
+    remainders = (abs(n_hr - scale * n_lr) for n_hr, n_lr in zip(hr, lr, strict=True))
+    return scale if scale >= 1 and max(remainders) < scale else None
+
+
+def match_grids(*, hr: Size | None, lr: Size | None, scale: tuple[float, float] | None) -> Grids:
+    """Finds the grids of a picture at a scale, exact as in the published evaluation of LIIF: an LR of
+    floor(H/s) rows, an HR of round(h·s).
+
+    Args:
+        hr: size of the HR picture, or None: LR alone is to be enlarged.
+        lr: size of the LR picture, or None: it is to be made.
+        scale: vertical and horizontal, or None: the sizes tell, rounded to an integer where one fits.
+
+    Raises:
+        ValueError: no scale, or sizes that are not that scale apart.
+    """
+    if scale is None:
+        if hr is None or lr is None:
+            raise ValueError("scale is missing; only pairs of dataroot_gt and dataroot_lq go without")
+        integer = common_integer_scale(hr, lr)
+        scale = scale_per_axis(integer or (hr.height / lr.height, hr.width / lr.width))
+    rows, columns = (
+        _match_axis(hr and hr[axis], lr and lr[axis], s) for axis, s in enumerate(scale)
+    )  # (LR, HR) each
+    return Grids(Size(rows[0], columns[0]), Size(rows[1], columns[1]), scale)
+
+
+def _match_axis(hr: int | None, lr: int | None, scale: float) -> tuple[int, int]:
+    if lr is None:
+        lr = math.floor((hr or 0) / scale + 1e-9)
+    elif hr is not None:
+        if abs(hr - lr * scale) > scale:
+            raise ValueError(f"{hr} HR pixels are {hr / lr:.4g} times {lr} LR pixels, not {scale:g} times")
+        if round(lr * scale) > hr:
+            lr -= 1
+    if lr < 1:
+        raise ValueError(f"{hr} HR pixels are too few for scale {scale:g}; lower it or remove the picture")
+    return lr, round(lr * scale)

@@ -1,0 +1,198 @@
+"""Where pictures are kept: a folder, an LMDB in the toolbox's format, or memory.
+
+Each lists the same pictures in the same order, so that a seed gives the same training from all of them.
+"""
+
+import copy
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from basicsr.utils import get_root_logger
+
+from moeisr_plugin.data.decode import Header, decode_rgb, read_header
+from moeisr_plugin.data.lmdb_environment import read_value
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class PictureSource(ABC):
+    """Pictures below a root.
+
+    Args:
+        root: folder or LMDB.
+        names: the path of each picture below the root, by its key: the same without the suffix.
+
+    Attributes:
+        keys: the keys in the order of the indices; sorted, but for what `take` has picked.
+    """
+
+    def __init__(self, root: Path, names: Mapping[str, str]):
+        if not names:
+            raise ValueError(f"{root}: no picture found; correct the dataroot")
+        self.root = root
+        self.names = names
+        self.keys = sorted(names)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, keys: Iterable[str]) -> "PictureSource":
+        """A source of these pictures alone, in this order."""
+        taken = copy.copy(self)
+        taken.keys = list(keys)
+        return taken
+
+    def path(self, index: int) -> str:
+        """Path for messages and for naming results; in an LMDB, what it would be in a folder."""
+        return str(self.root / self.names[self.keys[index]])
+
+    def header(self, index: int) -> Header:
+        """Size, without decoding the picture."""
+        with self._errors_name(index):
+            return self._header(self.keys[index])
+
+    def read(self, index: int) -> np.ndarray:
+        """(H, W, 3) RGB, uint8 or uint16.
+
+        Raises:
+            ValueError: missing, damaged, or not as the header said; one line naming the picture.
+        """
+        with self._errors_name(index):
+            return self._read(self.keys[index])
+
+    @contextmanager
+    def _errors_name(self, index: int) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.path(index)}: {error}") from error
+
+    @abstractmethod
+    def _header(self, key: str) -> Header: ...
+
+    @abstractmethod
+    def _read(self, key: str) -> np.ndarray: ...
+
+
+class FolderPictures(PictureSource):
+    """Picture files in a folder; hidden files and other suffixes are passed over.
+
+    Args:
+        root: the folder.
+        recursive: subfolders too.
+    """
+
+    def __init__(self, root: str | Path, *, recursive: bool = False):
+        root = Path(root)
+        if not root.is_dir():
+            raise ValueError(f"{root}: no such folder; correct the dataroot")
+        if (root / "data.mdb").exists():
+            raise ValueError(f"{root}: an LMDB, not a folder of pictures; set io_backend: {{type: lmdb}}")
+        below = [path.relative_to(root) for path in (root.rglob("*") if recursive else root.iterdir())]
+        visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
+        super().__init__(root, _names_by_key(root, [p for p in visible if p.suffix.lower() in SUFFIXES]))
+
+    def _header(self, key: str) -> Header:
+        return read_header(str(self.root / self.names[key]))
+
+    def _read(self, key: str) -> np.ndarray:
+        return decode_rgb((self.root / self.names[key]).read_bytes())
+
+
+class LmdbPictures(PictureSource):
+    """Encoded pictures in an LMDB, listed in its meta_info.txt by lines `name.png (h,w,c) level`.
+
+    Args:
+        root: the LMDB's folder, with data.mdb and meta_info.txt.
+    """
+
+    def __init__(self, root: str | Path):
+        root = Path(root)
+        listing = root / "meta_info.txt"
+        for file in (root / "data.mdb", listing):
+            if not file.is_file():
+                raise ValueError(f"{file}: no such file; make the LMDB again or correct the dataroot")
+        self._headers: dict[str, Header] = {}
+        names = []
+        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+            match = re.match(r"(.+?)\s+\((\d+),(\d+),(\d+)\)", line)
+            if match is None:
+                raise ValueError(f"{listing}: line {number} is {line!r}, not 'name.png (h,w,c) level'")
+            name, height, width, channels = match.groups()
+            names.append(Path(name))
+            self._headers[_key(names[-1])] = Header(int(height), int(width), has_alpha=channels == "4")
+        super().__init__(root, _names_by_key(root, names))
+
+    def _header(self, key: str) -> Header:
+        return self._headers[key]
+
+    def _read(self, key: str) -> np.ndarray:
+        picture = decode_rgb(read_value(self.root, key))
+        height, width, _ = self._headers[key]
+        if picture.shape[:2] != (height, width):
+            h, w = picture.shape[:2]
+            raise ValueError(
+                f"key {key!r} holds {h}x{w} pixels where meta_info.txt says {height}x{width}; "
+                "make the LMDB again"
+            )
+        return picture
+
+
+class PicturesInMemory(PictureSource):
+    """The decoded pictures of another source, all read at once.
+
+    Forked workers share the memory of the process that read them; spawned ones get a copy each.
+    """
+
+    def __init__(self, source: PictureSource):
+        super().__init__(source.root, source.names)
+        self.keys = source.keys
+        self._pictures = {key: source.read(index) for index, key in enumerate(source.keys)}
+        self._headers = {key: source.header(index) for index, key in enumerate(source.keys)}
+        megabytes = sum(picture.nbytes for picture in self._pictures.values()) / 2**20
+        get_root_logger().info(f"{self.root}: {len(self)} pictures kept in memory, {megabytes:.0f} MiB.")
+
+    def _header(self, key: str) -> Header:
+        return self._headers[key]
+
+    def _read(self, key: str) -> np.ndarray:
+        return self._pictures[key]
+
+
+def _key(path: Path) -> str:
+    return path.with_suffix("").as_posix()
+
+
+def _names_by_key(root: Path, paths: Iterable[Path]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for path in sorted(paths):
+        other = names.setdefault(_key(path), path.as_posix())
+        if other != path.as_posix():
+            raise ValueError(f"{root}: {other} and {path} differ in the suffix alone; rename one")
+    return names
+
+
+def open_pictures(opt: Mapping[str, Any], dataroot: str) -> PictureSource:
+    """Opens the pictures a dataset's options name.
+
+    Args:
+        opt: `io_backend` ({type: disk | lmdb}, default disk) and `recursive` (default false).
+        dataroot: the key of `opt` that holds the folder or the LMDB.
+
+    Raises:
+        ValueError: one line, on whatever is wrong with the options or the pictures.
+    """
+    root = opt.get(dataroot)
+    if not isinstance(root, str):
+        raise ValueError(f"{dataroot} is {root!r}; give a folder or an LMDB")
+    backend = (opt.get("io_backend") or {}).get("type", "disk")
+    if backend == "disk":
+        return FolderPictures(root, recursive=opt.get("recursive", False))
+    if backend == "lmdb":
+        return LmdbPictures(root)
+    raise ValueError(f"io_backend type is {backend!r}; give disk or lmdb")

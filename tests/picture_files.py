@@ -1,0 +1,46 @@
+"""Pictures and LMDBs for the tests of the data, written where a test wants them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from basicsr.utils.lmdb_util import LmdbMaker
+
+
+def noise(height, width, *, seed=0, channels=3, dtype: type = np.uint8):
+    """Every value equally likely, (height, width, channels)."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, np.iinfo(dtype).max, (height, width, channels), dtype, endpoint=True)
+
+
+def positions(height, width, *, seed=0):
+    """RGB whose red is the row and whose green is the column, so that a pixel tells where it comes from."""
+    picture = noise(height, width, seed=seed)
+    picture[..., 0] = np.arange(height)[:, None]
+    picture[..., 1] = np.arange(width)
+    return picture
+
+
+def encode(picture, suffix=".png"):
+    """Encodes RGB(A) or grey of 8 or 16 bits; lossless for PNG, TIFF and BMP."""
+    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[picture.shape[2]]
+    return cv2.imencode(suffix, np.ascontiguousarray(picture[..., order]))[1].tobytes()
+
+
+def write_folder(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
+    """Writes pictures by their names (with suffix) and gives the folder."""
+    for name, picture in pictures.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(picture, path.suffix))
+    return str(root)
+
+
+def write_lmdb(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
+    """Writes an LMDB, its folder's name ending in .lmdb, by the toolbox's own maker."""
+    maker = LmdbMaker(str(root), map_size=2**26)
+    for key, picture in pictures.items():
+        maker.put(encode(picture), key, picture.shape)
+    maker.close()
+    return str(root)

@@ -1,0 +1,86 @@
+"""Decoded pixels against the arrays the files were made of."""
+
+import io
+
+import numpy as np
+import pytest
+from picture_files import encode, noise
+from PIL import Image
+
+from moeisr_plugin.data.decode import decode_rgb, read_header
+
+
+def saved(image, image_format="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_lossless_pictures_come_as_stored(suffix, dtype, channels):
+    picture = noise(7, 5, channels=channels, dtype=dtype)
+    encoded = encode(picture, suffix)
+    expected = picture[..., [0, 0, 0]] if channels == 1 else picture[..., :3]
+    decoded = decode_rgb(encoded)
+    assert decoded.dtype == dtype
+    np.testing.assert_array_equal(decoded, expected)
+    assert read_header(io.BytesIO(encoded)) == (7, 5, channels == 4)
+
+
+def test_palette_becomes_its_colours():
+    colours = noise(1, 9, seed=1)[0]
+    indices = noise(6, 4, channels=1)[..., 0] % 9
+    image = Image.fromarray(indices, mode="P")
+    image.putpalette(colours.tobytes())
+    np.testing.assert_array_equal(decode_rgb(saved(image)), colours[indices])
+    transparent = saved(image, transparency=bytes(range(9)))
+    np.testing.assert_array_equal(decode_rgb(transparent), colours[indices])
+    assert read_header(io.BytesIO(transparent)).has_alpha
+
+
+def test_grey_with_alpha_loses_alpha_alone():
+    picture = noise(6, 4, channels=2)
+    decoded = decode_rgb(saved(Image.fromarray(picture, mode="LA")))
+    np.testing.assert_array_equal(decoded, picture[..., [0, 0, 0]])
+
+
+def test_cmyk_becomes_rgb():
+    ink = np.zeros((8, 8, 4), np.uint8)
+    ink[..., 0] = 255
+    decoded = decode_rgb(saved(Image.fromarray(ink, mode="CMYK"), "TIFF"))
+    np.testing.assert_array_equal(decoded, np.broadcast_to([0, 255, 255], (8, 8, 3)))
+
+
+def test_lossless_webp_and_bmp():
+    picture = noise(9, 11)
+    np.testing.assert_array_equal(decode_rgb(saved(Image.fromarray(picture), "WEBP", lossless=True)), picture)
+    np.testing.assert_array_equal(decode_rgb(encode(picture, ".bmp")), picture)
+
+
+def test_exif_does_not_turn_a_jpeg():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    encoded = saved(Image.fromarray(noise(8, 24)), "JPEG", exif=exif)
+    assert decode_rgb(encoded).shape == (8, 24, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_a_cut_off_picture_is_said_to_be_damaged(suffix):
+    encoded = encode(noise(40, 40), suffix)
+    with pytest.raises(ValueError, match=r"damaged picture|not a picture"):
+        decode_rgb(encoded[: len(encoded) // 2])
+
+
+def test_what_is_no_picture_is_said_to_be_none():
+    with pytest.raises(ValueError, match="not a picture in a known format"):
+        decode_rgb(b"hello")
+    with pytest.raises(ValueError, match="not a picture in a known format"):
+        read_header(io.BytesIO(b"hello"))
+
+
+def test_floating_point_tiff_is_refused():
+    with pytest.raises(ValueError, match="32 bits per channel"):
+        decode_rgb(saved(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"))

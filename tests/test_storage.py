@@ -1,0 +1,164 @@
+"""Folders, LMDBs and memory hold the same pictures in the same order, and say what is wrong with them."""
+
+import os
+import shutil
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from picture_files import encode, noise, write_folder, write_lmdb
+
+from moeisr_plugin.data.storage import FolderPictures, LmdbPictures, PicturesInMemory, open_pictures
+
+# Names that sort differently with their suffixes than without.
+NAMES = ["b.png", "a.b.png", "a.png", "a-1.bmp", "B.PNG"]
+
+
+def write_both(tmp_path, names=NAMES, dtype: type = np.uint8):
+    pictures = {name: noise(5 + i, 9 - i, seed=i, dtype=dtype) for i, name in enumerate(names)}
+    by_key = {str(Path(name).with_suffix("")): picture for name, picture in pictures.items()}
+    folder = write_folder(tmp_path / "pictures", pictures)
+    return (
+        FolderPictures(folder, recursive=True),
+        LmdbPictures(write_lmdb(tmp_path / "p.lmdb", by_key)),
+        by_key,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_storage_has_the_same_pictures_in_the_same_order(tmp_path, dtype):
+    names = [name for name in NAMES if dtype == np.uint8 or not name.endswith("bmp")] + ["sub/z.png"]
+    folder, database, pictures = write_both(tmp_path, names, dtype)
+    for source in (folder, database, PicturesInMemory(folder), PicturesInMemory(database)):
+        assert source.keys == sorted(pictures)
+        for index, key in enumerate(source.keys):
+            np.testing.assert_array_equal(source.read(index), pictures[key])
+            assert source.header(index) == (*pictures[key].shape[:2], False)
+            assert Path(source.path(index)).stem == Path(key + ".png").stem
+
+
+def test_take_keeps_the_order_it_is_given(tmp_path):
+    folder, database, pictures = write_both(tmp_path)
+    for source in (folder, database, PicturesInMemory(folder)):
+        taken = source.take(["b", "a"])
+        assert len(taken) == 2
+        np.testing.assert_array_equal(taken.read(0), pictures["b"])
+        np.testing.assert_array_equal(PicturesInMemory(taken).read(1), pictures["a"])
+        assert len(source) == len(NAMES)
+
+
+def test_a_folder_passes_over_what_is_no_picture(tmp_path):
+    root = write_folder(
+        tmp_path, {"a.png": noise(4, 4), ".hidden.png": noise(4, 4), "sub/b.png": noise(4, 4)}
+    )
+    (tmp_path / "notes.txt").write_text("x")
+    assert FolderPictures(root).keys == ["a"]
+    assert FolderPictures(root, recursive=True).keys == ["a", "sub/b"]
+
+
+def test_two_pictures_of_one_key_are_refused(tmp_path):
+    root = write_folder(tmp_path, {"a.png": noise(4, 4), "a.bmp": noise(4, 4)})
+    with pytest.raises(ValueError, match=r"a\.bmp and a\.png differ in the suffix alone"):
+        FolderPictures(root)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    root = write_folder(tmp_path, {"a.png": noise(30, 30)})
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"a\.png: damaged picture .*replace or remove it$"):
+        FolderPictures(root).read(0)
+
+
+def test_options_that_name_no_pictures(tmp_path):
+    (tmp_path / "empty").mkdir()
+    database = write_lmdb(tmp_path / "p.lmdb", {"a": noise(4, 4)})
+    for opt, message in [
+        ({"dataroot_gt": None}, "dataroot_gt is None; give a folder"),
+        ({"dataroot_gt": str(tmp_path / "nowhere")}, "nowhere: no such folder"),
+        ({"dataroot_gt": str(tmp_path / "empty")}, "empty: no picture found"),
+        ({"dataroot_gt": database}, r"set io_backend: \{type: lmdb\}"),
+        (
+            {"dataroot_gt": str(tmp_path / "empty"), "io_backend": {"type": "lmdb"}},
+            r"data\.mdb: no such file",
+        ),
+        ({"dataroot_gt": database, "io_backend": {"type": "petrel"}}, "'petrel'; give disk or lmdb"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            open_pictures(opt, "dataroot_gt")
+
+
+def put(root, key, value):
+    with lmdb.open(root, map_size=2**26) as environment, environment.begin(write=True) as transaction:
+        if value is None:
+            transaction.delete(key)
+        else:
+            transaction.put(key, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "key 'a' is missing"),
+        (b"", "key 'a' is empty"),
+        (b"garbage", "not a picture in a known format"),
+        (encode(noise(30, 30))[:900], "damaged picture"),
+        (encode(noise(4, 5)), "key 'a' holds 4x5 pixels where meta_info.txt says 30x20"),
+    ],
+)
+def test_a_bad_value_of_an_lmdb_is_named(tmp_path, value, message):
+    root = write_lmdb(tmp_path / "p.lmdb", {"a": noise(30, 20)})
+    put(root, b"a", value)
+    with pytest.raises(ValueError, match=message) as caught:
+        LmdbPictures(root).read(0)
+    assert str(caught.value).startswith(os.path.join(root, "a.png: "))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_lmdb_without_a_listing_or_with_a_bad_one(tmp_path):
+    root = write_lmdb(tmp_path / "p.lmdb", {"a": noise(4, 4)})
+    listing = Path(root, "meta_info.txt")
+    listing.write_text("a.png (4,4,3) 1\nb.png\n")
+    with pytest.raises(ValueError, match=r"meta_info\.txt: line 2 is 'b\.png', not"):
+        LmdbPictures(root)
+    listing.unlink()
+    with pytest.raises(ValueError, match=r"meta_info\.txt: no such file"):
+        LmdbPictures(root)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_a_cut_off_or_overwritten_database_is_refused_instead_of_ending_the_process(tmp_path, kept):
+    root = write_lmdb(tmp_path / "p.lmdb", {"a": noise(100, 100), "b": noise(100, 100)})
+    path = Path(root, "data.mdb")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))] or b"garbage" * 5000)
+    with pytest.raises(ValueError, match=r"data\.mdb is cut off|LMDB cannot be opened"):
+        LmdbPictures(root).read(0)
+
+
+def test_an_lmdb_is_opened_once_in_a_process_and_again_in_a_forked_one(tmp_path, monkeypatch):
+    picture = noise(8, 8)
+    root = write_lmdb(tmp_path / "p.lmdb", {"a": picture})
+    opened = []
+    monkeypatch.setattr(
+        lmdb, "open", lambda *args, **options: opened.append(args) or lmdb.Environment(*args, **options)
+    )
+    (tmp_path / "sub").mkdir()
+    first, second = LmdbPictures(root), LmdbPictures(tmp_path / "sub" / ".." / "p.lmdb")
+    np.testing.assert_array_equal(first.read(0), second.read(0))
+    assert len(opened) == 1
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(first.read(0), picture) and np.array_equal(second.read(0), picture)
+        os._exit(0 if same and len(opened) == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(first.read(0), picture)
+    assert len(opened) == 1
+
+
+def test_memory_needs_no_file_any_more(tmp_path):
+    pictures = PicturesInMemory(FolderPictures(write_folder(tmp_path / "p", {"a.png": noise(4, 6)})))
+    shutil.rmtree(tmp_path / "p")
+    np.testing.assert_array_equal(pictures.read(0), noise(4, 6))
+    assert pictures.header(0) == (4, 6, False)
