@@ -1,0 +1,217 @@
+"""What an expert is told about a query: LIIF's and LTE's embeddings, with the first layer folded.
+
+An expert begins with a Linear on the embedding of a query. Whatever of that layer depends on the LR pixel
+alone is computed here once per LR pixel (the *ground*), not once per query.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
+_GATHERED_PIXELS = 4096
+
+
+class Ground(Protocol):
+    """What an embedding knows of each LR pixel, N of which queries refer to by ``index``."""
+
+    def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
+        """The first layer of one expert before its ReLU, (N, hidden_dim), at index (N,), rel (N, 2)."""
+        ...
+
+    def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
+        """The first layers of all experts at the same queries."""
+        ...
+
+
+class Embedding(nn.Module):
+    """What the experts are told about a query. A new backbone is a new embedding."""
+
+    in_features: int
+    """Width of what the experts' first layers read."""
+    radius: int
+    """How many latents around an LR pixel are looked at."""
+
+    def ground(
+        self,
+        latent: Tensor,
+        rel_cell: Tensor,
+        firsts: Sequence[nn.Linear],
+        choice: Tensor | None = None,
+    ) -> Ground:
+        """What is computed once per LR pixel.
+
+        Args:
+            latent: (B, D, h + 2 * radius, w + 2 * radius), padded.
+            rel_cell: (B, 2), the cell in latents, (2h/H, 2w/W).
+            firsts: the first layers of J experts.
+            choice: (B, h, w), the only expert that will be asked for at each LR pixel; all may be if not given.
+        """
+        raise NotImplementedError
+
+    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
+        """The embedding of queries in the published order of columns, (N, in_features); slow and plain."""
+        raise NotImplementedError
+
+    def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
+        """The cell of an output grid (H, W) over a latent (h, w), in latents, as the experts are told it."""
+        raise NotImplementedError
+
+
+class LIIFGround(NamedTuple):
+    """First layers of LIIF's experts but for the two columns of the relative coordinate."""
+
+    tables: list[Tensor]  # J of (B*h*w, hidden_dim)
+    rel_columns: list[Tensor]  # J of (hidden_dim, 2)
+
+    def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
+        return torch.addmm(self.tables[expert][index], rel, self.rel_columns[expert].t())
+
+    def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
+        return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]
+
+
+class LIIFEmbedding(Embedding):
+    """LIIF: the latent's 3x3 neighbourhood, the relative coordinate, the cell (LIIF, section 3).
+
+    Its first layer W·[unfold(z); rel; cell] + b is the convolution of z with W's first columns, plus two
+    outer products.
+
+    Args:
+        latent_channels: width D of the latent.
+        unfold: feature unfolding, the 3x3 neighbourhood instead of the latent alone.
+        cell_decode: tell the experts the cell.
+    """
+
+    def __init__(self, *, latent_channels: int, unfold: bool = True, cell_decode: bool = True) -> None:
+        super().__init__()
+        self.radius = 1 if unfold else 0
+        self.latent_columns = latent_channels * (2 * self.radius + 1) ** 2
+        self.cell_columns = 2 if cell_decode else 0
+        self.in_features = self.latent_columns + 2 + self.cell_columns
+
+    def ground(
+        self, latent: Tensor, rel_cell: Tensor, firsts: Sequence[nn.Linear], choice: Tensor | None = None
+    ) -> LIIFGround:
+        splits = [self.latent_columns, 2, self.cell_columns]
+        latent_columns, rel_columns, cell_columns = zip(
+            *(first.weight.split(splits, dim=1) for first in firsts), strict=True
+        )
+        rel_cell = rel_cell[:, : self.cell_columns]
+        constants = [
+            F.linear(rel_cell, columns, first.bias)  # (B, hidden_dim)
+            for columns, first in zip(cell_columns, firsts, strict=True)
+        ]
+        if choice is None:
+            tables = self._tables(latent, latent_columns, constants)
+        else:
+            tables = [self._routed_table(latent, latent_columns, constants, choice)] * len(firsts)
+        return LIIFGround(tables, list(rel_columns))
+
+    def _tables(self, latent: Tensor, columns: Sequence[Tensor], constants: Sequence[Tensor]) -> list[Tensor]:
+        side = 2 * self.radius + 1
+        kernel = torch.cat(list(columns)).unflatten(1, (-1, side, side))  # (J*hidden_dim, D, side, side)
+        maps = F.conv2d(latent, kernel) + torch.cat(list(constants), dim=1)[..., None, None]
+        rows = maps.permute(0, 2, 3, 1).flatten(0, 2)  # (B*h*w, J*hidden_dim)
+        return list(rows.split([len(c) for c in columns], dim=1))
+
+    def _routed_table(
+        self, latent: Tensor, columns: Sequence[Tensor], constants: Sequence[Tensor], choice: Tensor
+    ) -> Tensor:
+        side = 2 * self.radius + 1
+        batch, channels, padded_height, padded_width = latent.shape
+        height, width = choice.shape[1:]
+        pixels = latent.permute(0, 2, 3, 1).reshape(-1, channels)  # (B*(h+2r)*(w+2r), D)
+        row = torch.arange(len(pixels), device=latent.device).view(batch, padded_height, padded_width)
+        corner = row[:, :height, :width].flatten()  # (B*h*w,) row of each neighbourhood's first latent
+        offset = row[0, :side, :side].flatten()  # (side*side,) from there to the others
+        sample = torch.arange(batch, device=latent.device).repeat_interleave(height * width)  # (B*h*w,)
+
+        choice = choice.flatten()  # (B*h*w,)
+        table = latent.new_empty(len(choice), len(columns[0]))
+        for expert, (weight, constant) in enumerate(zip(columns, constants, strict=True)):
+            weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)  # as gathered
+            for rows in (choice == expert).nonzero()[:, 0].split(_GATHERED_PIXELS):
+                gathered = pixels[corner[rows, None] + offset].flatten(1)  # (N, side*side*D)
+                table[rows] = F.linear(gathered, weight) + constant[sample[rows]]
+        return table
+
+    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
+        unfolded = F.unfold(latent, 2 * self.radius + 1).transpose(1, 2)  # (B, h*w, D*side²)
+        rel_cell = rel_cell[index // unfolded.shape[1], : self.cell_columns]  # (N, 2)
+        return torch.cat([unfolded.flatten(0, 1)[index], rel, rel_cell], dim=1)
+
+    def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
+        return 2 * latent_size[0] / size[0], 2 * latent_size[1] / size[1]
+
+
+class LTEGround(NamedTuple):
+    """Amplitudes, frequencies and phases of LTE per LR pixel, and the experts' first layers."""
+
+    coef: Tensor  # (B*h*w, F)
+    freq: Tensor  # (B*h*w, F), the F/2 frequencies in y, then those in x
+    phase: Tensor  # (B, F/2)
+    firsts: Sequence[nn.Linear]
+
+    def features(self, index: Tensor, rel: Tensor) -> Tensor:
+        """The embedding of queries, (N, F): coef · [cos π(f·rel + phase); sin π(f·rel + phase)]."""
+        freq_y, freq_x = self.freq[index].chunk(2, dim=1)  # (N, F/2) each
+        phase = (
+            self.phase if len(self.phase) == 1 else self.phase[index // (len(self.coef) // len(self.phase))]
+        )
+        angle = torch.addcmul(phase, freq_y, rel[:, :1]).addcmul(freq_x, rel[:, 1:]).mul(math.pi)  # (N, F/2)
+        return self.coef[index] * torch.cat([angle.cos(), angle.sin()], dim=1)
+
+    def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
+        return self.firsts[expert](self.features(index, rel))
+
+    def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
+        features = self.features(index, rel)
+        return [first(features) for first in self.firsts]
+
+
+class LTEEmbedding(Embedding):
+    """LTE: amplitudes and frequencies estimated from the latent, phases from the cell (LTE, section 3).
+
+    Args:
+        latent_channels: width D of the latent.
+        num_freq_features: width F of the embedding, F/2 frequencies.
+        max_trained_scale: at larger scales the network is told the cell of this one, as published.
+    """
+
+    radius = 1
+
+    def __init__(
+        self, *, latent_channels: int, num_freq_features: int = 256, max_trained_scale: float = 4.0
+    ) -> None:
+        super().__init__()
+        self.in_features = num_freq_features
+        self.max_trained_scale = max_trained_scale
+        # Padded for the published weights' sake; the ground takes a latent that is padded already.
+        self.coef = nn.Conv2d(latent_channels, num_freq_features, 3, padding=1)
+        self.freq = nn.Conv2d(latent_channels, num_freq_features, 3, padding=1)
+        self.phase = nn.Linear(2, num_freq_features // 2, bias=False)
+
+    def ground(
+        self, latent: Tensor, rel_cell: Tensor, firsts: Sequence[nn.Linear], choice: Tensor | None = None
+    ) -> LTEGround:
+        # Amplitudes and frequencies serve every expert, so the choice is not looked at.
+        coef = F.conv2d(latent, self.coef.weight, self.coef.bias)  # (B, F, h, w)
+        # The published frequencies are consecutive pairs (y, x).
+        by_axis = torch.cat([self.freq.weight[0::2], self.freq.weight[1::2]])
+        assert self.freq.bias is not None
+        freq = F.conv2d(latent, by_axis, torch.cat([self.freq.bias[0::2], self.freq.bias[1::2]]))
+        phase = self.phase(rel_cell)
+        coef, freq = (maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (coef, freq))  # (B*h*w, F)
+        return LTEGround(coef, freq, phase, firsts)
+
+    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
+        return self.ground(latent, rel_cell, []).features(index, rel)
+
+    def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
+        smallest = 2 / self.max_trained_scale
+        return max(2 * latent_size[0] / size[0], smallest), max(2 * latent_size[1] / size[1], smallest)

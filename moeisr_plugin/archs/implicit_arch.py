@@ -1,0 +1,251 @@
+"""LIIF, LTE and their mixtures of experts, as compositions of their parts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from basicsr.archs import build_network
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from moeisr_plugin.archs.base_pictures import BilinearPicture, MidGrey
+from moeisr_plugin.archs.embeddings import LIIFEmbedding, LTEEmbedding
+from moeisr_plugin.archs.experts import make_experts
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.mapper import Mapper, SoleExpert
+
+
+@ARCH_REGISTRY.register()
+class LIIF(ImplicitSR):
+    """Local implicit image function (Chen et al., CVPR 2021): one expert on the LIIF embedding.
+
+    Args:
+        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
+        hidden_dim: width of the decoder.
+        depth: linear layers of the decoder.
+        unfold: feature unfolding.
+        cell_decode: cell decoding.
+        local_ensemble: blend four answers around each query.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module | Mapping[str, Any],
+        hidden_dim: int = 256,
+        depth: int = 5,
+        unfold: bool = True,
+        cell_decode: bool = True,
+        local_ensemble: bool = True,
+    ) -> None:
+        hyper_parameters = _record(type(self), locals())
+        built_encoder, channels = _build_encoder(encoder)
+        embedding = LIIFEmbedding(latent_channels=channels, unfold=unfold, cell_decode=cell_decode)
+        super().__init__(
+            encoder=built_encoder,
+            embedding=embedding,
+            **_sole_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
+            base=MidGrey(),
+            local_ensemble=local_ensemble,
+            hyper_parameters=hyper_parameters,
+        )
+
+
+@ARCH_REGISTRY.register()
+class LTE(ImplicitSR):
+    """Local texture estimator (Lee and Jin, CVPR 2022): one expert on the LTE embedding.
+
+    Args:
+        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
+        hidden_dim: width of the decoder.
+        depth: linear layers of the decoder.
+        num_freq_features: width of the embedding, two features per frequency.
+        max_trained_scale: cells at larger scales are clipped to this one's, as published.
+        local_ensemble: blend four answers around each query.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module | Mapping[str, Any],
+        hidden_dim: int = 256,
+        depth: int = 4,
+        num_freq_features: int = 256,
+        max_trained_scale: float = 4.0,
+        local_ensemble: bool = True,
+    ) -> None:
+        hyper_parameters = _record(type(self), locals())
+        built_encoder, channels = _build_encoder(encoder)
+        embedding = LTEEmbedding(
+            latent_channels=channels,
+            num_freq_features=num_freq_features,
+            max_trained_scale=max_trained_scale,
+        )
+        super().__init__(
+            encoder=built_encoder,
+            embedding=embedding,
+            **_sole_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
+            base=BilinearPicture(),
+            local_ensemble=local_ensemble,
+            hyper_parameters=hyper_parameters,
+        )
+
+
+@ARCH_REGISTRY.register()
+class MoEISRLIIF(ImplicitSR):
+    """MoEISR on LIIF (paper, section 3.2): experts of growing depth and a mapper.
+
+    Args:
+        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
+        hidden_dim: width of the experts; 256 in the paper's ``-b``, 128 in its ``-s``.
+        expert_depths: linear layers of each expert, growing.
+        identity_start: start the experts' deeper layers near the identity.
+        mapper_depth: convolutions of the mapper; 1 in the paper's ``-m1``.
+        mapper_kernel_size: their kernel.
+        mapper_hidden_dim: their width; the latent's if not given.
+        tau: temperature of the Gumbel-softmax in training.
+        unfold: feature unfolding.
+        cell_decode: cell decoding.
+        local_ensemble: blend four answers around each query.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module | Mapping[str, Any],
+        hidden_dim: int = 256,
+        expert_depths: Sequence[int] = (2, 3, 4, 5),
+        identity_start: bool = False,
+        mapper_depth: int = 5,
+        mapper_kernel_size: int = 3,
+        mapper_hidden_dim: int | None = None,
+        tau: float = 1.0,
+        unfold: bool = True,
+        cell_decode: bool = True,
+        local_ensemble: bool = True,
+    ) -> None:
+        hyper_parameters = _record(type(self), locals())
+        built_encoder, channels = _build_encoder(encoder)
+        embedding = LIIFEmbedding(latent_channels=channels, unfold=unfold, cell_decode=cell_decode)
+        super().__init__(
+            encoder=built_encoder,
+            embedding=embedding,
+            **_mixture(
+                make_experts(
+                    in_features=embedding.in_features,
+                    hidden_dim=hidden_dim,
+                    depths=expert_depths,
+                    identity_start=identity_start,
+                ),
+                latent_channels=channels,
+                depth=mapper_depth,
+                kernel_size=mapper_kernel_size,
+                hidden_dim=mapper_hidden_dim,
+            ),
+            base=MidGrey(),
+            local_ensemble=local_ensemble,
+            tau=tau,
+            hyper_parameters=hyper_parameters,
+        )
+
+
+@ARCH_REGISTRY.register()
+class MoEISRLTE(ImplicitSR):
+    """MoEISR on LTE (paper, section 3.2): experts of growing depth and a mapper.
+
+    Args:
+        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
+        hidden_dim: width of the experts; 256 in the paper's ``-b``, 128 in its ``-s``.
+        expert_depths: linear layers of each expert, growing.
+        identity_start: start the experts' deeper layers near the identity.
+        mapper_depth: convolutions of the mapper.
+        mapper_kernel_size: their kernel.
+        mapper_hidden_dim: their width; the latent's if not given.
+        tau: temperature of the Gumbel-softmax in training.
+        num_freq_features: width of the embedding, two features per frequency; 256 in ``-b`` and ``-s``.
+        max_trained_scale: cells at larger scales are clipped to this one's, as published.
+        local_ensemble: blend four answers around each query.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module | Mapping[str, Any],
+        hidden_dim: int = 256,
+        expert_depths: Sequence[int] = (2, 3, 4),
+        identity_start: bool = False,
+        mapper_depth: int = 5,
+        mapper_kernel_size: int = 3,
+        mapper_hidden_dim: int | None = None,
+        tau: float = 1.0,
+        num_freq_features: int = 256,
+        max_trained_scale: float = 4.0,
+        local_ensemble: bool = True,
+    ) -> None:
+        hyper_parameters = _record(type(self), locals())
+        built_encoder, channels = _build_encoder(encoder)
+        embedding = LTEEmbedding(
+            latent_channels=channels,
+            num_freq_features=num_freq_features,
+            max_trained_scale=max_trained_scale,
+        )
+        super().__init__(
+            encoder=built_encoder,
+            embedding=embedding,
+            **_mixture(
+                make_experts(
+                    in_features=embedding.in_features,
+                    hidden_dim=hidden_dim,
+                    depths=expert_depths,
+                    identity_start=identity_start,
+                ),
+                latent_channels=channels,
+                depth=mapper_depth,
+                kernel_size=mapper_kernel_size,
+                hidden_dim=mapper_hidden_dim,
+            ),
+            base=BilinearPicture(),
+            local_ensemble=local_ensemble,
+            tau=tau,
+            hyper_parameters=hyper_parameters,
+        )
+
+
+class _Decoder(TypedDict):
+    experts: nn.ModuleList
+    mapper: nn.Module
+
+
+def _sole_expert(*, in_features: int, hidden_dim: int, depth: int) -> _Decoder:
+    """One expert, and the mapper that has nothing to choose."""
+    experts = make_experts(in_features=in_features, hidden_dim=hidden_dim, depths=[depth])
+    return {"experts": experts, "mapper": SoleExpert()}
+
+
+def _mixture(experts: nn.ModuleList, **mapper: Any) -> _Decoder:
+    """Experts, and a mapper with a score for each."""
+    return {"experts": experts, "mapper": Mapper(num_experts=len(experts), **mapper)}
+
+
+def _build_encoder(encoder: nn.Module | Mapping[str, Any]) -> tuple[nn.Module, int]:
+    """The encoder and the width of its latent."""
+    net = encoder if isinstance(encoder, nn.Module) else build_network(dict(encoder))
+    channels = getattr(net, "latent_channels", None)
+    if not isinstance(channels, int):
+        raise ValueError(
+            f"{type(net).__name__} does not state the width of its latent: "
+            "give it an integer attribute latent_channels"
+        )
+    return net, channels
+
+
+def _record(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a constructor in plain types, with the registered name."""
+    plain = {
+        key: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
+        for key, value in arguments.items()
+        if key not in ("self", "__class__")
+    }
+    if isinstance(plain["encoder"], nn.Module):
+        # An encoder built elsewhere cannot be rebuilt from options unless it says how.
+        plain["encoder"] = getattr(plain["encoder"], "hyper_parameters", None)
+    return {"type": cls.__name__, **plain}

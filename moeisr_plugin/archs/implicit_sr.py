@@ -1,0 +1,137 @@
+"""Arbitrary-scale super-resolution by an implicit decoder: an embedding, experts and a mapper."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moeisr_plugin.archs import coordinates, routing
+from moeisr_plugin.archs.embeddings import Embedding
+from moeisr_plugin.archs.experts import Expert
+
+
+class Encoding(NamedTuple):
+    """All that decoding needs of an LR picture; made once, decoded as often as one likes."""
+
+    lr: Tensor  # (B, 3, h, w) in [0, 1]
+    latent: Tensor  # (B, D, h, w)
+    scores: Tensor  # (B, J, h, w), how well each expert suits each LR pixel
+
+
+class Decoding(NamedTuple):
+    """The answer to a forward pass."""
+
+    rgb: Tensor  # (B, Q, 3), nominally in [0, 1]
+    scores: Tensor  # (B, J, h, w)
+
+
+class ImplicitSR(nn.Module):
+    """A network that answers for the colour at any coordinate of a picture (paper, Eqs. 1-5).
+
+    Args:
+        encoder: LR picture in [-1, 1], (B, 3, h, w), to latent (B, D, h, w).
+        embedding: what the experts are told about a query.
+        experts: shallowest first.
+        mapper: latent to scores (B, J, h, w).
+        base: the picture the experts paint on.
+        local_ensemble: blend the answers from the four latents around a query.
+        tau: temperature of the Gumbel-softmax in training.
+        hyper_parameters: the keyword arguments that rebuild the network, with its registered ``type``.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        embedding: Embedding,
+        experts: nn.ModuleList,
+        mapper: nn.Module,
+        base: nn.Module,
+        local_ensemble: bool = True,
+        tau: float = 1.0,
+        hyper_parameters: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.embedding = embedding
+        self.experts = experts
+        self.mapper = mapper
+        self.base = base
+        self.local_ensemble = local_ensemble
+        self.tau = tau
+        self.hyper_parameters = hyper_parameters
+
+    def encode(self, lr: Tensor) -> Encoding:
+        """From an LR picture in [0, 1], (B, 3, h, w), to its latent and the mapper's scores."""
+        latent = self.encoder((lr - 0.5) / 0.5)
+        return Encoding(lr, latent, self.mapper(latent))
+
+    def forward(
+        self, lr: Tensor, coord: Tensor, cell: Tensor, *, gate: Callable[[Tensor], Tensor] | None = None
+    ) -> Decoding:
+        """Colours at coordinates: the soft mixture in training mode, hard dispatch in evaluation mode.
+
+        Args:
+            lr: (B, 3, h, w) in [0, 1].
+            coord: (B, Q, 2) in [-1, 1], y first.
+            cell: (B, 2), size of an output pixel, (2/H, 2/W).
+            gate: in training mode, scores to weights of the experts, both (B, J, h, w); Gumbel-softmax
+                if not given.
+        """
+        encoding = self.encode(lr)
+        if self.training:
+            rgb = self.mix(encoding, coord, cell, gate=gate)
+        else:
+            rgb = self.dispatch(encoding, coord, cell)
+        return Decoding(rgb, encoding.scores)
+
+    def mix(
+        self,
+        encoding: Encoding,
+        coord: Tensor,
+        cell: Tensor,
+        *,
+        gate: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Colours (B, Q, 3) by all experts, weighted (paper, Eq. 5). Arguments as of :meth:`forward`."""
+        gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
+        rel_cell = cell * cell.new_tensor(encoding.latent.shape[2:])
+        experts = self.expert_list
+        ground = self.embedding.ground(self.pad(encoding.latent), rel_cell, [e.first for e in experts])
+        near = self.neighbours(encoding, coord)
+        answers = routing.mix_experts(experts, ground, gates, near.index.flatten(), near.rel.flatten(0, 2))
+        return self.paint(encoding.lr, coord, answers, near.weight)
+
+    def dispatch(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
+        """Colours (B, Q, 3), each neighbour's by its own expert (paper, Eq. 4)."""
+        choice = routing.choose_expert(encoding.scores)
+        rel_cell = cell * cell.new_tensor(encoding.latent.shape[2:])
+        experts = self.expert_list
+        ground = self.embedding.ground(
+            self.pad(encoding.latent), rel_cell, [e.first for e in experts], choice
+        )
+        near = self.neighbours(encoding, coord)
+        answers = routing.dispatch_experts(
+            experts, ground, choice, near.index.flatten(), near.rel.flatten(0, 2)
+        )
+        return self.paint(encoding.lr, coord, answers, near.weight)
+
+    @property
+    def expert_list(self) -> list[Expert]:
+        """The experts, shallowest first."""
+        return [expert for expert in self.experts if isinstance(expert, Expert)]
+
+    def neighbours(self, encoding: Encoding, coord: Tensor) -> coordinates.Neighbours:
+        """The latents that each coordinate is decoded from."""
+        height, width = encoding.latent.shape[2:]
+        return coordinates.neighbours(coord, height, width, local_ensemble=self.local_ensemble)
+
+    def pad(self, latent: Tensor) -> Tensor:
+        """The latent with the rim of zeros that the embedding looks at."""
+        return F.pad(latent, [self.embedding.radius] * 4)
+
+    def paint(self, lr: Tensor, coord: Tensor, answers: Tensor, weight: Tensor) -> Tensor:
+        """Answers (V*B*Q, 3) blended by weight (V, B, Q) onto the base picture, (B, Q, 3)."""
+        blended = (answers.view(*weight.shape, 3) * weight[..., None]).sum(0)  # (B, Q, 3)
+        return self.base(lr, coord) + 0.5 * blended

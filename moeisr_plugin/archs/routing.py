@@ -1,0 +1,108 @@
+"""From the mapper's scores to the experts' answers: a soft mixture in training, hard dispatch after.
+
+Scores are (B, J, h, w). The experts answer for N queries, each told by the row of its latent in a table
+flattened from (B, h, w) and by its coordinate relative to it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from moeisr_plugin.archs.embeddings import Ground
+from moeisr_plugin.archs.experts import Expert
+
+
+def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    """Weights of the experts in training: Gumbel-softmax of the scores (paper, Eq. 5), summing to 1 over J.
+
+    Args:
+        scores: (B, J, h, w).
+        tau: temperature; large values even the weights out.
+        generator: source of the noise; torch's default generator of the device if not given.
+    """
+    noise = -torch.empty_like(scores).exponential_(generator=generator).log()
+    return F.softmax((scores + noise) / tau, dim=1)
+
+
+def random_gates(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """One expert per LR pixel at random, whatever the scores: all experts learn from all pixels.
+
+    Not the same weight for all: that would train the experts' mean, and no expert to stand alone.
+    """
+    num_experts = scores.shape[1]
+    dealt = torch.randint(num_experts, scores[:, 0].shape, generator=generator, device=scores.device)
+    return F.one_hot(dealt, num_experts).movedim(-1, 1).to(scores)  # (B, h, w, J) -> (B, J, h, w)
+
+
+def choose_expert(scores: Tensor) -> Tensor:
+    """The expert of each LR pixel after training (paper, Eq. 4): arg max, (B, h, w)."""
+    return scores.argmax(dim=1)
+
+
+def use_everywhere(scores: Tensor, expert: int) -> Tensor:
+    """Scores that choose one expert for every pixel, in the shape of the given ones."""
+    everywhere = torch.zeros_like(scores)
+    everywhere[:, expert] = 1
+    return everywhere
+
+
+def deal_at_random(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """The same scores in the same shares, dealt to the pixels of each picture at random."""
+    order = torch.randperm(scores[0, 0].numel(), generator=generator).to(scores.device)
+    return scores.flatten(2)[:, :, order].view_as(scores)  # (B, J, h, w)
+
+
+def mix_experts(
+    experts: Sequence[Expert], ground: Ground, gates: Tensor, index: Tensor, rel: Tensor
+) -> Tensor:
+    """Every expert's answer, weighted by the gates of the LR pixel it decodes from (paper, Eq. 5).
+
+    Args:
+        experts: J experts.
+        ground: what the embedding knows of each LR pixel.
+        gates: (B, J, h, w).
+        index: (N,).
+        rel: (N, 2).
+
+    Returns:
+        RGB in [-1, 1], (N, 3).
+    """
+    weight = gates.permute(0, 2, 3, 1).flatten(0, 2)[index]  # (N, J)
+    hidden = ground.first_layers(index, rel)
+    answers = [expert.finish(h) for expert, h in zip(experts, hidden, strict=True)]
+    return torch.stack(answers, dim=-1).mul(weight[:, None]).sum(-1)  # (N, 3, J) -> (N, 3)
+
+
+def dispatch_experts(
+    experts: Sequence[Expert], ground: Ground, choice: Tensor, index: Tensor, rel: Tensor
+) -> Tensor:
+    """The answer of the one expert chosen for the LR pixel, queries grouped by expert (paper, Eq. 4).
+
+    Args:
+        experts: J experts.
+        ground: what the embedding knows of each LR pixel.
+        choice: (B, h, w) in [0, J).
+        index: (N,).
+        rel: (N, 2).
+
+    Returns:
+        RGB in [-1, 1], (N, 3).
+    """
+    if len(experts) == 1:
+        return experts[0].finish(ground.first_layer(0, index, rel))
+    order, counts = group_by_expert(choice.flatten()[index], len(experts))
+    groups = order.split(counts)
+    answers = [
+        expert.finish(ground.first_layer(j, index[group], rel[group]))
+        for j, (expert, group) in enumerate(zip(experts, groups, strict=True))
+    ]
+    answers = torch.cat(answers)
+    return torch.empty_like(answers).index_copy(0, order, answers)
+
+
+def group_by_expert(expert: Tensor, num_experts: int) -> tuple[Tensor, list[int]]:
+    """The order that puts queries of the same expert together, and how many each expert gets."""
+    counts = torch.bincount(expert, minlength=num_experts).tolist()
+    return expert.argsort(stable=True), counts
