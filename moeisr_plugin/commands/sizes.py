@@ -1,0 +1,75 @@
+"""What `--scale` and `--size` ask for: the horizontal number always comes first."""
+
+import argparse
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Horizontal and vertical enlargement, each at least 1."""
+
+    x: float
+    y: float
+
+    @property
+    def label(self) -> str:
+        return f"x{self.x:g}" if self.x == self.y else f"x{self.x:g}x{self.y:g}"
+
+    def output(self, width: int, height: int) -> tuple[float, float]:
+        return width * self.x, height * self.y
+
+
+@dataclass(frozen=True)
+class Size:
+    """Output width and height in pixels, as displayed."""
+
+    width: int
+    height: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    def output(self, width: int, height: int) -> tuple[float, float]:
+        if self.width < width or self.height < height:
+            raise ValueError(
+                f"--size {self.label} is smaller than the picture, {width}x{height}; moeisr enlarges only"
+            )
+        return self.width, self.height
+
+
+def output_size(target: Scale | Size, width: int, height: int, *, max_pixels: int) -> tuple[int, int]:
+    """The (width, height) of an enlarged picture of the displayed size (width, height).
+
+    Raises:
+        ValueError: it would shrink in one axis, or exceed `max_pixels`.
+    """
+    exact = target.output(width, height)
+    if exact[0] * exact[1] > max_pixels:
+        raise ValueError(
+            f"{width}x{height} would become {exact[0]:.0f}x{exact[1]:.0f}, more than {max_pixels} pixels; "
+            "choose a smaller output or raise --max-pixels"
+        )
+    return round(exact[0]), round(exact[1])
+
+
+def parse_scale(text: str) -> Scale:
+    """Reads ``3.7`` or ``2x3.5`` (horizontal x vertical)."""
+    try:
+        factors = [float(part) for part in text.lower().split("x")]
+    except ValueError:
+        factors = []
+    if len(factors) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"'{text}' is no scale; write 3.7, or 2x3.5 for width and height")
+    if not all(math.isfinite(factor) and factor >= 1 for factor in factors):
+        raise argparse.ArgumentTypeError(f"'{text}' does not enlarge; give finite scales of at least 1")
+    return Scale(factors[0], factors[-1])
+
+
+def parse_size(text: str) -> Size:
+    """Reads ``1920x1080`` (width x height)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write WIDTHxHEIGHT, as in 1920x1080")
+    return Size(int(parts[0]), int(parts[1]))

@@ -1,0 +1,163 @@
+"""`moeisr upscale`: enlarge pictures to any scale or size."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from moeisr_plugin.commands.jobs import Job, plan_jobs
+from moeisr_plugin.commands.messages import one_line
+from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_size
+from moeisr_plugin.pictures import (
+    MAX_PIXELS,
+    WRITABLE,
+    Picture,
+    check_holds,
+    read_picture,
+    upright,
+    write_picture,
+)
+
+if TYPE_CHECKING:
+    from moeisr_plugin.upscaler import Upscaler
+
+DESCRIPTION = """Enlarge pictures to any scale or size, keeping bit depth, transparency, colour profile and
+EXIF. Widths and heights are those of the picture as displayed. Outputs are PNG, which loses nothing,
+whatever the input, unless --format or the suffix of OUT says otherwise."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "upscale", help="enlarge pictures to any scale or size", description=DESCRIPTION
+    )
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="a picture, or a folder of pictures"
+    )
+    parser.add_argument(
+        "-o",
+        dest="out",
+        metavar="OUT",
+        help="output file (for one picture) or folder; by default photo.jpg becomes photo_x3.7.png beside "
+        "it, and the folder photos becomes photos_x3.7",
+    )
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--scale",
+        type=parse_scale,
+        metavar="S",
+        help="3.7, or 2x3.5 for twice the width and 3.5 times the height; at least 1",
+    )
+    target.add_argument("--size", type=parse_size, metavar="WIDTHxHEIGHT", help="exact output size in pixels")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: a GPU if there is one",
+    )
+    parser.add_argument(
+        "--expert-map",
+        action="store_true",
+        help="also write <output>_experts.png: the expert chosen for each input pixel, in colours",
+    )
+    parser.add_argument("--format", choices=WRITABLE, help="format of the outputs (default: png)")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument(
+        "--max-pixels",
+        type=_positive,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="largest input or output, in pixels (default: %(default)s)",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enlarges every input; one that fails does not stop the others.
+
+    Returns:
+        0, or 1 if some of several pictures failed.
+
+    Raises:
+        ValueError, OSError: what was asked for cannot be done, or the only picture failed.
+    """
+    target = args.scale or args.size
+    jobs = plan_jobs(
+        args.inputs, args.out, label=target.label, suffix=args.format, expert_map=args.expert_map
+    )
+    upscaler = _load_upscaler(args)
+    if len(jobs) == 1:
+        tqdm.write(_enlarge(jobs[0], upscaler, args))
+        return 0
+    failures = 0
+    for job in tqdm(jobs, unit="picture", disable=None):
+        try:
+            tqdm.write(_enlarge(job, upscaler, args))
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # the last: a GPU out of memory
+            if args.debug:
+                raise
+            failures += 1
+            tqdm.write(f"moeisr upscale: {one_line(error)}", file=sys.stderr)
+    if failures:
+        print(f"moeisr upscale: {failures} of {len(jobs)} pictures failed", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
+    from moeisr_plugin.upscaler import (
+        Upscaler,
+    )  # parsing and planning need no torch
+
+    return Upscaler(args.weights, device=None if args.device == "auto" else args.device)
+
+
+def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
+    """Does one job and tells in a line what was written."""
+    existing = [target for target in job.targets if target.exists()]
+    if existing and not args.overwrite:
+        raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
+    picture = read_picture(job.source, max_pixels=args.max_pixels)
+    if picture.note is not None:
+        tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
+    check_holds(job.output, picture)
+    size = _stored_output_size(job.source, picture, args)
+    enlarged = replace(picture, pixels=upscaler(picture.pixels, size=size))
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(job.output, enlarged)
+    if job.expert_map is not None:
+        _write_expert_map(job.expert_map, picture, upscaler)
+    width, height = _turned(picture, size)
+    return f"{job.output} {width}x{height}"
+
+
+def _stored_output_size(source: Path, picture: Picture, args: argparse.Namespace) -> tuple[int, int]:
+    """The (height, width) of the output before its EXIF orientation turns it."""
+    height, width = picture.pixels.shape[:2]
+    displayed = _turned(picture, (height, width))
+    try:
+        output = output_size(args.scale or args.size, *displayed, max_pixels=args.max_pixels)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return _turned(picture, output)
+
+
+def _turned(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:
+    """From stored (height, width) to displayed (width, height), or back."""
+    return size if picture.lies_on_its_side else (size[1], size[0])
+
+
+def _write_expert_map(path: Path, picture: Picture, upscaler: "Upscaler") -> None:
+    colours = upscaler.expert_map(picture.pixels)
+    if colours is None:
+        tqdm.write(f"moeisr upscale: {path}: not written, these weights have no mapper", file=sys.stderr)
+    else:
+        write_picture(path, Picture(upright(colours, picture.orientation)))
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+    return int(text)

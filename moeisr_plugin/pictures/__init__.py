@@ -1,0 +1,24 @@
+"""Pictures on disk and the road from stored pixels to the network and back. Needs no torch."""
+
+from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes, upscale_pixels
+from .picture import Picture, PictureError, upright
+from .reading import MAX_PIXELS, PICTURE_SUFFIXES, read_picture
+from .writing import WRITABLE, check_holds, picture_format, write_picture
+
+__all__ = [
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "WRITABLE",
+    "Picture",
+    "PictureError",
+    "check_holds",
+    "from_layers",
+    "from_unit_planes",
+    "picture_format",
+    "read_picture",
+    "to_layers",
+    "to_unit_planes",
+    "upright",
+    "upscale_pixels",
+    "write_picture",
+]

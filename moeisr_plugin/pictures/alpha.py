@@ -1,0 +1,117 @@
+"""From stored pixels to the network's RGB in [0, 1] and back: depth, grey and alpha."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+
+def to_unit_planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """Splits stored pixels into what a network can enlarge.
+
+    Args:
+        pixels: (H, W) or (H, W, C), C = 1 to 4; uint8, uint16, or floating point in [0, 1].
+
+    Returns:
+        The colour (H, W, 3) float32 in [0, 1], grey three times over; the alpha (H, W) float32 in [0, 1] or
+        None; and whether the picture was grey.
+
+    Raises:
+        ValueError: another shape or dtype, or no pixel at all.
+    """
+    if pixels.ndim not in (2, 3) or pixels.size == 0 or (pixels.ndim == 3 and pixels.shape[2] > 4):
+        raise ValueError(f"pixels have shape {pixels.shape}; give (H, W) or (H, W, C) with C from 1 to 4")
+    planes = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
+    unit = planes.astype(np.float32) / np.float32(_white(pixels.dtype))
+    channels = unit.shape[2]
+    alpha = unit[..., -1] if channels in (2, 4) else None
+    was_grey = channels <= 2
+    colour = np.repeat(unit[..., :1], 3, axis=2) if was_grey else unit[..., :3]
+    return colour, alpha, was_grey
+
+
+def from_unit_planes(
+    colour: np.ndarray, alpha: np.ndarray | None, was_grey: bool, dtype: np.dtype
+) -> np.ndarray:
+    """The inverse of `to_unit_planes`, clipped to [0, 1] and rounded to the depth.
+
+    Args:
+        colour: (H, W, 3); its mean is taken for grey.
+        alpha: (H, W) or None.
+        was_grey: give one colour channel instead of three.
+        dtype: uint8, uint16 or a floating point type.
+
+    Returns:
+        (H, W) grey, else (H, W, C).
+    """
+    planes = colour.mean(axis=2, keepdims=True) if was_grey else colour
+    if alpha is not None:
+        planes = np.concatenate([planes, alpha[..., None]], axis=2)  # (H, W, C)
+    planes = np.clip(planes, 0, 1)
+    if np.issubdtype(dtype, np.integer):
+        planes = np.rint(planes * _white(dtype))
+    planes = planes.astype(dtype)
+    return planes[..., 0] if planes.shape[2] == 1 else planes
+
+
+def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
+    """Splits stored pixels into pictures that a network which knows RGB alone can enlarge.
+
+    Args:
+        pixels: see `to_unit_planes`.
+
+    Returns:
+        One or two (H, W, 3) float32 in [0, 1]: the colour, and unless the picture is opaque the alpha, three
+        times over. The colour is then multiplied by the alpha, so that what hides under transparent pixels
+        never bleeds into an edge.
+    """
+    colour, alpha, _ = to_unit_planes(pixels)
+    if alpha is None or (alpha == 1).all():
+        return [colour]
+    return [colour * alpha[..., None], np.repeat(alpha[..., None], 3, axis=2)]
+
+
+def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray:
+    """The inverse of `to_layers` for layers that were enlarged.
+
+    Where the alpha rounds to nothing, the colour is black.
+
+    Args:
+        layers: one or two (H', W', 3).
+        like: the pixels the layers were made from.
+
+    Returns:
+        (H', W') or (H', W', C), of the dtype and channels of `like`.
+    """
+    channels = like.shape[2] if like.ndim == 3 else 1
+    colour, alpha = layers[0], None
+    if len(layers) == 2:
+        alpha = np.clip(layers[1].mean(axis=2), 0, 1)
+        visible = alpha > 0.5 / _white(like.dtype)
+        colour = np.clip(colour, 0, 1) / np.where(visible, alpha, 1)[..., None]
+        colour[~visible] = 0
+    elif channels in (2, 4):
+        alpha = np.ones(colour.shape[:2], np.float32)
+    pixels = from_unit_planes(colour, alpha, channels <= 2, like.dtype)
+    return pixels.reshape(*pixels.shape[:2], *like.shape[2:])  # (H', W', 1) stays three-dimensional
+
+
+def upscale_pixels(pixels: np.ndarray, enlarge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Enlarges pixels of any layout with a function that knows RGB alone.
+
+    Args:
+        pixels: see `to_unit_planes`.
+        enlarge: (H, W, 3) float32 in [0, 1] -> (H', W', 3) float32.
+
+    Returns:
+        (H', W') or (H', W', C) of the dtype and channels given.
+    """
+    return from_layers([enlarge(layer) for layer in to_layers(pixels)], like=pixels)
+
+
+def _white(dtype: np.dtype) -> float:
+    """The value of full intensity; for floating point also what 16 bits could not tell from it."""
+    if dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(dtype).max)
+    if np.issubdtype(dtype, np.floating):
+        return 1.0
+    raise ValueError(f"pixels are {dtype}; give uint8, uint16, or floating point in [0, 1]")

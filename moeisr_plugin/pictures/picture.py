@@ -1,0 +1,76 @@
+"""A picture in memory: its pixels as stored, and what must survive an enlargement."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+ORIENTATION_TAG = 0x0112
+
+
+class PictureError(ValueError):
+    """A picture cannot be read or written; the message is one line naming the file and the remedy."""
+
+
+@dataclass
+class Picture:
+    """A still picture.
+
+    Attributes:
+        pixels: (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGB and alpha; uint8 or
+            uint16; alpha not premultiplied. Rows and columns as stored, before any EXIF orientation.
+        icc_profile: the embedded colour profile, or None (sRGB is then the custom).
+        exif: the EXIF block from its TIFF header on (without the ``Exif\\0\\0`` prefix), or None.
+        dpi: horizontal and vertical pixels per inch, or None.
+        note: one line on what reading left out (later frames, for one), or None.
+    """
+
+    pixels: np.ndarray
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    note: str | None = None
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.pixels.ndim == 3 and self.pixels.shape[2] in (2, 4)
+
+    def exif_tags(self) -> Image.Exif:
+        """The EXIF block, parsed; empty where there is none or it cannot be read."""
+        tags = Image.Exif()
+        try:
+            tags.load(self.exif or b"")
+            len(tags)  # parses what loading put off
+        except Exception:  # damaged EXIF raises about anything, and costs the picture no more than its tags
+            return Image.Exif()
+        return tags
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8; 1 (upright) where the tag is missing or unreadable."""
+        value = self.exif_tags().get(ORIENTATION_TAG, 1)
+        return value if value in range(1, 9) else 1
+
+    @property
+    def lies_on_its_side(self) -> bool:
+        """Whether the displayed width is the stored height."""
+        return self.orientation >= 5
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns and mirrors stored pixels into what the EXIF orientation says is displayed.
+
+    Args:
+        pixels: (H, W) or (H, W, C).
+        orientation: EXIF orientation, 1 to 8; any other number counts as 1.
+
+    Returns:
+        (H, W[, C]) for orientations 1 to 4, (W, H[, C]) for 5 to 8.
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,140 @@
+"""Enlarge pictures with trained weights: encode once, render at as many sizes as one likes."""
+
+import math
+import os
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from moeisr_plugin import pictures, render
+from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.checkpoints import CheckpointError, network_from
+
+
+class EncodedPicture:
+    """A picture that was encoded, ready to be rendered.
+
+    Args:
+        net: the network that encoded it.
+        image: the picture.
+        encodings: of its layers, the colour and, unless it is opaque, the alpha.
+    """
+
+    def __init__(self, net: ImplicitSR, image: np.ndarray, encodings: list[Encoding]) -> None:
+        self._net = net
+        self._image = image
+        self._encodings = encodings
+
+    def render(
+        self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """The picture enlarged; arguments, result and errors as of :meth:`Upscaler.__call__`."""
+        height, width = self._image.shape[:2]
+        target = output_size(height, width, scale=scale, size=size)
+        layers = [
+            render.render(self._net, encoding, target)[0].permute(1, 2, 0).float().cpu().numpy()  # (H, W, 3)
+            for encoding in self._encodings
+        ]
+        return pictures.from_layers(layers, like=self._image)
+
+    def expert_map(self) -> np.ndarray | None:
+        """The expert of each pixel in colours, (h, w, 3) uint8; None if the network has only one."""
+        num_experts = len(self._net.experts)
+        if num_experts == 1:
+            return None
+        chosen = render.expert_map(self._encodings[0])[0]  # (h, w)
+        return render.colour_experts(chosen, num_experts).cpu().numpy()
+
+
+class Upscaler:
+    """Enlarges pictures to any scale or size.
+
+    Args:
+        weights: a checkpoint of one of the plugin's networks; the one that comes with the package, if any,
+            by default.
+        device: where to compute; a GPU if there is one, by default.
+
+    Raises:
+        CheckpointError: if the weights cannot be used.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.net = network_from(weights or default_weights()).to(self.device)
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        scale: float | tuple[float, float] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """Enlarge a picture.
+
+        Args:
+            image: (H, W) grey or (H, W, C): grey with alpha, RGB or RGBA; uint8, uint16, or float in [0, 1].
+            scale: of both axes, or (y, x). The output has round(H * scale) rows.
+            size: (height, width) of the output, instead of a scale.
+
+        Returns:
+            The enlarged picture, with the channels and the type of the given one.
+
+        Raises:
+            ValueError: if not exactly one of scale and size is given, or it does not enlarge.
+        """
+        return self.encode(image).render(scale=scale, size=size)
+
+    def encode(self, image: np.ndarray) -> EncodedPicture:
+        """Encode a picture once, to render it many times."""
+        encodings = []
+        for layer in pictures.to_layers(image):
+            lr = torch.from_numpy(np.ascontiguousarray(layer)).permute(2, 0, 1)[None]  # (1, 3, h, w)
+            encodings.append(render.encode(self.net, lr.to(self.device)))
+        return EncodedPicture(self.net, image, encodings)
+
+    def expert_map(self, image: np.ndarray) -> np.ndarray | None:
+        """The expert of each pixel of a picture; see :meth:`EncodedPicture.expert_map`."""
+        return self.encode(image).expert_map()
+
+
+def output_size(
+    height: int,
+    width: int,
+    *,
+    scale: float | tuple[float, float] | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[int, int]:
+    """The size of a picture enlarged by a scale, or to a size.
+
+    Raises:
+        ValueError: if not exactly one of the two is given, or it does not enlarge.
+    """
+    if (scale is None) == (size is None):
+        raise ValueError("give either scale or size")
+    if size is None:
+        scale_y, scale_x = scale if isinstance(scale, tuple) else (scale, scale)
+        if not all(isinstance(s, int | float) and math.isfinite(s) and s >= 1 for s in (scale_y, scale_x)):
+            raise ValueError(f"scale is {scale}; give a number of at least 1, or two for y and x")
+        return round(height * scale_y), round(width * scale_x)  # type: ignore[operator]
+    if size[0] < height or size[1] < width:
+        raise ValueError(f"size {size} is smaller than the picture, which is {(height, width)}")
+    return size
+
+
+def default_weights() -> Path:
+    """The weights that come with the package.
+
+    Raises:
+        CheckpointError: if none do.
+    """
+    bundled = sorted(Path(str(resources.files("moeisr_plugin") / "weights")).glob("*.pth"))
+    if not bundled:
+        raise CheckpointError("no weights come with this version; train a network and name its checkpoint")
+    return bundled[0]

@@ -1,0 +1,259 @@
+"""`moeisr upscale` from the command line to the files, with bicubic enlargement in place of a network."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moeisr_plugin.cli import main
+from moeisr_plugin.pictures import Picture, read_picture, upscale_pixels, write_picture
+
+
+class Bicubic:
+    """Has the interface of `Upscaler`; sizes that it was asked for are kept in `sizes`."""
+
+    mapped = True
+    given: tuple
+    sizes: list[tuple[int, int]]
+
+    def __init__(self, weights=None, *, device=None):
+        type(self).given = (weights, device)
+        type(self).sizes = []
+
+    def __call__(self, image, *, scale=None, size=None):
+        assert scale is None
+        assert size is not None
+        self.sizes.append(size)
+        height, width = size
+
+        def enlarge(colours):
+            planes = [Image.fromarray(plane).resize((width, height)) for plane in np.moveaxis(colours, 2, 0)]
+            return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+        return upscale_pixels(image, enlarge)
+
+    def expert_map(self, image):
+        rows = np.arange(image.shape[0], dtype=np.uint8)[:, None, None]
+        return np.broadcast_to(rows, (*image.shape[:2], 3)).copy() if self.mapped else None
+
+
+@pytest.fixture(autouse=True)
+def upscaler(monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Bicubic)
+    monkeypatch.setattr(Bicubic, "mapped", True)
+    return Bicubic
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return draw(tmp_path / "photo.png")
+
+
+def draw(path, width=12, height=10, *, channels=3, dtype: type = np.uint8, orientation=1):
+    rng = np.random.default_rng(width)
+    pixels = rng.integers(0, np.iinfo(dtype).max, (height, width, channels), dtype=dtype)
+    exif = Image.Exif()
+    exif[274] = orientation
+    write_picture(path, Picture(pixels, exif=exif.tobytes().removeprefix(b"Exif\0\0")))
+    return path
+
+
+def moeisr(*arguments):
+    try:
+        return main(["upscale", *map(str, arguments)])
+    except SystemExit as stop:
+        return stop.code
+
+
+def size_of(path):
+    height, width = read_picture(path).pixels.shape[:2]
+    return width, height
+
+
+def refused(capsys, *arguments):
+    """The one line on stderr of a command that must exit with 2."""
+    assert moeisr(*arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "label", "size"),
+    [
+        (("--scale", "3.7"), "x3.7", (44, 37)),
+        (("--scale", "2x3.5"), "x2x3.5", (24, 35)),
+        (("--scale", "2x2"), "x2", (24, 20)),
+        (("--size", "31x17"), "31x17", (31, 17)),
+        (("--scale", "1"), "x1", (12, 10)),
+    ],
+)
+def test_output_lies_beside_the_input_and_has_the_asked_size(photo, upscaler, option, label, size):
+    assert moeisr(photo, *option) == 0
+    assert size_of(photo.with_name(f"photo_{label}.png")) == size
+    assert upscaler.sizes == [size[::-1]]
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_sizes_are_those_of_the_displayed_picture(tmp_path, orientation):
+    turned = draw(tmp_path / "turned.jpg", 12, 10, orientation=orientation)
+    for option, width, height in (
+        (("--size", "40x60"), 40, 60),
+        (("--scale", "2x3"), *((20, 36) if orientation > 4 else (24, 30))),
+    ):
+        assert moeisr(turned, *option, "-o", tmp_path / f"out_{width}.png") == 0
+        out = read_picture(tmp_path / f"out_{width}.png")
+        assert out.orientation == orientation
+        stored = (height, width) if orientation > 4 else (width, height)
+        assert size_of(tmp_path / f"out_{width}.png") == stored
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_depth_alpha_and_exif_survive(tmp_path, channels):
+    deep = draw(tmp_path / "deep.png", channels=channels, dtype=np.uint16, orientation=3)
+    assert moeisr(deep, "--scale", 2) == 0
+    before, after = read_picture(deep), read_picture(tmp_path / "deep_x2.png")
+    assert after.pixels.dtype == np.uint16
+    assert after.pixels.shape == (20, 24, channels)
+    assert after.exif == before.exif
+
+
+def test_format_comes_from_out_or_option(photo, tmp_path):
+    assert moeisr(photo, "--scale", 2, "-o", tmp_path / "a.webp") == 0
+    assert moeisr(photo, "--scale", 2, "--format", "jpg") == 0
+    assert moeisr(photo, "--scale", 2, "--format", "tiff", "-o", tmp_path / "folder") == 0
+    for path, name in (("a.webp", "WEBP"), ("photo_x2.jpg", "JPEG"), ("folder/photo_x2.tiff", "TIFF")):
+        with Image.open(tmp_path / path) as image:
+            assert image.format == name
+
+
+def test_weights_and_device_reach_the_upscaler(photo, upscaler, tmp_path):
+    assert moeisr(photo, "--scale", 2) == 0
+    assert upscaler.given == (None, None)
+    assert moeisr(photo, "--scale", 3, "--weights", tmp_path / "w.pth", "--device", "cpu") == 0
+    assert upscaler.given == (tmp_path / "w.pth", "cpu")
+
+
+def test_folder_goes_into_a_new_folder_beside_it(tmp_path):
+    (tmp_path / "photos" / "deeper").mkdir(parents=True)
+    draw(tmp_path / "photos" / "b.png")
+    draw(tmp_path / "photos" / "a.JPG")
+    draw(tmp_path / "photos" / "deeper" / "c.png")
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    (tmp_path / "photos" / "._b.png").write_text("no picture either")
+    assert moeisr(tmp_path / "photos", "--scale", 2) == 0
+    assert sorted(path.name for path in (tmp_path / "photos_x2").iterdir()) == ["a_x2.png", "b_x2.png"]
+
+
+def test_one_bad_picture_does_not_stop_the_others(tmp_path, capsys):
+    for name in ("a.png", "c.png"):
+        draw(tmp_path / name)
+    (tmp_path / "b.png").write_text("no picture")
+    assert moeisr(tmp_path, "--scale", 2, "-o", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_x2.png", "c_x2.png"]
+    assert len(captured.out.splitlines()) == 2
+    complaints = [line for line in captured.err.splitlines() if line.startswith("moeisr upscale:")]
+    assert "b.png: is not a picture" in complaints[0]
+    assert complaints[1:] == ["moeisr upscale: 1 of 3 pictures failed"]
+
+
+def test_expert_map_lies_beside_the_output_as_displayed(tmp_path):
+    turned = draw(tmp_path / "a.jpg", 12, 10, orientation=6)
+    assert moeisr(turned, "--scale", 2, "--expert-map", "-o", tmp_path / "big.png") == 0
+    chosen = read_picture(tmp_path / "big_experts.png").pixels
+    rows = np.broadcast_to(np.arange(10, dtype=np.uint8)[:, None], (10, 12))
+    np.testing.assert_array_equal(chosen[..., 0], np.rot90(rows, -1))
+
+
+def test_network_without_mapper_has_no_map_and_says_so(photo, upscaler, capsys, monkeypatch):
+    monkeypatch.setattr(upscaler, "mapped", False)
+    assert moeisr(photo, "--scale", 2, "--expert-map") == 0
+    assert "no mapper" in capsys.readouterr().err
+    assert not photo.with_name("photo_x2_experts.png").exists()
+    assert photo.with_name("photo_x2.png").exists()
+
+
+def test_existing_output_is_kept_unless_told_otherwise(photo, capsys):
+    out = photo.with_name("photo_x2.png")
+    out.write_text("precious")
+    assert "add --overwrite" in refused(capsys, photo, "--scale", 2)
+    assert out.read_text() == "precious"
+    assert moeisr(photo, "--scale", 2, "--overwrite") == 0
+    assert size_of(out) == (24, 20)
+
+
+def test_input_is_never_overwritten(photo, tmp_path, capsys):
+    before = photo.read_bytes()
+    assert "is an input" in refused(capsys, photo, "--scale", 2, "-o", photo, "--overwrite")
+    (tmp_path / "link.png").symlink_to(photo)
+    assert "is an input" in refused(capsys, photo, "--scale", 2, "-o", tmp_path / "link.png", "--overwrite")
+    other = draw(tmp_path / "photo_x2.png")
+    assert "is an input" in refused(capsys, photo, other, "--scale", 2, "--overwrite")
+    assert photo.read_bytes() == before
+
+
+def test_outputs_of_one_name_are_refused_before_anything_is_written(tmp_path, capsys):
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "a.jpg")
+    message = refused(capsys, tmp_path, "--scale", 2, "-o", tmp_path / "out")
+    assert "a.jpg and" in message
+    assert "would both be written to" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("scale", ["0", "0.5", "-2", "nan", "inf", "2x0.9", "1e999"])
+def test_scales_that_do_not_enlarge(photo, capsys, scale):
+    assert "does not enlarge" in refused(capsys, photo, f"--scale={scale}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scale", "big"], "is no scale; write 3.7"),
+        (["--scale", "2x2x2"], "is no scale; write 3.7"),
+        (["--size", "100"], "write WIDTHxHEIGHT"),
+        (["--size", "0x100"], "write WIDTHxHEIGHT"),
+        (["--size", "100x9"], "smaller than the picture, 12x10"),
+        ([], "--scale"),
+        (["--scale", "2", "--size", "30x30"], "not allowed with"),
+        (["--scale", "1e300"], "raise --max-pixels"),
+        (["--scale", "2", "--max-pixels", "479"], "24x20, more than 479 pixels"),
+        (["--scale", "2", "--max-pixels", "119"], "12x10 is more than the limit of 119"),
+        (["--scale", "2", "--max-pixels", "many"], "no positive whole number"),
+        (["--scale", "2", "-o", "out.gif"], "end the name in .png"),
+        (["--scale", "2", "-o", "out.png", "--format", "jpg"], "disagree"),
+    ],
+)
+def test_wrong_command_lines_are_answered_in_one_line(photo, capsys, arguments, message):
+    assert message in refused(capsys, photo, *arguments)
+    assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+def test_wrong_inputs_are_answered_in_one_line(photo, tmp_path, capsys):
+    assert "no such file" in refused(capsys, tmp_path / "missing.png", "--scale", 2)
+    (tmp_path / "empty").mkdir()
+    assert "holds no pictures" in refused(capsys, tmp_path / "empty", "--scale", 2)
+    other = draw(tmp_path / "other.png")
+    assert "name a folder" in refused(capsys, photo, other, "--scale", 2, "-o", tmp_path / "new.png")
+    clear = draw(tmp_path / "clear.png", channels=4)
+    assert "choose .png" in refused(capsys, clear, "--scale", 2, "-o", tmp_path / "clear.jpg")
+
+
+def test_formats_are_checked_before_the_long_work(tmp_path, upscaler, capsys):
+    clear = draw(tmp_path / "clear.png", channels=4)
+    refused(capsys, clear, "--scale", 2, "--format", "jpg")
+    assert upscaler.sizes == []
+
+
+def test_debug_shows_the_exception(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        moeisr(tmp_path / "missing.png", "--scale", 2, "--debug")
+
+
+def test_interruption_is_one_line(photo, capsys, monkeypatch, upscaler):
+    def interrupt(self, image, *, scale=None, size=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(upscaler, "__call__", interrupt)
+    assert moeisr(photo, "--scale", 2) == 130
+    assert capsys.readouterr().err == "moeisr upscale: interrupted\n"

@@ -1,0 +1,394 @@
+"""Pictures keep their depth, alpha, profile and EXIF block on the way to disk and back."""
+
+import io
+import os
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, ImageOps
+
+from moeisr_plugin import pictures
+from moeisr_plugin.pictures import Picture, PictureError, read_picture, write_picture
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+LAYOUTS = [(), (2,), (3,), (4,)]
+EXIF_IFD, EXPOSURE, MAKER, ORIENTATION = 34665, 33434, 271, 274
+
+
+def random_pixels(layout, dtype, size=(5, 7), seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, np.iinfo(dtype).max, (*size, *layout), dtype=dtype, endpoint=True)
+
+
+def exif_block(orientation=1):
+    exif = Image.Exif()
+    exif[MAKER] = "Acme"
+    exif[ORIENTATION] = orientation
+    exif[EXIF_IFD] = {EXPOSURE: 0.008}
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def plain_png16(pixels, colour_type, *chunks):
+    """A PNG written out by its specification, without filters."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    body = b"".join(chunks) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + body
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("suffix", "dtype"), [("png", "u1"), ("png", "u2"), ("tiff", "u1"), ("tiff", "u2")])
+def test_lossless_formats_keep_every_layout(tmp_path, suffix, dtype, layout):
+    pixels = random_pixels(layout, np.dtype(dtype))
+    write_picture(tmp_path / f"a.{suffix}", Picture(pixels))
+    back = read_picture(tmp_path / f"a.{suffix}").pixels
+    assert back.dtype == pixels.dtype
+    np.testing.assert_array_equal(back, pixels)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_webp_is_lossless_and_holds_grey_as_rgb(tmp_path, layout):
+    pixels = random_pixels(layout, np.uint8)
+    write_picture(tmp_path / "a.webp", Picture(pixels))
+    back = read_picture(tmp_path / "a.webp").pixels
+    channels = pixels.reshape(5, 7, -1)
+    if channels.shape[2] < 3:
+        channels = np.concatenate([channels[..., :1].repeat(3, axis=2), channels[..., 1:]], axis=2)
+    np.testing.assert_array_equal(back, channels)
+
+
+@pytest.mark.parametrize("layout", [(), (3,)])
+def test_jpeg_is_close_and_bmp_exact(tmp_path, layout):
+    ramp = np.linspace(0, 255, 32 * 48).reshape(32, 48).astype(np.uint8)
+    pixels = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2) if layout else ramp
+    for suffix, tolerance in (("jpg", 6), ("jpeg", 6), ("bmp", 0)):
+        write_picture(tmp_path / f"a.{suffix}", Picture(pixels))
+        back = read_picture(tmp_path / f"a.{suffix}").pixels
+        assert back.shape == pixels.shape
+        assert np.abs(back.astype(int) - pixels).max() <= tolerance
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [("png", "u1"), ("png", "u2"), ("jpg", "u1"), ("webp", "u1")])
+def test_profile_exif_and_orientation_survive_byte_for_byte(tmp_path, suffix, dtype):
+    pixels = random_pixels((3,), np.dtype(dtype))
+    write_picture(tmp_path / f"a.{suffix}", Picture(pixels, ICC, exif_block(orientation=6), (300, 300)))
+    back = read_picture(tmp_path / f"a.{suffix}")
+    assert back.icc_profile == ICC
+    assert back.exif == exif_block(orientation=6)
+    assert back.orientation == 6
+    assert back.lies_on_its_side
+    assert back.pixels.shape == pixels.shape
+    if suffix != "webp":
+        assert back.dpi == pytest.approx((300, 300), abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_tiff_keeps_profile_and_exif_and_is_read_upright(tmp_path, dtype):
+    pixels = random_pixels((3,), np.dtype(dtype))
+    write_picture(tmp_path / "a.tif", Picture(pixels, ICC, exif_block(orientation=6), (300, 150)))
+    back = read_picture(tmp_path / "a.tif")
+    assert back.icc_profile == ICC
+    assert back.dpi == (300, 150)
+    assert back.orientation == 1
+    np.testing.assert_array_equal(back.pixels, np.rot90(pixels, -1))
+    assert back.exif is not None
+    exif = Image.Exif()
+    exif.load(back.exif)
+    assert exif[MAKER] == "Acme"
+    assert float(exif.get_ifd(EXIF_IFD)[EXPOSURE]) == pytest.approx(0.008)
+
+
+def test_own_writers_are_understood_by_other_readers(tmp_path):
+    pixels = random_pixels((4,), np.uint16, (9, 5))
+    picture = Picture(pixels, ICC, exif_block(), (300, 300))
+    write_picture(tmp_path / "a.png", picture)
+    write_picture(tmp_path / "a.tiff", picture)
+    by_opencv = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(by_opencv, pixels[..., [2, 1, 0, 3]])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tiff"), pixels)
+    with Image.open(tmp_path / "a.png") as image:
+        image.verify()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_agrees_with_pillow(orientation):
+    pixels = random_pixels((3,), np.uint8)
+    image = Image.fromarray(pixels)
+    image.getexif()[ORIENTATION] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(pictures.upright(pixels, orientation), expected)
+
+
+def test_bmp_gets_upright_pixels(tmp_path):
+    pixels = random_pixels((3,), np.uint8)
+    write_picture(tmp_path / "a.bmp", Picture(pixels, exif=exif_block(orientation=8)))
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.bmp").pixels, np.rot90(pixels))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("exif", [b"II*\0rubbish", b"rubbish", exif_block()[:20], exif_block(orientation=77)])
+def test_unreadable_exif_means_upright_and_can_be_written(tmp_path, exif):
+    picture = Picture(random_pixels((3,), np.uint8), exif=exif)
+    assert picture.orientation == 1
+    write_picture(tmp_path / "a.tiff", picture)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tiff").pixels, picture.pixels)
+
+
+def test_png16_with_a_transparent_colour_gains_alpha(tmp_path):
+    grey = random_pixels((), np.uint16)
+    key = png_chunk(b"tRNS", struct.pack(">H", int(grey[2, 3])))
+    (tmp_path / "grey.png").write_bytes(plain_png16(grey, 0, key))
+    expected = np.where(grey == grey[2, 3], 0, 65535)
+    np.testing.assert_array_equal(read_picture(tmp_path / "grey.png").pixels, np.dstack([grey, expected]))
+
+    rgb = random_pixels((3,), np.uint16)
+    key = png_chunk(b"tRNS", struct.pack(">3H", *rgb[1, 1].tolist()))
+    (tmp_path / "rgb.png").write_bytes(plain_png16(rgb, 2, key))
+    alpha = read_picture(tmp_path / "rgb.png").pixels[..., 3]
+    assert alpha[1, 1] == 0
+    assert (alpha == 0).sum() == 1
+
+
+def test_tiff16_compressed_by_lzw(tmp_path):
+    rgb = random_pixels((3,), np.uint16)
+    cv2.imwrite(str(tmp_path / "rgb.tif"), rgb[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+    np.testing.assert_array_equal(read_picture(tmp_path / "rgb.tif").pixels, rgb)
+    grey = random_pixels((), np.uint16)
+    turned = {"compression": "tiff_lzw", "tiffinfo": {ORIENTATION: 6}}
+    Image.fromarray(grey).save(tmp_path / "grey.tif", **turned)
+    np.testing.assert_array_equal(read_picture(tmp_path / "grey.tif").pixels, np.rot90(grey, -1))
+
+
+def test_tiff16_layouts(tmp_path):
+    rgb = random_pixels((3,), np.uint16)
+    grey = random_pixels((), np.uint16)
+    tifffile.imwrite(
+        tmp_path / "planes.tif", rgb.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
+    )
+    np.testing.assert_array_equal(read_picture(tmp_path / "planes.tif").pixels, rgb)
+    tifffile.imwrite(tmp_path / "negative.tif", grey, photometric="miniswhite")
+    np.testing.assert_array_equal(read_picture(tmp_path / "negative.tif").pixels, 65535 - grey)
+    tifffile.imwrite(tmp_path / "motorola.tif", rgb, photometric="rgb", byteorder=">")
+    np.testing.assert_array_equal(read_picture(tmp_path / "motorola.tif").pixels, rgb)
+    tifffile.imwrite(tmp_path / "big.tif", rgb, photometric="rgb", bigtiff=True)
+    np.testing.assert_array_equal(read_picture(tmp_path / "big.tif").pixels, rgb)
+
+
+def test_tiff16_with_premultiplied_alpha_is_divided_by_it(tmp_path):
+    straight = random_pixels((3,), np.uint16)
+    alpha = np.full((5, 7, 1), 65535 // 2, np.uint16)
+    alpha[0] = 0
+    stored = np.rint(straight * (alpha / 65535.0)).astype(np.uint16)
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.dstack([stored, alpha]), photometric="rgb", extrasamples=["assocalpha"]
+    )
+    back = read_picture(tmp_path / "a.tif").pixels
+    np.testing.assert_array_equal(back[..., 3:], alpha)
+    assert np.abs(back[1:, :, :3].astype(int) - straight[1:]).max() <= 2
+    assert (back[0, :, :3] == 0).all()
+
+
+def test_palette_one_bit_and_cmyk_become_plain(tmp_path):
+    rgb = Image.fromarray(random_pixels((3,), np.uint8, (16, 16)))
+    palette = rgb.quantize(8)
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(
+        read_picture(tmp_path / "palette.png").pixels, np.asarray(palette.convert("RGB"))
+    )
+    palette.save(tmp_path / "clear.png", transparency=0)
+    alpha = read_picture(tmp_path / "clear.png").pixels[..., 3]
+    np.testing.assert_array_equal(alpha == 0, np.asarray(palette) == 0)
+
+    bits = np.indices((5, 7)).sum(axis=0) % 2 == 0
+    Image.fromarray(bits).save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "bits.png").pixels, bits * np.uint8(255))
+
+    Image.new("CMYK", (7, 5), (0, 255, 255, 0)).save(tmp_path / "cmyk.tif")
+    red = read_picture(tmp_path / "cmyk.tif")
+    assert red.icc_profile is None
+    np.testing.assert_array_equal(red.pixels, np.broadcast_to([255, 0, 0], (5, 7, 3)))
+
+
+def test_profile_converts_what_cannot_keep_it(tmp_path):
+    lab = Image.new("LAB", (4, 3), (128, 128, 128))  # CIE L* = 50, neutral
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    lab.save(tmp_path / "lab.tif", icc_profile=profile)
+    back = read_picture(tmp_path / "lab.tif")
+    assert back.icc_profile is None
+    assert np.abs(back.pixels.astype(int) - 119).max() <= 2  # sRGB of L* = 50
+
+
+def test_only_the_first_frame_is_read_and_said_so(tmp_path):
+    frames = [Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (10, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    picture = read_picture(tmp_path / "a.gif")
+    assert picture.pixels.shape[:2] == (4, 6)
+    assert (picture.pixels == 10).all()
+    assert picture.note == "has 2 frames; only the first is used"
+
+
+def bad_files(folder):
+    good = io.BytesIO()
+    Image.fromarray(random_pixels((3,), np.uint8, (64, 64))).save(good, "PNG")
+    write_picture(folder / "deep.png", Picture(random_pixels((3,), np.uint16, (64, 64))))
+    write_picture(folder / "deep.tif", Picture(random_pixels((3,), np.uint16, (64, 64))))
+    Image.fromarray(np.zeros((3, 4), np.float32)).save(folder / "float.tif")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("this is no picture")
+    (folder / "cut.png").write_bytes(good.getvalue()[:1000])
+    (folder / "folder.png").mkdir()
+    for name in ("deep.png", "deep.tif"):
+        (folder / f"cut_{name}").write_bytes((folder / name).read_bytes()[:-5000])
+    return {
+        "missing.png": "no such file",
+        "empty.png": "empty",
+        "text.png": "not a picture",
+        "cut.png": "damaged",
+        "cut_deep.png": "damaged",
+        "cut_deep.tif": "damaged",
+        "folder.png": "folder",
+        "float.tif": "convert",
+    }
+
+
+def test_bad_files_are_refused_in_a_line_that_names_them(tmp_path):
+    for name, reason in bad_files(tmp_path).items():
+        with pytest.raises(PictureError) as caught:
+            read_picture(tmp_path / name)
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path / name}: "), message
+        assert reason in message, message
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("a.png", "u1"), ("a.png", "u2"), ("a.tif", "u1"), ("a.tif", "u2")]
+)
+def test_limit_on_pixels_holds_for_every_reader(tmp_path, name, dtype):
+    write_picture(tmp_path / name, Picture(random_pixels((3,), np.dtype(dtype), (10, 12))))
+    assert read_picture(tmp_path / name, max_pixels=120).pixels.shape == (10, 12, 3)
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(PictureError, match=r"12x10 is more than the limit of 119 pixels.*--max-pixels"):
+        read_picture(tmp_path / name, max_pixels=119)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "dtype", "remedy"),
+    [
+        ("a.jpg", (4,), "u1", r"transparency; choose \.png"),
+        ("a.bmp", (2,), "u1", r"transparency; choose \.png"),
+        ("a.webp", (3,), "u2", r"16 bits a sample; choose \.png or \.tiff"),
+        ("a.gif", (3,), "u1", r"end the name in \.png, "),
+    ],
+)
+def test_formats_refuse_what_they_cannot_hold(tmp_path, name, layout, dtype, remedy):
+    with pytest.raises(PictureError, match=remedy):
+        write_picture(tmp_path / name, Picture(random_pixels(layout, np.dtype(dtype))))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
+    old = Picture(random_pixels((3,), np.uint8))
+    write_picture(tmp_path / "a.png", old)
+
+    def fail(image, file, *args, **kwargs):
+        file.write(b"half a picture")
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(PictureError if error is OSError else error):
+        write_picture(tmp_path / "a.png", Picture(random_pixels((3,), np.uint8, seed=1)))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").pixels, old.pixels)
+
+
+def test_unwritable_folder_is_told_in_one_line(tmp_path):
+    with pytest.raises(PictureError, match=r"missing.*cannot be written"):
+        write_picture(tmp_path / "missing" / "a.png", Picture(random_pixels((3,), np.uint8)))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits")
+def test_written_files_have_ordinary_permissions(tmp_path):
+    (tmp_path / "ordinary").touch()
+    write_picture(tmp_path / "a.png", Picture(random_pixels((3,), np.uint8)))
+    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def twice(colours):
+    """Bicubic ×2, which overshoots at edges as a network may."""
+    height, width = colours.shape[:2]
+    return cv2.resize(colours, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("layout", [(), (1,), (2,), (3,), (4,)])
+def test_unit_planes_and_back_is_exact(dtype, layout):
+    if np.issubdtype(dtype, np.floating):
+        pixels = np.random.default_rng(0).random((5, 7, *layout), dtype=np.float32).astype(dtype)
+    else:
+        pixels = random_pixels(layout, dtype)
+    colour, alpha, was_grey = pictures.to_unit_planes(pixels)
+    assert colour.shape == (5, 7, 3)
+    assert colour.dtype == np.float32
+    assert colour.min() >= 0
+    assert colour.max() <= 1
+    assert was_grey == (layout in [(), (1,), (2,)])
+    assert (alpha is not None) == (layout in [(2,), (4,)])
+    back = pictures.from_unit_planes(colour, alpha, was_grey, pixels.dtype)
+    assert back.dtype == pixels.dtype
+    np.testing.assert_allclose(back.reshape(pixels.shape), pixels, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("layout", [(), (1,), (2,), (3,), (4,)])
+def test_enlarging_keeps_layout_and_dtype(dtype, layout):
+    pixels = np.ones((5, 7, *layout), dtype) * (1 if dtype is np.float32 else np.iinfo(dtype).max)
+    pixels[2, 3] = 0
+    enlarged = pictures.upscale_pixels(pixels.astype(dtype), twice)
+    assert enlarged.shape == (10, 14, *layout)
+    assert enlarged.dtype == dtype
+    assert enlarged.max() == pixels.max()
+
+
+def test_opaque_colour_is_just_enlarged():
+    pixels = random_pixels((3,), np.uint8)
+    expected = np.clip(np.rint(twice(pixels / np.float32(255)) * np.float32(255)), 0, 255)
+    np.testing.assert_array_equal(pictures.upscale_pixels(pixels, twice), expected)
+    opaque = np.dstack([pixels, np.full((5, 7), 255, np.uint8)])
+    np.testing.assert_array_equal(pictures.upscale_pixels(opaque, twice)[..., :3], expected)
+    assert (pictures.upscale_pixels(opaque, twice)[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_hidden_colour_gives_no_halo(dtype):
+    white = np.iinfo(dtype).max
+    y, x = np.indices((24, 24)) - 11.5
+    inside = np.hypot(y, x) < 8
+    disc = np.zeros((24, 24, 4), dtype)
+    disc[inside] = (white, 0, 0, white)
+    disc[~inside] = (0, white, 0, 0)
+    enlarged = pictures.upscale_pixels(disc, twice)
+    visible = enlarged[..., 3] > 0
+    assert (enlarged[visible][:, 0] == white).all()
+    assert (enlarged[..., 1:3] == 0).all()
+    assert (enlarged[~visible] == 0).all()
+    assert ((enlarged[..., 3] > 0) & (enlarged[..., 3] < white)).any()
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros(4), np.zeros((3, 4, 5)), np.zeros((0, 4, 3)), np.zeros((3, 4), int)]
+)
+def test_odd_arrays_are_refused(pixels):
+    with pytest.raises(ValueError, match="give"):
+        pictures.to_unit_planes(pixels)

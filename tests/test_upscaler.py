@@ -1,0 +1,82 @@
+"""Enlarging pictures from Python."""
+
+import numpy as np
+import pytest
+import torch
+
+from moeisr_plugin import Upscaler, render
+from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
+from moeisr_plugin.checkpoints import CheckpointError, save_checkpoint
+from moeisr_plugin.upscaler import output_size
+
+ENCODER = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    net = MoEISRLIIF(encoder=ENCODER, hidden_dim=8)
+    path = tmp_path_factory.mktemp("weights") / "net_g_latest.pth"
+    save_checkpoint(path, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    return path
+
+
+@pytest.fixture(scope="module")
+def upscaler(weights):
+    return Upscaler(weights, device="cpu")
+
+
+def picture(*shape, dtype=np.uint8):
+    values = np.random.default_rng(0).random(shape)
+    return values if dtype == np.float64 else (values * np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+@pytest.mark.parametrize("shape", [(7, 12), (7, 12, 1), (7, 12, 2), (7, 12, 3), (7, 12, 4)])
+def test_channels_and_type_are_kept(upscaler, shape, dtype):
+    enlarged = upscaler(picture(*shape, dtype=dtype), scale=3.7)
+    assert enlarged.shape == (26, 44, *shape[2:])
+    assert enlarged.dtype == dtype
+
+
+def test_rgb_is_what_the_network_renders(upscaler):
+    image = picture(9, 5, 3)
+    lr = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    expected = render.render(upscaler.net, render.encode(upscaler.net, lr), (18, 17))[0]
+    expected = expected.clamp(0, 1).mul(255).round().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(upscaler(image, scale=(2, 3.5)), expected)
+
+
+def test_encodes_once_and_renders_many(upscaler, monkeypatch):
+    encoded = upscaler.encode(picture(6, 8, 4))
+    monkeypatch.setattr(upscaler.net.encoder, "forward", None)
+    assert encoded.render(size=(13, 29)).shape == (13, 29, 4)
+    assert encoded.render(scale=2).shape == (12, 16, 4)
+    assert encoded.expert_map().shape == (6, 8, 3)
+
+
+def test_a_network_with_one_expert_has_no_expert_map(tmp_path):
+    net = LIIF(encoder=ENCODER, hidden_dim=8)
+    save_checkpoint(tmp_path / "liif.pth", {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    assert Upscaler(tmp_path / "liif.pth", device="cpu").expert_map(picture(6, 8, 3)) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give either scale or size"),
+        ({"scale": 2, "size": (20, 20)}, "give either scale or size"),
+        ({"scale": 0.5}, "at least 1"),
+        ({"scale": float("nan")}, "at least 1"),
+        ({"scale": (2, 0)}, "at least 1"),
+        ({"size": (9, 100)}, "smaller than the picture"),
+    ],
+)
+def test_bad_sizes_are_refused_in_a_line(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        output_size(10, 10, **arguments)
+
+
+def test_weights_that_are_none_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
+        Upscaler(tmp_path / "absent.pth")
