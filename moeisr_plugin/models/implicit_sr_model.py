@@ -1,0 +1,252 @@
+"""Training and validating an implicit network with the toolbox's trainer."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.losses import build_loss
+from basicsr.metrics import calculate_metric
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger, imwrite
+from basicsr.utils.dist_util import master_only
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from moeisr_plugin import render
+from moeisr_plugin.archs import routing
+from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.metrics.routing_health import (
+    depth_difficulty_correlation,
+    expert_shares,
+    mean_confidence,
+)
+
+
+@MODEL_REGISTRY.register()
+class ImplicitSRModel(SRModel):
+    """Trains on sampled queries, validates on whole pictures at any number of scales.
+
+    Options beyond the toolbox's SRModel:
+
+    - ``train.balance_opt``: the balance loss; none for a network with one expert.
+    - ``train.random_gates_iter``: for so many iterations pixels are dealt to the experts at random, before
+      the mapper's choice counts.
+    - ``val.routing_health``: report how good the routing is, on each validation set.
+    - ``datasets.val*.protocol``: the protocol of this set's metrics.
+    """
+
+    def init_training_settings(self) -> None:
+        train_opt = self.opt["train"]
+        if train_opt.get("perceptual_opt"):
+            raise ValueError(
+                "train.perceptual_opt: a perceptual loss needs whole patches and training sees single "
+                "queries; remove it"
+            )
+        balance_opt = train_opt.get("balance_opt")
+        self.cri_balance = build_loss(balance_opt).to(self.device) if balance_opt else None
+        self.random_gates_iter = train_opt.get("random_gates_iter", 0)
+        super().init_training_settings()
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        if self.opt["dist"] and self.device.type == "cpu":
+            return DistributedDataParallel(net)
+        return super().model_to_device(net)
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        super().feed_data(data)
+        if self.is_train and "coord" in data:
+            self.coord = data["coord"].to(self.device)
+            self.cell = data["cell"].to(self.device)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        self.optimizer_g.zero_grad()
+        gate = routing.random_gates if current_iter <= self.random_gates_iter else None
+        decoding = self.net_g(self.lq, self.coord, self.cell, gate=gate)
+        losses = OrderedDict(l_pix=self.cri_pix(decoding.rgb, self.gt))
+        if self.cri_balance:
+            losses["l_balance"] = self.cri_balance(decoding.scores)
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizer_g.step()
+
+        self.log_dict = self.reduce_loss_dict(losses)
+        if current_iter % self.opt["logger"]["print_freq"] == 0:
+            self.log_dict.update(self._routing_log(decoding.scores.detach()))
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def _routing_log(self, scores: Tensor) -> dict[str, float]:
+        if scores.shape[1] == 1:
+            return {}
+        depths = [expert.depth for expert in self._bare(self.net_g).expert_list]
+        shares = expert_shares(scores).tolist()
+        return {
+            **{f"share_d{depth}": share for depth, share in zip(depths, shares, strict=True)},
+            "confidence": mean_confidence(scores).item(),
+            "depth_corr": depth_difficulty_correlation(scores, depths, self.lq).item(),
+        }
+
+    def _bare(self, net: nn.Module) -> ImplicitSR:
+        bare = self.get_bare_model(net)
+        if not isinstance(bare, ImplicitSR):
+            raise ValueError(
+                f"network_g.type: ImplicitSRModel trains LIIF, LTE, MoEISRLIIF or MoEISRLTE, not "
+                f"{type(bare).__name__}"
+            )
+        return bare
+
+    def nondist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        dataset_opt = dataloader.dataset.opt  # type: ignore[attr-defined]
+        label = dataset_label(dataset_opt)
+        metrics = self.opt["val"].get("metrics") or {}
+        net = self._bare(getattr(self, "net_g_ema", self.net_g))
+        was_training = net.training
+        net.eval()
+        results: list[dict[str, float]] = []
+        health: list[dict[str, float]] = []
+        for data in tqdm(dataloader, desc=label, unit="image", disable=not self.opt["val"].get("pbar")):
+            self.feed_data(data)
+            encoding = render.encode(net, self.lq)
+            size = _output_size(data)
+            picture = render.render(net, encoding, size)
+            if save_img:
+                self._save_pictures(net, encoding, picture, data, label, current_iter)
+            if "gt" not in data:
+                continue
+            measure = partial(self._measure, gt=data["gt"], scale=_scale(data), dataset_opt=dataset_opt)
+            results.append({name: measure(picture, opt) for name, opt in metrics.items()})
+            if self.opt["val"].get("routing_health") and len(net.experts) > 1:
+                first_metric = next(iter(metrics.values()))
+                health.append(_routing_health(net, encoding, size, partial(measure, metric_opt=first_metric)))
+        net.train(was_training)
+        if results:
+            self._report(label, _means(results), _means(health), current_iter, tb_logger)
+
+    def _measure(
+        self, picture: Tensor, metric_opt: dict[str, Any], *, gt: Tensor, scale: Any, dataset_opt: dict
+    ) -> float:
+        """A metric by the data set's own scale and protocol, unless the metric's options say otherwise."""
+        own = {"scale": scale, "protocol": dataset_opt.get("protocol", "div2k")}
+        images = {"img": _toolbox_image(picture), "img2": _toolbox_image(gt)}
+        return float(calculate_metric(images, {**own, **metric_opt}))
+
+    def _report(
+        self,
+        label: str,
+        results: dict[str, float],
+        health: dict[str, float],
+        current_iter: int | str,
+        tb_logger: Any,
+    ) -> None:
+        self.metric_results = results
+        self._initialize_best_metric_results(label)
+        for metric, value in results.items():
+            self._update_best_metric_result(label, metric, value, current_iter)
+        self._log_validation_metric_values(current_iter, label, tb_logger)
+        if health:
+            get_root_logger().info(
+                f"Routing {label}: " + ", ".join(f"{name} {value:.4f}" for name, value in health.items())
+            )
+        if tb_logger:
+            for name, value in health.items():
+                tb_logger.add_scalar(f"routing/{label}/{name}", value, current_iter)
+
+    def _save_pictures(
+        self,
+        net: ImplicitSR,
+        encoding: Encoding,
+        picture: Tensor,
+        data: Mapping[str, Any],
+        label: str,
+        current_iter: int | str,
+    ) -> None:
+        """The picture and, of a mixture, its expert map, in a folder per data set and scale."""
+        name = Path(data["lq_path"][0]).stem
+        suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])
+        stem = Path(self.opt["path"]["visualization"], label, f"{name}_{suffix}")
+        imwrite(_toolbox_image(picture).round().astype(np.uint8), f"{stem}.png")
+        if len(net.experts) > 1:
+            colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
+            imwrite(colours.flip(-1).cpu().numpy(), f"{stem}_experts.png")
+
+    @master_only
+    def save_network(
+        self,
+        net: nn.Module | list[nn.Module],
+        net_label: str,
+        current_iter: int,
+        param_key: str | list[str] = "params",
+    ) -> None:
+        """Save the networks, whole or not at all, with what it takes to rebuild them."""
+        nets = [self._bare(n) for n in (net if isinstance(net, list) else [net])]
+        keys = param_key if isinstance(param_key, list) else [param_key]
+        checkpoint: dict[str, Any] = {
+            key: {name: value.cpu() for name, value in n.state_dict().items()}
+            for key, n in zip(keys, nets, strict=True)
+        }
+        checkpoint["network_g"] = nets[0].hyper_parameters
+        file_name = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
+        save_checkpoint(Path(self.opt["path"]["models"], file_name), checkpoint)
+
+
+def dataset_label(dataset_opt: Mapping[str, Any]) -> str:
+    """What results and pictures of a validation set are filed under: its name, and its scale if stated."""
+    scale = dataset_opt.get("scale")
+    if scale is None:
+        return dataset_opt["name"]
+    axes = scale if isinstance(scale, list | tuple) else [scale]
+    return f"{dataset_opt['name']}/x{'x'.join(f'{s:g}' for s in axes)}"
+
+
+def _scale(data: Mapping[str, Any]) -> tuple[float, float]:
+    """The scale of a batch with one picture, in y and x."""
+    scale_y, scale_x = data["scale"].flatten().tolist()
+    return scale_y, scale_x
+
+
+def _output_size(data: Mapping[str, Any]) -> tuple[int, int]:
+    """The size of the HR picture; from the scale where there is none."""
+    if "gt" in data:
+        return data["gt"].shape[-2], data["gt"].shape[-1]
+    scale_y, scale_x = _scale(data)
+    return round(data["lq"].shape[-2] * scale_y), round(data["lq"].shape[-1] * scale_x)
+
+
+def _toolbox_image(picture: Tensor) -> np.ndarray:
+    """From (1, 3, H, W) RGB in [0, 1] to the toolbox's (H, W, 3) BGR in [0, 255], clamped, not rounded."""
+    return picture[0].clamp(0, 1).mul(255).flip(0).permute(1, 2, 0).double().cpu().numpy()
+
+
+def _means(records: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(r[name] for r in records) / len(records) for name in (records[0] if records else ())}
+
+
+def _routing_health(
+    net: ImplicitSR, encoding: Encoding, size: tuple[int, int], measure: Callable[[Tensor], float]
+) -> dict[str, float]:
+    """Shares of the experts, and what the mapper's choice is worth by a metric on one picture."""
+
+    def measured(scores: Tensor) -> float:
+        return measure(render.render(net, encoding._replace(scores=scores), size))
+
+    scores = encoding.scores
+    depths = [expert.depth for expert in net.expert_list]
+    generator = torch.Generator().manual_seed(0)
+    at_random = measured(routing.deal_at_random(scores, generator=generator))
+    shares = expert_shares(scores).tolist()
+    return {
+        **{f"share_d{depth}": share for depth, share in zip(depths, shares, strict=True)},
+        "confidence": mean_confidence(scores).item(),
+        "depth_corr": depth_difficulty_correlation(scores, depths, encoding.lr).item(),
+        "gain": measured(scores) - at_random,
+        **{f"only_d{depth}": measured(routing.use_everywhere(scores, j)) for j, depth in enumerate(depths)},
+    }

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Makes .venv in the repository's root and installs what is missing there: requirements.txt and this package.
+# Meant for the scripts beside it; safe to run again, when it takes about a second. A torch >= 2.4 already in .venv stays.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+venv="$root/.venv"
+python="$venv/bin/python"
+stamp="$venv/moeisr_plugin.stamp"
+
+find_python() {  # prints the first interpreter BasicSR runs on
+    local name
+    for name in python3 python3.12 python3.11 python3.10; do
+        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "setup: Python 3.10, 3.11 or 3.12 is needed, and none is on the PATH." >&2
+    return 1
+}
+
+make_venv() {
+    local base
+    base="$(find_python)"
+    echo "setup: making .venv with $("$base" --version)"
+    if ! "$base" -m venv "$venv"; then
+        rm -rf "$venv"
+        echo "setup: '$base -m venv' failed; on Debian and Ubuntu install the package python3-venv first." >&2
+        return 1
+    fi
+}
+
+fingerprint() {  # prints a hash of all that decides what is installed
+    "$python" -c 'import hashlib, sys; print(hashlib.sha256(b"".join(open(p, "rb").read() for p in sys.argv[1:])).hexdigest())' \
+        "$root/requirements.txt" "$root/setup.py"
+}
+
+is_complete() {  # the same requirements as last time, nothing gone since, and this copy of the package
+    [[ -f "$stamp" && "$(cat "$stamp")" == "$(fingerprint)" ]] || return 1
+    cd / && "$python" - "$root" 2>/dev/null <<'PYTHON'
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2  # also proves that its system libraries are there
+
+modules = "torch torchvision basicsr mmengine lmdb addict safetensors skimage pytest".split()
+package = find_spec("moeisr_plugin")
+here = package is not None and Path(sys.argv[1]).resolve() in Path(package.origin).resolve().parents
+sys.exit(not (here and all(map(find_spec, modules))))
+PYTHON
+}
+
+pip_install() {
+    "$python" -m pip install --quiet --disable-pip-version-check "$@"
+}
+
+present_torch() {  # prints the version of the torch in .venv, nothing if there is none or it is older than 2.4
+    "$python" - <<'PYTHON'
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    found = version("torch")
+except PackageNotFoundError:
+    found = "0.0"
+if tuple(map(int, re.findall(r"\d+", found)[:2])) >= (2, 4):
+    print(found)
+PYTHON
+}
+
+pins() {  # prints the lines of requirements.txt that name one of the packages (a pattern)
+    grep -E "^($1)==" "$root/requirements.txt"
+}
+
+install_all() {
+    local torch
+    torch="$(present_torch)"
+    if [[ -n "$torch" ]]; then
+        # With torch held fast, pip chooses the torchvision made for it.
+        pip_install "torch==$torch" torchvision
+    else
+        echo "setup: installing torch and torchvision (once; hundreds of megabytes or more)"
+        pip_install -r <(pins "torch|torchvision")
+    fi
+    echo "setup: installing the rest of requirements.txt (once; a few minutes)"
+    pip_install -r <(pins "cython|numpy|setuptools|wheel")
+    # BasicSR builds against the torch that is installed; an isolated build would fetch another.
+    pip_install --no-build-isolation "torch==$(present_torch)" \
+        -r <(grep -vE "^(torch|torchvision)==" "$root/requirements.txt")
+    pip_install --no-build-isolation --no-deps --editable "$root"
+}
+
+mend_opencv() {  # servers often lack libGL, which opencv-python needs and its headless build does not
+    local error version
+    if error="$("$python" -c 'import cv2' 2>&1)"; then return; fi
+    if [[ "$error" != *"cannot open shared object file"* ]]; then
+        echo "$error" >&2
+        return 1
+    fi
+    version="$("$python" -c 'from importlib.metadata import version; print(version("opencv-python"))')"
+    echo "setup: ${error##*ImportError: }; installing opencv-python-headless $version over opencv-python"
+    pip_install --no-deps --force-reinstall "opencv-python-headless==$version"
+    "$python" -c 'import cv2'
+}
+
+"$python" -m pip --version >/dev/null 2>&1 || make_venv
+if ! is_complete; then
+    rm -f "$stamp"
+    install_all
+    mend_opencv
+    fingerprint >"$stamp"
+    echo "setup: .venv is ready"
+fi
