@@ -133,6 +133,11 @@ def test_weights_and_device_reach_the_upscaler(photo, upscaler, tmp_path):
     assert upscaler.given == (tmp_path / "w.pth", "cpu")
 
 
+def test_missing_gpu_is_answered_in_one_line(photo, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "finds no GPU" in refused(capsys, photo, "--scale", 2, "--device", "cuda")
+
+
 def test_folder_goes_into_a_new_folder_beside_it(tmp_path):
     (tmp_path / "photos" / "deeper").mkdir(parents=True)
     draw(tmp_path / "photos" / "b.png")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
+from picture_files import write_lmdb
 from PIL import Image
 
 from moeisr_plugin import render
@@ -121,6 +122,18 @@ def test_training_is_reproducible_and_learns(photographs, tmp_path):
     assert first == second
     losses = [log["l_pix"] for log in first]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def test_lmdb_folder_and_memory_train_to_the_same_loss(photographs, tmp_path):
+    pictures = {path.stem: np.asarray(Image.open(path)) for path in sorted(photographs.iterdir())}
+    dataroot = write_lmdb(tmp_path / "photographs.lmdb", pictures)
+    lmdb = {"dataroot_gt": dataroot, "io_backend": {"type": "lmdb"}}
+    logs = []
+    for change in ({}, lmdb, {"cache": "memory"}, {**lmdb, "cache": "memory"}):
+        opt = options(photographs, tmp_path)
+        opt["datasets"]["train"].update(change)
+        logs.append(train(opt, 4)[1])
+    assert logs[0] == logs[1] == logs[2] == logs[3]
 
 
 def test_random_gates_leave_the_mapper_to_the_balance_loss(photographs, tmp_path):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv in the repository's root and installs what is missing there: requirements.txt and this package.
-# Meant for the scripts beside it; safe to run again, when it takes about a second. A torch >= 2.4 already in .venv stays.
+# Meant for the scripts beside it; safe to run again, and then done in a second. A torch >= 2.4 already there stays.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -8,10 +8,14 @@ venv="$root/.venv"
 python="$venv/bin/python"
 stamp="$venv/moeisr_plugin.stamp"
 
-find_python() {  # prints the first interpreter BasicSR runs on
+is_fit() {  # whether BasicSR runs on the given interpreter
+    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null
+}
+
+find_python() {  # prints the first interpreter that is fit
     local name
     for name in python3 python3.12 python3.11 python3.10; do
-        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; then
+        if is_fit "$name"; then
             echo "$name"
             return
         fi
@@ -31,21 +35,28 @@ make_venv() {
     fi
 }
 
-fingerprint() {  # prints a hash of all that decides what is installed
-    "$python" -c 'import hashlib, sys; print(hashlib.sha256(b"".join(open(p, "rb").read() for p in sys.argv[1:])).hexdigest())' \
-        "$root/requirements.txt" "$root/setup.py"
+check_venv() {  # a .venv made by other means may be of another Python, or lack pip
+    if ! is_fit "$python"; then
+        echo "setup: .venv is not of Python 3.10, 3.11 or 3.12; remove $venv and start again." >&2
+        return 1
+    fi
+    "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >/dev/null
+}
+
+fingerprint() {  # prints a checksum of all that decides what is installed
+    cat "$root/requirements.txt" "$root/setup.py" | cksum
 }
 
 is_complete() {  # the same requirements as last time, nothing gone since, and this copy of the package
     [[ -f "$stamp" && "$(cat "$stamp")" == "$(fingerprint)" ]] || return 1
-    cd / && "$python" - "$root" 2>/dev/null <<'PYTHON'
+    "$python" -I - "$root" 2>/dev/null <<'PYTHON'
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import cv2  # also proves that its system libraries are there
 
-modules = "torch torchvision basicsr mmengine lmdb addict safetensors skimage pytest".split()
+modules = "torch torchvision basicsr mmengine lmdb addict safetensors skimage pytest ruff pyright".split()
 package = find_spec("moeisr_plugin")
 here = package is not None and Path(sys.argv[1]).resolve() in Path(package.origin).resolve().parents
 sys.exit(not (here and all(map(find_spec, modules))))
@@ -105,7 +116,8 @@ mend_opencv() {  # servers often lack libGL, which opencv-python needs and its h
     "$python" -c 'import cv2'
 }
 
-"$python" -m pip --version >/dev/null 2>&1 || make_venv
+[[ -e "$venv" ]] || make_venv
+check_venv
 if ! is_complete; then
     rm -f "$stamp"
     install_all

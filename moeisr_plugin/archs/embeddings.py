@@ -49,7 +49,7 @@ class Embedding(nn.Module):
             latent: (B, D, h + 2 * radius, w + 2 * radius), padded.
             rel_cell: (B, 2), the cell in latents, (2h/H, 2w/W).
             firsts: the first layers of J experts.
-            choice: (B, h, w), the only expert that will be asked for at each LR pixel; all may be if not given.
+            choice: (B, h, w), the only expert to be asked for at each LR pixel; any may be if not given.
         """
         raise NotImplementedError
 

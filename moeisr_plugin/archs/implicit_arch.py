@@ -240,12 +240,17 @@ def _build_encoder(encoder: nn.Module | Mapping[str, Any]) -> tuple[nn.Module, i
 
 def _record(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a constructor in plain types, with the registered name."""
-    plain = {
-        key: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
-        for key, value in arguments.items()
-        if key not in ("self", "__class__")
-    }
+    plain = {key: _plain(value) for key, value in arguments.items() if key not in ("self", "__class__")}
     if isinstance(plain["encoder"], nn.Module):
         # An encoder built elsewhere cannot be rebuilt from options unless it says how.
         plain["encoder"] = getattr(plain["encoder"], "hyper_parameters", None)
     return {"type": cls.__name__, **plain}
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences, of whatever kind and depth, as dictionaries and lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(part) for part in value]
+    return value

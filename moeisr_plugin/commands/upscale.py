@@ -107,10 +107,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
-    from moeisr_plugin.upscaler import (
-        Upscaler,
-    )  # parsing and planning need no torch
+    import torch  # parsing and planning need none
 
+    from moeisr_plugin.upscaler import Upscaler
+
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch finds no GPU here; leave --device out or choose cpu")
     return Upscaler(args.weights, device=None if args.device == "auto" else args.device)
 
 

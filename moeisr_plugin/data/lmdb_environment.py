@@ -15,8 +15,11 @@ def read_value(root: Path, key: str) -> bytes:
     Raises:
         ValueError: the LMDB is damaged, or the key is missing or empty.
     """
-    with _environment(root.resolve()).begin() as transaction:
-        value = transaction.get(key.encode())
+    try:
+        with _environment(root.resolve()).begin() as transaction:
+            value = transaction.get(key.encode())
+    except lmdb.Error as error:
+        raise ValueError(f"the LMDB cannot be read ({error}); copy or make it again") from error
     if not value:
         raise ValueError(f"key {key!r} is {'missing' if value is None else 'empty'}; make the LMDB again")
     return value
@@ -34,10 +37,7 @@ def _environment(root: Path) -> lmdb.Environment:
 
 
 def _open(root: Path) -> lmdb.Environment:
-    try:
-        environment = lmdb.open(str(root), readonly=True, lock=False, readahead=False, create=False)
-    except lmdb.Error as error:
-        raise ValueError(f"the LMDB cannot be opened ({error})") from error
+    environment = lmdb.open(str(root), readonly=True, lock=False, readahead=False, create=False)
     # Reading past the end of the file would kill the process. Only deleting a value in the very
     # transaction that wrote it, which no picture LMDB sees, leaves a sound file shorter than its page count.
     expected = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]

@@ -42,20 +42,23 @@ def downsample(picture: np.ndarray, size: Size, method: str = "pil") -> np.ndarr
 
 
 def _downsample_like_matlab(picture: np.ndarray, size: Size) -> np.ndarray:
-    """Rows first, each pass rounded to the depth of an 8-bit picture and its rim repeated outwards: so the
-    LR of Set5 and Set14 come out to the last bit. The toolbox's `imresize` mirrors the rim and never rounds."""
+    """Rows first, the rim repeated outwards, 8-bit pictures rounded after each axis.
+
+    So the LR of Set5 and Set14 come out to the last bit. The toolbox's `imresize` mirrors the rim instead,
+    and never rounds.
+    """
     white = np.iinfo(picture.dtype).max
-    decimals_kept = picture.dtype == np.uint16
     lr = picture.astype(np.float64)
     for axis, n_lr in enumerate(size):
-        lr = np.moveaxis(np.tensordot(_bicubic_weights(lr.shape[axis], n_lr), lr, axes=(1, axis)), 0, axis)
-        lr = lr.clip(0, white)
-        lr = lr if decimals_kept else np.floor(lr + 0.5)
+        weights = _bicubic_weights(lr.shape[axis], n_lr)
+        lr = np.moveaxis(np.tensordot(weights, lr, axes=(1, axis)), 0, axis).clip(0, white)
+        if picture.dtype == np.uint8:
+            lr = np.floor(lr + 0.5)
     return (lr / white).astype(np.float32)
 
 
 def _bicubic_weights(n_hr: int, n_lr: int) -> np.ndarray:
-    """Weights of the pixels of an axis in each pixel of the smaller one, (n_lr, n_hr); Keys, 1981, a = -1/2."""
+    """Weights of the HR pixels of an axis in each of its LR pixels, (n_lr, n_hr); Keys, 1981, a = -1/2."""
     scale = n_hr / n_lr
     reach = math.ceil(2 * scale)
     source = np.arange(-reach, n_hr + reach)

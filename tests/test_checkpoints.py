@@ -1,0 +1,125 @@
+"""Weights that rebuild their network, and files that are none."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from references import TINY_ENCODER, lively, picture, queries
+
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.checkpoints import CheckpointError, network_from, read_checkpoint, save_checkpoint
+
+NETWORKS = [
+    lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6, unfold=False),
+    lambda: LTE(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8),
+    lambda: MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6, expert_depths=(2, 4), tau=3.0),
+    lambda: MoEISRLTE(
+        encoder={"type": "ToolboxEncoder", "arch": "MSRResNet", "params": {"num_feat": 8, "num_block": 1}},
+        hidden_dim=6,
+    ),
+]
+
+
+def checkpoint_of(net, **more):
+    return {"params": net.state_dict(), "network_g": net.hyper_parameters, **more}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "net_g_1.pth"
+    save_checkpoint(path, checkpoint_of(NETWORKS[0]()))
+    return path
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_weights_alone_rebuild_the_network(make, tmp_path):
+    net = lively(make()).eval()
+    save_checkpoint(tmp_path / "net.pth", checkpoint_of(net))
+    again = network_from(tmp_path / "net.pth")
+    assert type(again) is type(net)
+    assert again.hyper_parameters == net.hyper_parameters
+    assert not again.training
+    lr, coord = picture(2, 5, 7).float(), queries(2, 5, 7, 9).float()
+    cell = torch.full((2, 2), 0.1)
+    torch.testing.assert_close(again(lr, coord, cell).rgb, net(lr, coord, cell).rgb, rtol=0, atol=0)
+
+
+def test_averaged_weights_come_first(tmp_path):
+    plain, averaged = lively(NETWORKS[0](), seed=1), lively(NETWORKS[0](), seed=2)
+    save_checkpoint(tmp_path / "net.pth", checkpoint_of(plain, params_ema=averaged.state_dict()))
+    for a, b in zip(network_from(tmp_path / "net.pth").parameters(), averaged.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_file_an_encoder_started_from_is_not_needed_again(tmp_path):
+    net = NETWORKS[3]()
+    net.hyper_parameters["encoder"]["pretrained"] = str(tmp_path / "gone.pth")
+    save_checkpoint(tmp_path / "net.pth", checkpoint_of(net))
+    network_from(tmp_path / "net.pth")
+
+
+def test_what_is_no_checkpoint_is_refused_in_a_line(tmp_path, weights):
+    whole = weights.read_bytes()
+    files = {
+        "truncated.pth": whole[: len(whole) // 2],
+        "empty.pth": b"",
+        "text.pth": b"not a checkpoint",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=rf"{name}: not a readable checkpoint"):
+            read_checkpoint(tmp_path / name)
+    torch.save({"weights": {}}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth: holds no 'params'"):
+        read_checkpoint(tmp_path / "other.pth")
+    torch.save({"params": {}}, tmp_path / "bare.pth")
+    with pytest.raises(CheckpointError, match=r"bare\.pth: does not say what network"):
+        network_from(tmp_path / "bare.pth")
+    with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
+        read_checkpoint(tmp_path / "absent.pth")
+
+
+class Harm:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"params": Harm()}, "zip.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"params": Harm()}))
+    for name in ("zip.pth", "plain.pth"):
+        with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+            read_checkpoint(tmp_path / name)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_weights_that_do_not_fit_are_told_key_by_key(tmp_path):
+    net = NETWORKS[0]()
+    params = net.state_dict()
+    first = params.pop("experts.0.layers.0.weight")
+    params["experts.0.layers.2.weight"] = first
+    params["stranger"] = first
+    save_checkpoint(tmp_path / "net.pth", {"params": params, "network_g": net.hyper_parameters})
+    with pytest.raises(CheckpointError) as caught:
+        network_from(tmp_path / "net.pth")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "experts.0.layers.0.weight is missing" in message
+    assert "stranger is unknown" in message
+    assert "experts.0.layers.2.weight is (6, 8) instead of (6, 6)" in message
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, weights, monkeypatch):
+    before = weights.read_bytes()
+
+    def fail(checkpoint, file):
+        file.write(b"half of it")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(weights, {"params": {}})
+    assert weights.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [weights]

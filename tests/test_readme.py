@@ -1,0 +1,56 @@
+"""The README's examples run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from PIL import Image
+from skimage import data
+
+from moeisr_plugin import cli
+from moeisr_plugin.archs.implicit_arch import MoEISRLIIF
+from moeisr_plugin.checkpoints import save_checkpoint
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+PYTHON = "\n".join(code for language, code in BLOCKS if language == "python")
+COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
+
+
+@pytest.fixture
+def users_folder(tmp_path, monkeypatch):
+    """A current directory with what the README speaks of."""
+    torch.manual_seed(0)
+    net = MoEISRLIIF(encoder={"type": "EDSREncoder", "num_feat": 8, "num_block": 1}, hidden_dim=8)
+    weights = {"params": net.state_dict(), "network_g": net.hyper_parameters}
+    save_checkpoint(tmp_path / "net_g_latest.pth", weights)
+    (tmp_path / "photos").mkdir()
+    for path in ("photo.png", "photos/one.png"):
+        Image.fromarray(data.chelsea()[100:121, 100:133]).save(tmp_path / path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_python_examples_run(users_folder):
+    try:
+        exec(compile(PYTHON, "README.md", "exec"), {})
+    finally:
+        ARCH_REGISTRY._obj_map.pop("OneConvolution", None)
+    assert Image.open(users_folder / "enlarged.png").size == (round(33 * 3.7), round(21 * 3.7))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("moeisr ")])
+def test_commands_run(users_folder, command):
+    before = set(users_folder.rglob("*.png"))
+    assert cli.main(shlex.split(command, comments=True)[1:]) in (0, None)
+    assert set(users_folder.rglob("*.png")) - before
+
+
+def test_files_that_commands_name_exist():
+    named = [word for command in COMMANDS for word in shlex.split(command, comments=True)]
+    paths = [word for word in named if word.startswith(("options/", "tools/"))]
+    assert len(paths) >= 4
+    assert all((ROOT / path).is_file() for path in paths)

@@ -1,0 +1,84 @@
+"""Rendering a grid equals answering for each of its pixels."""
+
+import pytest
+import torch
+from references import TINY_ENCODER, Reference, grid_queries, lively, picture
+
+from moeisr_plugin import render
+from moeisr_plugin.archs.coordinates import make_coord
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+
+NETWORKS = {
+    "LIIF": lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6),
+    "LTE": lambda: LTE(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8),
+    "MoEISRLIIF": lambda: MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6),
+    "MoEISRLIIF no ensemble": lambda: MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6, local_ensemble=False),
+    "MoEISRLTE": lambda: MoEISRLTE(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8),
+}
+
+
+@pytest.mark.parametrize("band_queries", [1, 200, 10**6])
+@pytest.mark.parametrize("size", [(13, 22), (5, 7), (16, 8)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_grid_is_its_queries(name, size, band_queries, monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
+    net, lr = lively(NETWORKS[name]()).eval(), picture(2, 5, 7).float()
+    rendered = render.render(net, render.encode(net, lr), size)
+    coord = make_coord(*size).expand(2, -1, -1)
+    cell = torch.tensor([2 / n for n in size]).expand(2, -1)
+    expected = net(lr, coord, cell).rgb.detach()
+    assert rendered.shape == (2, 3, *size)
+    torch.testing.assert_close(rendered.flatten(2).transpose(1, 2), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(13, 22), (1, 40), (6, 7)])
+@pytest.mark.parametrize("lr_size", [(5, 7), (1, 6), (1, 1)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_grid_is_what_the_papers_say(name, lr_size, size):
+    net, lr = lively(NETWORKS[name]()), picture(1, *lr_size)
+    scale = [n / n_lr for n, n_lr in zip(size, lr_size, strict=True)]
+    clip = [max(s / 4, 1) if name.endswith("LTE") else 1 for s in scale]
+    cell = torch.tensor([[2 / n * c for n, c in zip(size, clip, strict=True)]], dtype=torch.float64)
+    coord = grid_queries(1, *size)
+    expected = Reference(net)(lr, coord, cell)
+    net = net.double()
+    rendered = render.render(net, render.encode(net, lr), size)
+    # Queries on the centres of the last row and column are left to rounding by LIIF's formula.
+    last = (1 - 1 / torch.tensor(lr_size, dtype=torch.float64) - coord[0]).abs() < 1e-12
+    decided = ~last.any(dim=1)
+    torch.testing.assert_close(
+        rendered.flatten(2).transpose(1, 2)[:, decided], expected[:, decided], rtol=1e-10, atol=1e-10
+    )
+
+
+def test_one_encoding_serves_many_sizes_and_the_mode_of_training_does_not_matter():
+    net, lr = lively(NETWORKS["MoEISRLIIF"]()).train(), picture(1, 5, 7).float()
+    encoding = render.encode(net, lr)
+    for size in ((10, 14), (31, 9)):
+        first, second = (render.render(net, encoding, size) for _ in range(2))
+        assert torch.equal(first, second)
+        assert first.shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_type_follows_the_network(dtype):
+    net = lively(NETWORKS["MoEISRLTE"]()).to(dtype)
+    rendered = render.render(net, render.encode(net, picture(1, 5, 7).to(dtype)), (9, 12))
+    assert rendered.dtype == dtype
+    assert rendered.isfinite().all()
+
+
+def test_expert_map_and_its_colours():
+    net = lively(NETWORKS["MoEISRLIIF"]())
+    encoding = render.encode(net, picture(2, 5, 7).float())
+    experts = render.expert_map(encoding)
+    assert torch.equal(experts, encoding.scores.argmax(1))
+    colours = render.colour_experts(experts, 4)
+    assert colours.shape == (2, 5, 7, 3)
+    assert colours.dtype == torch.uint8
+    red, green, blue = (colours[..., c].int() for c in range(3))
+    assert ((red > 200) & (green > 200) & (blue < 100))[experts == 0].all()  # yellow, the shallowest
+    assert ((red > 150) & (green < 100) & (blue < 100))[experts == 3].all()  # red, the deepest
+    for num_experts in (2, 3, 4, 6):
+        ramp = render.colour_experts(torch.arange(num_experts)[None], num_experts)[0]
+        assert len({tuple(colour) for colour in ramp.tolist()}) == num_experts

@@ -1,0 +1,86 @@
+"""From scores to the experts' answers."""
+
+import math
+
+import pytest
+import torch
+
+from moeisr_plugin.archs import routing
+from moeisr_plugin.archs.embeddings import LIIFEmbedding
+from moeisr_plugin.archs.experts import Expert
+
+
+def scores_of(batch=2, num_experts=4, height=5, width=7):
+    return torch.randn(batch, num_experts, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def test_gumbel_gates_are_the_softmax_of_scores_and_gumbel_noise():
+    scores = scores_of(height=100, width=100)
+    gates = routing.gumbel_gates(scores, tau=2.0, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(gates.sum(1), torch.ones(2, 100, 100))
+    # log gates = (scores + noise) / tau + a constant per pixel, so that differences between experts show
+    # the noise: that of two Gumbel variables is logistic, with variance π²/3.
+    difference = (gates[:, 0].log() - gates[:, 1].log()) * 2.0 - (scores[:, 0] - scores[:, 1])
+    assert difference.mean().item() == pytest.approx(0, abs=0.05)
+    assert difference.var().item() == pytest.approx(math.pi**2 / 3, rel=0.05)
+    # The larger of scores plus noise falls on an expert with the softmax's probability.
+    even = torch.zeros(1, 4, 100, 100)
+    even[:, 3] = math.log(3)  # half of the pixels
+    shares = torch.bincount(routing.gumbel_gates(even).argmax(1).flatten(), minlength=4) / 10_000
+    torch.testing.assert_close(shares, torch.tensor([1 / 6, 1 / 6, 1 / 6, 1 / 2]), rtol=0, atol=0.03)
+
+
+def test_gumbel_gates_are_reproducible():
+    scores = scores_of()
+    draws = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        draws.append(routing.gumbel_gates(scores))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    by_generator = [routing.gumbel_gates(scores, generator=torch.Generator().manual_seed(5)) for _ in "ab"]
+    assert torch.equal(*by_generator)
+
+
+def test_random_gates_choose_one_expert_per_pixel_alike():
+    gates = routing.random_gates(scores_of(height=50, width=50), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(gates.sum(1), torch.ones(2, 50, 50))
+    assert set(gates.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(gates.mean((0, 2, 3)), torch.full((4,), 0.25), rtol=0, atol=0.03)
+
+
+def test_dealing_at_random_keeps_each_pictures_shares():
+    scores = scores_of()
+    dealt = routing.deal_at_random(scores, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(dealt, scores)
+    for sample in range(2):
+        rows = [tuple(row) for row in scores[sample].flatten(1).t().tolist()]
+        assert sorted(rows) == sorted(tuple(row) for row in dealt[sample].flatten(1).t().tolist())
+
+
+def test_using_an_expert_everywhere():
+    assert (routing.choose_expert(routing.use_everywhere(scores_of(), 2)) == 2).all()
+
+
+@pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [1], [0, 3]])
+def test_dispatch_is_every_experts_answer_picked_by_arg_max(chosen):
+    torch.manual_seed(0)
+    embedding = LIIFEmbedding(latent_channels=3)
+    experts = [Expert(in_features=embedding.in_features, hidden_dim=6, depth=depth) for depth in (2, 3, 4, 5)]
+    latent, rel_cell = torch.randn(2, 3, 7, 9), torch.rand(2, 2)
+    scores = scores_of()
+    scores[:, [j for j in range(4) if j not in chosen]] = -100
+    choice = scores.argmax(1)
+    assert choice.unique().tolist() == chosen
+    index, rel = torch.randint(2 * 5 * 7, (300,)), torch.rand(300, 2)
+    features = embedding.features(latent, rel_cell, index, rel)
+    everyone = torch.stack([expert(features) for expert in experts])  # (J, N, 3)
+    ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts], choice)
+    answers = routing.dispatch_experts(experts, ground, choice, index, rel)
+    torch.testing.assert_close(answers, everyone[choice.flatten()[index], torch.arange(300)])
+
+    gates = routing.gumbel_gates(scores)
+    ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts])
+    weights = torch.stack([gates[k // 35, :, k // 7 % 5, k % 7] for k in index.tolist()], dim=1)  # (J, N)
+    expected = (everyone * weights[..., None]).sum(0)
+    torch.testing.assert_close(routing.mix_experts(experts, ground, gates, index, rel), expected)
