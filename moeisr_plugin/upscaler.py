@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
@@ -20,10 +21,14 @@ class EncodedPicture:
         net: the network that encoded it.
         image: the picture.
         encodings: of its layers, the colour and, unless it is opaque, the alpha.
+        progress: show a progress bar where rendering takes more than seconds.
     """
 
-    def __init__(self, net: ImplicitSR, image: np.ndarray, encodings: list[Encoding]) -> None:
+    def __init__(
+        self, net: ImplicitSR, image: np.ndarray, encodings: list[Encoding], *, progress: bool = False
+    ) -> None:
         self._net = net
+        self._progress = progress
         self._image = image
         self._encodings = encodings
 
@@ -33,10 +38,15 @@ class EncodedPicture:
         """The picture enlarged; arguments, result and errors as of :meth:`Upscaler.__call__`."""
         height, width = self._image.shape[:2]
         target = output_size(height, width, scale=scale, size=size)
-        layers = [
-            render.render(self._net, encoding, target)[0].permute(1, 2, 0).float().cpu().numpy()  # (H, W, 3)
-            for encoding in self._encodings
-        ]
+        rows = target[0] * len(self._encodings)
+        with tqdm(total=rows, unit="row", delay=3, leave=False, disable=not self._progress) as bar:
+            layers = [
+                render.render(self._net, encoding, target, on_rows=bar.update)[0].permute(
+                    1, 2, 0
+                )  # (H, W, 3)
+                for encoding in self._encodings
+            ]
+        layers = [layer.float().cpu().numpy() for layer in layers]
         return pictures.from_layers(layers, like=self._image)
 
     def expert_map(self) -> np.ndarray | None:
@@ -55,6 +65,7 @@ class Upscaler:
         weights: a checkpoint of one of the plugin's networks; the one that comes with the package, if any,
             by default.
         device: where to compute; a GPU if there is one, by default.
+        progress: show a progress bar where rendering takes more than seconds.
 
     Raises:
         CheckpointError: if the weights cannot be used.
@@ -65,7 +76,9 @@ class Upscaler:
         weights: str | os.PathLike[str] | None = None,
         *,
         device: str | torch.device | None = None,
+        progress: bool = False,
     ) -> None:
+        self.progress = progress
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.net = network_from(weights or default_weights()).to(self.device)
 
@@ -97,7 +110,7 @@ class Upscaler:
         for layer in pictures.to_layers(image):
             lr = torch.from_numpy(np.ascontiguousarray(layer)).permute(2, 0, 1)[None]  # (1, 3, h, w)
             encodings.append(render.encode(self.net, lr.to(self.device)))
-        return EncodedPicture(self.net, image, encodings)
+        return EncodedPicture(self.net, image, encodings, progress=self.progress)
 
     def expert_map(self, image: np.ndarray) -> np.ndarray | None:
         """The expert of each pixel of a picture; see :meth:`EncodedPicture.expert_map`."""

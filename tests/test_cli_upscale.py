@@ -15,7 +15,7 @@ class Bicubic:
     given: tuple
     sizes: list[tuple[int, int]]
 
-    def __init__(self, weights=None, *, device=None):
+    def __init__(self, weights=None, *, device=None, progress=False):
         type(self).given = (weights, device)
         type(self).sizes = []
 

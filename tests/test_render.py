@@ -51,6 +51,13 @@ def test_a_grid_is_what_the_papers_say(name, lr_size, size):
     )
 
 
+def test_progress_is_told_row_by_row(monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": 4 * 9 * 2})
+    net, told = lively(NETWORKS["MoEISRLIIF"]()), []
+    render.render(net, render.encode(net, picture(2, 5, 7).float()), (5, 9), on_rows=told.append)
+    assert told == [2, 2, 1, 2, 2, 1]
+
+
 def test_one_encoding_serves_many_sizes_and_the_mode_of_training_does_not_matter():
     net, lr = lively(NETWORKS["MoEISRLIIF"]()).train(), picture(1, 5, 7).float()
     encoding = render.encode(net, lr)

@@ -113,7 +113,8 @@ def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch finds no GPU here; leave --device out or choose cpu")
-    return Upscaler(args.weights, device=None if args.device == "auto" else args.device)
+    device = None if args.device == "auto" else args.device
+    return Upscaler(args.weights, device=device, progress=sys.stderr.isatty())
 
 
 def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:

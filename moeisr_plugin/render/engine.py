@@ -1,5 +1,7 @@
 """Decode a whole output grid, in bands of rows so that memory does not grow with the picture."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,13 +20,20 @@ def encode(net: ImplicitSR, lr: Tensor) -> Encoding:
         return net.encode(lr)
 
 
-def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor:
+def render(
+    net: ImplicitSR,
+    encoding: Encoding,
+    size: tuple[int, int],
+    *,
+    on_rows: Callable[[int], object] | None = None,
+) -> Tensor:
     """Decode an output grid, each LR pixel's surroundings by the expert chosen for it.
 
     Args:
         net: the network; its mode of training does not matter.
         encoding: of B pictures.
         size: (H, W) of the output; any size, each axis with its own scale.
+        on_rows: told how many more rows of a picture are done, B * H in all.
 
     Returns:
         (B, 3, H, W), nominally in [0, 1], not clamped.
@@ -51,6 +60,8 @@ def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor
                 output[sample, :, start : start + band] = _render_band(
                     net, encoding.lr[one], padded[one], choice[one], rel_cell, rows, axes[1]
                 )
+                if on_rows:
+                    on_rows(len(rows.coord))
     return output
 
 
