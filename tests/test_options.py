@@ -11,7 +11,8 @@ from basicsr.models import build_model
 from basicsr.utils.options import ordered_yaml
 
 OPTIONS = Path(__file__).parents[1] / "options"
-TRAIN = sorted(OPTIONS.glob("train/*/*.yml"))
+ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
+TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - set(ABLATION))
 TEST = sorted(OPTIONS.glob("test/*/*.yml"))
 
 # Sizes that make a step fast; the structure stays.
@@ -58,7 +59,7 @@ def test_there_is_a_file_per_experiment_of_the_paper():
     assert {path.stem.removeprefix("test_") for path in TEST} == names
 
 
-@pytest.mark.parametrize("path", TRAIN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TRAIN + ABLATION, ids=lambda path: path.stem)
 def test_training_options_run_a_step(path, photographs, tmp_path):
     opt = shrink(read(path), photographs, tmp_path)
     opt["logger"]["print_freq"] = 1
@@ -89,6 +90,37 @@ def test_the_schedule_is_the_published_one(path):
     assert opt["train"]["optim_g"]["lr"] == pytest.approx(2e-4 if swinir else 1e-4)
     assert opt["train"]["total_iter"] == 1000 * epoch
     assert opt["train"]["scheduler"]["milestones"] == [epoch * milestone for milestone in milestones]
+
+
+def test_ablations_change_one_thing():
+    changes = {}
+    for path in ABLATION:
+        base = "RDN_MoEISR_LIIF_b" if "MoEISR" in path.stem else "RDN_LIIF"
+        opt, plain = read(path), read(OPTIONS / "train" / "RDN" / f"train_{base}.yml")
+        name = path.stem.removeprefix(f"train_{base}_")
+        assert opt.pop("name") == path.stem != plain.pop("name")
+        changes[name] = differences(opt, plain)
+    tau, weights = "network_g.tau", "train.balance_opt.expert_weights"
+    assert changes == {
+        "tau3": {tau: 3.0},
+        "tau5": {tau: 5.0},
+        "m1": {"network_g.mapper_depth": 1},
+        "w1": {weights: [3.7, 1.0, 1.0, 1.0]},
+        "w4": {weights: [1.0, 1.0, 1.0, 3.7]},
+        **{f"{depth}layer": {"network_g.depth": depth} for depth in (2, 3, 4)},
+    }
+
+
+def differences(opt, plain, path=""):
+    """The values of `opt` that are not those of `plain`, by the path of their keys."""
+    assert opt.keys() == plain.keys()
+    found = {}
+    for key, value in opt.items():
+        if isinstance(value, dict):
+            found |= differences(value, plain[key], f"{path}{key}.")
+        elif value != plain[key]:
+            found[path + key] = value
+    return found
 
 
 @pytest.mark.parametrize("path", TEST, ids=lambda path: path.stem)
