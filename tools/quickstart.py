@@ -3,6 +3,7 @@
 All it writes is below the repository: quickstart/ (pictures and results) and experiments/quickstart/.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -51,7 +52,10 @@ def lay_out_pictures() -> None:
 
 def train() -> None:
     """Run the toolbox's trainer, as a user would."""
-    subprocess.run([sys.executable, "-m", "moeisr_plugin.train", "-opt", str(OPTIONS)], cwd=ROOT, check=True)
+    # Threads that wait by spinning stop each other on a machine with little to spare.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    command = [sys.executable, "-m", "moeisr_plugin.train", "-opt", str(OPTIONS)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
 def enlarge(lr: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
