@@ -54,6 +54,21 @@ def test_each_pixel_has_its_own_experts_first_layer(name, gathered, monkeypatch)
         torch.testing.assert_close(folded, everything[expert][own], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_a_grid_around_each_pixel_is_its_queries(name, batch):
+    embedding, firsts, padded, rel_cell, index, _ = case(name, batch)
+    ground = embedding.ground(padded, rel_cell, firsts)
+    rel_y, rel_x = torch.rand(40, 3).double() * 2 - 1, torch.rand(40, 5).double() * 2 - 1
+    grids = ground.first_layer_around(1, index, rel_y, rel_x)
+    assert grids.shape == (40, 3, 5, 6)
+    for row in range(3):
+        for column in range(5):
+            rel = torch.stack([rel_y[:, row], rel_x[:, column]], dim=1)
+            expected = ground.first_layer(1, index, rel)
+            torch.testing.assert_close(grids[:, row, column], expected, rtol=0, atol=1e-12)
+
+
 def test_liif_columns_are_the_unfolded_latent_channel_by_channel_then_rel_then_cell():
     embedding, _, padded, rel_cell, *_ = case("LIIF")
     row, column = 2, 1

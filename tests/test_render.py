@@ -17,11 +17,12 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("band_queries", [1, 200, 10**6])
+@pytest.mark.parametrize(("band_queries", "block_queries"), [(1, 1), (200, 10**6), (10**6, 200)])
 @pytest.mark.parametrize("size", [(13, 22), (5, 7), (16, 8)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_grid_is_its_queries(name, size, band_queries, monkeypatch):
-    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
+def test_a_grid_is_its_queries(name, size, band_queries, block_queries, monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", band_queries)
+    monkeypatch.setattr("moeisr_plugin.render.engine._BLOCK_QUERIES", {"cpu": block_queries})
     net, lr = lively(NETWORKS[name]()).eval(), picture(2, 5, 7).float()
     rendered = render.render(net, render.encode(net, lr), size)
     coord = make_coord(*size).expand(2, -1, -1)
@@ -52,7 +53,7 @@ def test_a_grid_is_what_the_papers_say(name, lr_size, size):
 
 
 def test_progress_is_told_row_by_row(monkeypatch):
-    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": 4 * 9 * 2})
+    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", 4 * 9 * 2)
     net, told = lively(NETWORKS["MoEISRLIIF"]()), []
     render.render(net, render.encode(net, picture(2, 5, 7).float()), (5, 9), on_rows=told.append)
     assert told == [2, 2, 1, 2, 2, 1]

@@ -27,6 +27,20 @@ class Ground(Protocol):
         """The first layers of all experts at the same queries."""
         ...
 
+    def first_layer_around(self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
+        """The first layer of one expert at a grid of queries around each LR pixel.
+
+        Args:
+            expert: which one.
+            index: (N,) the LR pixels.
+            rel_y: (N, P) the rows of each pixel's grid, relative to it.
+            rel_x: (N, R) the columns.
+
+        Returns:
+            (N, P, R, hidden_dim), before the ReLU.
+        """
+        ...
+
 
 class Embedding(nn.Module):
     """What the experts are told about a query. A new backbone is a new embedding."""
@@ -73,6 +87,13 @@ class LIIFGround(NamedTuple):
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
         return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]
+
+    def first_layer_around(self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
+        column_y, column_x = self.rel_columns[expert].unbind(1)  # (hidden_dim,) each
+        rows = torch.addcmul(
+            self.tables[expert][index, None], rel_y[..., None], column_y
+        )  # (N, P, hidden_dim)
+        return rows[:, :, None] + (rel_x[..., None] * column_x)[:, None]
 
 
 class LIIFEmbedding(Embedding):
@@ -160,10 +181,9 @@ class LTEGround(NamedTuple):
     def features(self, index: Tensor, rel: Tensor) -> Tensor:
         """The embedding of queries, (N, F): coef · [cos π(f·rel + phase); sin π(f·rel + phase)]."""
         freq_y, freq_x = self.freq[index].chunk(2, dim=1)  # (N, F/2) each
-        phase = (
-            self.phase if len(self.phase) == 1 else self.phase[index // (len(self.coef) // len(self.phase))]
-        )
-        angle = torch.addcmul(phase, freq_y, rel[:, :1]).addcmul(freq_x, rel[:, 1:]).mul(math.pi)  # (N, F/2)
+        angle = (
+            torch.addcmul(self._phase(index), freq_y, rel[:, :1]).addcmul(freq_x, rel[:, 1:]).mul(math.pi)
+        )  # (N, F/2)
         return self.coef[index] * torch.cat([angle.cos(), angle.sin()], dim=1)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
@@ -172,6 +192,23 @@ class LTEGround(NamedTuple):
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
         features = self.features(index, rel)
         return [first(features) for first in self.firsts]
+
+    def first_layer_around(self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
+        # e^(iπ(f_y r_y + f_x r_x + phase)) is the product of a row's phasor and a column's, so that sines are
+        # taken of P + R angles per pixel instead of P·R. The row's phasors carry the amplitudes.
+        freq_y, freq_x = self.freq[index, None].chunk(2, dim=2)  # (N, 1, F/2) each
+        angle_y = (rel_y[..., None] * freq_y + self._phase(index)[:, None]) * math.pi  # (N, P, F/2)
+        angle_x = (rel_x[..., None] * freq_x * math.pi)[:, None]  # (N, 1, R, F/2)
+        coef = self.coef[index, None, None]  # (N, 1, 1, F)
+        same = coef * torch.cat([angle_y.cos(), angle_y.sin()], dim=2)[:, :, None]  # (N, P, 1, F)
+        turned = coef * torch.cat([-angle_y.sin(), angle_y.cos()], dim=2)[:, :, None]
+        cos_x, sin_x = angle_x.cos().repeat(1, 1, 1, 2), angle_x.sin().repeat(1, 1, 1, 2)  # (N, 1, R, F)
+        return self.firsts[expert]((same * cos_x).addcmul_(turned, sin_x))  # of (N, P, R, F)
+
+    def _phase(self, index: Tensor) -> Tensor:
+        """The phases of each query's sample, (N, F/2), or (1, F/2) if there is but one sample."""
+        latents_per_sample = len(self.coef) // len(self.phase)
+        return self.phase[index // latents_per_sample] if len(self.phase) > 1 else self.phase
 
 
 class LTEEmbedding(Embedding):

@@ -52,9 +52,10 @@ class Expert(nn.Module):
         return self.linears[0]
 
     def finish(self, hidden: Tensor) -> Tensor:
-        """From the first layer's output before its ReLU, (N, hidden_dim), to RGB in [-1, 1], (N, 3)."""
+        """From the first layer's output before its ReLU, (..., hidden_dim), to RGB in [-1, 1], (..., 3)."""
+        # Nobody else looks at a hidden state in inference mode, so it need not be copied.
         for linear in self.linears[1:]:
-            hidden = linear(F.relu(hidden))
+            hidden = linear(F.relu(hidden, inplace=torch.is_inference_mode_enabled()))
         return hidden
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,5 +1,10 @@
-"""Decode a whole output grid, in bands of rows so that memory does not grow with the picture."""
+"""Decode a whole output grid: each LR pixel paints its own surroundings, by its own expert.
 
+On a regular grid the queries that are decoded from an LR pixel form a small grid around it. So nothing is
+looked up per query: what is known of the pixel is spread over its grid by adding a row's and a column's part.
+"""
+
+import math
 from collections.abc import Callable
 
 import torch
@@ -8,10 +13,12 @@ from torch import Tensor
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.coordinates import ensemble_weights
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.render.grid import GridAxis, grid_axis
+from moeisr_plugin.render.grid import GridAxis, Surroundings, grid_axis, surroundings
 
+# Queries whose answers are held at a time, which bounds memory whatever the picture's size.
+_BAND_QUERIES = 2_097_152
 # Queries decoded at a time. Their hidden states should fit a processor's cache; a GPU wants more.
-_BAND_QUERIES = {"cpu": 32_768, "cuda": 4_194_304}
+_BLOCK_QUERIES = {"cpu": 4_096, "cuda": 1_048_576}
 
 
 def encode(net: ImplicitSR, lr: Tensor) -> Encoding:
@@ -41,27 +48,26 @@ def render(
     height, width = size
     latent = encoding.latent
     latent_height, latent_width = latent.shape[2:]
-    axes = [
+    rows, columns = (
         grid_axis(n, n_latent, local_ensemble=net.local_ensemble, dtype=latent.dtype, device=latent.device)
         for n, n_latent in ((height, latent_height), (width, latent_width))
-    ]
+    )
     rel_cell = latent.new_tensor([net.embedding.rel_cell(size, (latent_height, latent_width))])  # (1, 2)
-    neighbours_per_query = len(axes[0].index) * len(axes[1].index)
-    queries = _BAND_QUERIES.get(latent.device.type, _BAND_QUERIES["cpu"])
-    band = max(1, queries // (neighbours_per_query * width))
+    band = max(1, _BAND_QUERIES // (len(rows.index) * len(columns.index) * width))
     output = latent.new_empty(latent.shape[0], 3, height, width)
     with torch.inference_mode():
         padded = net.pad(latent)
         choice = routing.choose_expert(encoding.scores)
+        around_columns = surroundings(columns, latent_width)
         for sample in range(latent.shape[0]):
             one = slice(sample, sample + 1)
             for start in range(0, height, band):
-                rows = axes[0].part(start, min(start + band, height))
+                part = rows.part(start, min(start + band, height))
                 output[sample, :, start : start + band] = _render_band(
-                    net, encoding.lr[one], padded[one], choice[one], rel_cell, rows, axes[1]
+                    net, encoding.lr[one], padded[one], choice[one], rel_cell, part, columns, around_columns
                 )
                 if on_rows:
-                    on_rows(len(rows.coord))
+                    on_rows(len(part.coord))
     return output
 
 
@@ -73,22 +79,54 @@ def _render_band(
     rel_cell: Tensor,
     rows: GridAxis,
     columns: GridAxis,
+    around_columns: Surroundings,
 ) -> Tensor:
-    """The pixels where R rows and W columns of the output cross, (3, R, W)."""
+    """The pixels where N rows and W columns of the output cross, (3, N, W)."""
     first, last = int(rows.index.min()), int(rows.index.max())
+    rows = rows._replace(index=rows.index - first)
     choice = choice[:, first : last + 1]
     padded = padded[:, :, first : last + 1 + 2 * net.embedding.radius]
+    around_rows = surroundings(rows, choice.shape[1])
+    answers = _paint_surroundings(net, padded, choice, rel_cell, around_rows.rel, around_columns.rel)
+
+    # Where the answers (h, w, P, R) for an output pixel lie: a row's part plus a column's.
+    _, latent_width, per_pixel_rows, per_pixel_columns, _ = answers.shape
+    row_place = rows.index * latent_width * per_pixel_rows + around_rows.slot  # (Vy, N)
+    column_place = columns.index * per_pixel_rows * per_pixel_columns + around_columns.slot  # (Vx, W)
+    place = (row_place * per_pixel_columns)[:, None, :, None] + column_place[None, :, None]  # (Vy, Vx, N, W)
+    found = answers.view(-1, 3)[place.flatten()]  # (V*N*W, 3)
+
+    rel_y = rows.rel[:, None, :, None].expand(place.shape).flatten(0, 1)  # (V, N, W)
+    rel_x = columns.rel[None, :, None].expand(place.shape).flatten(0, 1)
+    weight = ensemble_weights(rel_y, rel_x).flatten(1)[:, None]  # (V, 1, N*W)
+    coord = torch.stack(torch.meshgrid(rows.coord, columns.coord, indexing="ij"), dim=-1)  # (N, W, 2)
+    painted = net.paint(lr, coord.flatten(0, 1)[None], found, weight)  # (1, N*W, 3)
+    return painted[0].t().unflatten(1, place.shape[2:])  # (3, N, W)
+
+
+def _paint_surroundings(
+    net: ImplicitSR, padded: Tensor, choice: Tensor, rel_cell: Tensor, rel_y: Tensor, rel_x: Tensor
+) -> Tensor:
+    """The answers of each LR pixel for the output pixels around it.
+
+    Args:
+        net: the network.
+        padded: latent (1, D, h + 2 * radius, w + 2 * radius).
+        choice: (1, h, w), the expert of each LR pixel.
+        rel_cell: (1, 2).
+        rel_y: (h, P), the rows around each row of latents.
+        rel_x: (w, R), the columns around each column of latents.
+
+    Returns:
+        RGB in [-1, 1], (h, w, P, R, 3).
+    """
     experts = net.expert_list
     ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], choice)
-
-    crossing = (len(rows.index), len(columns.index), len(rows.coord), len(columns.coord))  # (Vy, Vx, R, W)
-    index = (rows.index[:, None, :, None] - first) * choice.shape[2] + columns.index[None, :, None]
-    rel_y = rows.rel[:, None, :, None].expand(crossing)
-    rel_x = columns.rel[None, :, None].expand(crossing)
-    rel = torch.stack([rel_y, rel_x], dim=-1).flatten(0, 3)  # (V*R*W, 2)
-    answers = routing.dispatch_experts(experts, ground, choice, index.flatten(), rel)
-
-    weight = ensemble_weights(rel_y.flatten(0, 1), rel_x.flatten(0, 1)).flatten(1)[:, None]  # (V, 1, R*W)
-    coord = torch.stack(torch.meshgrid(rows.coord, columns.coord, indexing="ij"), dim=-1)  # (R, W, 2)
-    painted = net.paint(lr, coord.flatten(0, 1)[None], answers, weight)  # (1, R*W, 3)
-    return painted[0].t().unflatten(1, crossing[2:])  # (3, R, W)
+    width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
+    block = max(1, _BLOCK_QUERIES.get(padded.device.type, _BLOCK_QUERIES["cpu"]) // math.prod(per_pixel))
+    answers = padded.new_empty(choice.numel(), *per_pixel, 3)
+    for j, expert in enumerate(experts):
+        for pixels in (choice.flatten() == j).nonzero()[:, 0].split(block):
+            hidden = ground.first_layer_around(j, pixels, rel_y[pixels // width], rel_x[pixels % width])
+            answers[pixels] = expert.finish(hidden)
+    return answers.unflatten(0, (-1, width))
