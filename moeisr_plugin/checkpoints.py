@@ -5,14 +5,13 @@ network's registered type and hyper-parameters.
 """
 
 import os
-import pickle
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from basicsr.archs import build_network
-from torch import nn
+from torch import Tensor, nn
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 
@@ -24,34 +23,46 @@ class CheckpointError(ValueError):
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
     """Write a checkpoint so that the path holds either the whole of it or what it held before."""
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint, on the CPU, executing nothing it may contain.
+def read_file(path: str | os.PathLike[str]) -> Any:
+    """Read what torch saved, onto the CPU, executing nothing it may contain.
 
     Raises:
-        CheckpointError: if there is no such file, or it is not a checkpoint.
+        CheckpointError: if there is no such file, or it cannot be read.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such file of weights")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its readers of zip archives and pickles do
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("params"), dict):
-        raise CheckpointError(f"{path}: holds no 'params'; a checkpoint of a training has them")
-    return checkpoint
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a checkpoint of a training with the plugin.
+
+    Raises:
+        CheckpointError: if there is no such file, or it is not a checkpoint.
+    """
+    checkpoint = read_file(path)
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("params"), dict):
+        return checkpoint
+    model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    if isinstance(model, dict) and "sd" in model:
+        raise CheckpointError(f"{path}: saved by the published LIIF or LTE; run moeisr convert on it first")
+    raise CheckpointError(f"{path}: holds no 'params'; a checkpoint of a training has them")
 
 
 def network_from(path: str | os.PathLike[str]) -> ImplicitSR:
@@ -66,8 +77,14 @@ def network_from(path: str | os.PathLike[str]) -> ImplicitSR:
     hyper_parameters = checkpoint.get("network_g")
     if not isinstance(hyper_parameters, dict):
         raise CheckpointError(f"{path}: does not say what network it is of ('network_g' is missing)")
-    net = build_network(_without_pretrained(hyper_parameters))
-    load_weights(net, checkpoint.get("params_ema", checkpoint["params"]), path)
+    try:
+        net = build_without_pretrained(hyper_parameters)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise CheckpointError(f"{path}: the network it is of cannot be built ({reason})") from error
+    if not isinstance(net, ImplicitSR):
+        raise CheckpointError(f"{path}: is of {type(net).__name__}, which is no network of this plugin")
+    load_weights(net, checkpoint.get("params_ema") or checkpoint["params"], path)
     return net.eval()
 
 
@@ -77,21 +94,35 @@ def load_weights(net: nn.Module, weights: dict[str, Any], path: str | os.PathLik
     Raises:
         CheckpointError: naming the first keys that are missing, unknown or of another shape.
     """
-    own = net.state_dict()
-    faults = [f"{key} is missing" for key in own if key not in weights]
-    faults += [f"{key} is unknown" for key in weights if key not in own]
-    faults += [
-        f"{key} is {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in weights and weights[key].shape != own[key].shape
-    ]
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise CheckpointError(f"{path}: does not fit {type(net).__name__}: {'; '.join(faults[:3])}{more}")
+    check_fit(weights, net.state_dict(), path, type(net).__name__)
     net.load_state_dict(weights)
 
 
-def _without_pretrained(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
-    """Without the file the encoder once started from: the checkpoint has newer weights."""
+def check_fit(
+    weights: Mapping[str, Any], wanted: Mapping[str, Tensor], path: str | os.PathLike[str], network: str
+) -> None:
+    """Compare names and shapes of weights with those that a network wants.
+
+    Raises:
+        CheckpointError: naming the first keys that are missing, unknown, no tensors or of another shape.
+    """
+    faults = [f"{key} is missing" for key in wanted if key not in weights]
+    faults += [f"{key} is unknown" for key in weights if key not in wanted]
+    shapes = {
+        key: tuple(weight.shape) if isinstance(weight, Tensor) else f"a {type(weight).__name__}"
+        for key, weight in weights.items()
+    }
+    faults += [
+        f"{key} is {shapes[key]} instead of {tuple(weight.shape)}"
+        for key, weight in wanted.items()
+        if key in weights and shapes[key] != tuple(weight.shape)
+    ]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise CheckpointError(f"{path}: does not fit {network}: {'; '.join(faults[:3])}{more}")
+
+
+def build_without_pretrained(hyper_parameters: Mapping[str, Any]) -> Any:
+    """Build a network without reading the file that its encoder is to start from."""
     encoder = {key: value for key, value in hyper_parameters["encoder"].items() if key != "pretrained"}
-    return {**hyper_parameters, "encoder": encoder}
+    return build_network({**hyper_parameters, "encoder": encoder})

@@ -123,3 +123,29 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, weights, monkeypatch
         save_checkpoint(weights, {"params": {}})
     assert weights.read_bytes() == before
     assert list(tmp_path.iterdir()) == [weights]
+
+
+HYPER_PARAMETERS = NETWORKS[0]().hyper_parameters
+UNBUILDABLE = {
+    "unknown type": {**HYPER_PARAMETERS, "type": "Nope"},
+    "no type": {key: value for key, value in HYPER_PARAMETERS.items() if key != "type"},
+    "no encoder": {"type": "LIIF"},
+    "unknown option": {**HYPER_PARAMETERS, "bogus": 1},
+    "unknown encoder": {**HYPER_PARAMETERS, "encoder": {"type": "Nope"}},
+    "encoder not told": {**HYPER_PARAMETERS, "encoder": None},
+    "an encoder alone": TINY_ENCODER,
+}
+
+
+@pytest.mark.parametrize("network_g", UNBUILDABLE.values(), ids=UNBUILDABLE)
+def test_a_network_that_cannot_be_built_is_told_in_a_line(network_g, tmp_path):
+    save_checkpoint(tmp_path / "net.pth", {"params": NETWORKS[0]().state_dict(), "network_g": network_g})
+    with pytest.raises(CheckpointError, match=r"net\.pth: ") as caught:
+        network_from(tmp_path / "net.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_others_may_read_what_is_saved(weights):
+    plain = weights.with_name("plain")
+    plain.touch()
+    assert weights.stat().st_mode == plain.stat().st_mode

@@ -229,3 +229,21 @@ def test_published_keys():
 def test_an_encoder_must_state_the_width_of_its_latent():
     with pytest.raises(ValueError, match="latent_channels"):
         LIIF(encoder=torch.nn.Conv2d(3, 4, 3))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_of_reduced_precision_takes_precise_coordinates(training):
+    net = lively(NETWORKS["MoEISRLTE"]()).bfloat16().train(training)
+    rgb, _ = net(picture(1, 5, 7).bfloat16(), queries(1, 5, 7, 4).float(), CELLS[:1].float())
+    assert rgb.isfinite().all()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batches_that_differ_are_refused(training):
+    net, lr, coord = case("LIIF", count=4)
+    for batch in (
+        (lr.float(), coord[:1].float(), CELLS.float()),
+        (lr.float(), coord.float(), CELLS[:1].float()),
+    ):
+        with pytest.raises(ValueError, match="batches of 2 pictures"):
+            net.train(training)(*batch)

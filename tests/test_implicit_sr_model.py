@@ -175,6 +175,24 @@ def test_validates_at_several_scales_and_keeps_the_best(photographs, tmp_path):
     assert model.best_metric_results["photographs/x2x3.5"]["psnr"] == best
 
 
+def test_validates_without_metrics(photographs, tmp_path):
+    opt = options(photographs, tmp_path)
+    opt["val"] = {}
+    model, _ = train(opt, 1)
+    model.validation(loader(opt, "val_0"), 1, None, save_img=True)
+    assert len(list((tmp_path / "visualization" / "photographs" / "x2").iterdir())) == 4
+
+
+def test_lr_alone_is_enlarged(photographs, tmp_path):
+    opt = options(photographs, tmp_path)
+    model, _ = train(opt, 1)
+    lr_alone = opt["datasets"]["val_1"]
+    lr_alone["dataroot_lq"] = lr_alone.pop("dataroot_gt")
+    model.validation(loader(opt, "val_1"), 1, None, save_img=True)
+    enlarged = Image.open(tmp_path / "visualization" / "photographs" / "x3.7" / "chelsea_1.png")
+    assert enlarged.size == (round(97 * 3.7), round(111 * 3.7))
+
+
 def test_saved_pictures_are_what_was_measured(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     model, _ = train(opt, 1)

@@ -18,5 +18,7 @@ class BilinearPicture(nn.Module):
     def forward(self, lr: Tensor, coord: Tensor) -> Tensor:
         """The LR picture (B, 3, h, w) at coordinates (B, Q, 2), as (B, Q, 3)."""
         grid = coord.flip(-1).unsqueeze(1)  # (B, 1, Q, 2), x first
-        sampled = F.grid_sample(lr, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        sampled = F.grid_sample(
+            lr.to(grid), grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
         return sampled[:, :, 0].transpose(1, 2)  # (B, 3, 1, Q) -> (B, Q, 3)

@@ -78,7 +78,12 @@ class ImplicitSR(nn.Module):
             cell: (B, 2), size of an output pixel, (2/H, 2/W).
             gate: in training mode, scores to weights of the experts, both (B, J, h, w); Gumbel-softmax
                 if not given.
+
+        Raises:
+            ValueError: if the batches differ.
         """
+        if not len(lr) == len(coord) == len(cell):
+            raise ValueError(f"batches of {len(lr)} pictures, {len(coord)} coord and {len(cell)} cell differ")
         encoding = self.encode(lr)
         if self.training:
             rgb = self.mix(encoding, coord, cell, gate=gate)
@@ -96,25 +101,23 @@ class ImplicitSR(nn.Module):
     ) -> Tensor:
         """Colours (B, Q, 3) by all experts, weighted (paper, Eq. 5). Arguments as of :meth:`forward`."""
         gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
-        rel_cell = cell * cell.new_tensor(encoding.latent.shape[2:])
-        experts = self.expert_list
-        ground = self.embedding.ground(self.pad(encoding.latent), rel_cell, [e.first for e in experts])
+        experts, latent = self.expert_list, encoding.latent
+        rel_cell = (cell * cell.new_tensor(latent.shape[2:])).to(latent)
+        ground = self.embedding.ground(self.pad(latent), rel_cell, [e.first for e in experts])
         near = self.neighbours(encoding, coord)
-        answers = routing.mix_experts(experts, ground, gates, near.index.flatten(), near.rel.flatten(0, 2))
+        rel = near.rel.flatten(0, 2).to(latent)  # (V*B*Q, 2)
+        answers = routing.mix_experts(experts, ground, gates, near.index.flatten(), rel)
         return self.paint(encoding.lr, coord, answers, near.weight)
 
     def dispatch(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), each neighbour's by its own expert (paper, Eq. 4)."""
         choice = routing.choose_expert(encoding.scores)
-        rel_cell = cell * cell.new_tensor(encoding.latent.shape[2:])
-        experts = self.expert_list
-        ground = self.embedding.ground(
-            self.pad(encoding.latent), rel_cell, [e.first for e in experts], choice
-        )
+        experts, latent = self.expert_list, encoding.latent
+        rel_cell = (cell * cell.new_tensor(latent.shape[2:])).to(latent)
+        ground = self.embedding.ground(self.pad(latent), rel_cell, [e.first for e in experts], choice)
         near = self.neighbours(encoding, coord)
-        answers = routing.dispatch_experts(
-            experts, ground, choice, near.index.flatten(), near.rel.flatten(0, 2)
-        )
+        rel = near.rel.flatten(0, 2).to(latent)  # (V*B*Q, 2)
+        answers = routing.dispatch_experts(experts, ground, choice, near.index.flatten(), rel)
         return self.paint(encoding.lr, coord, answers, near.weight)
 
     @property

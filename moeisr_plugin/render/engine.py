@@ -43,18 +43,24 @@ def render(
         on_rows: told how many more rows of a picture are done, B * H in all.
 
     Returns:
-        (B, 3, H, W), nominally in [0, 1], not clamped.
+        (B, 3, H, W), nominally in [0, 1], not clamped; float32 where the latent is of lower precision.
+
+    Raises:
+        ValueError: if the output has no pixels.
     """
     height, width = size
+    if min(size) < 1:
+        raise ValueError(f"an output of {height}x{width} has no pixels")
     latent = encoding.latent
     latent_height, latent_width = latent.shape[2:]
+    precise = torch.promote_types(latent.dtype, torch.float32)  # bfloat16 cannot tell coordinates apart
     rows, columns = (
-        grid_axis(n, n_latent, local_ensemble=net.local_ensemble, dtype=latent.dtype, device=latent.device)
+        grid_axis(n, n_latent, local_ensemble=net.local_ensemble, dtype=precise, device=latent.device)
         for n, n_latent in ((height, latent_height), (width, latent_width))
     )
     rel_cell = latent.new_tensor([net.embedding.rel_cell(size, (latent_height, latent_width))])  # (1, 2)
     band = max(1, _BAND_QUERIES // (len(rows.index) * len(columns.index) * width))
-    output = latent.new_empty(latent.shape[0], 3, height, width)
+    output = latent.new_empty(latent.shape[0], 3, height, width, dtype=precise)
     with torch.inference_mode():
         padded = net.pad(latent)
         choice = routing.choose_expert(encoding.scores)
@@ -87,7 +93,8 @@ def _render_band(
     choice = choice[:, first : last + 1]
     padded = padded[:, :, first : last + 1 + 2 * net.embedding.radius]
     around_rows = surroundings(rows, choice.shape[1])
-    answers = _paint_surroundings(net, padded, choice, rel_cell, around_rows.rel, around_columns.rel)
+    rel_y, rel_x = around_rows.rel.to(padded), around_columns.rel.to(padded)
+    answers = _paint_surroundings(net, padded, choice, rel_cell, rel_y, rel_x)
 
     # Where the answers (h, w, P, R) for an output pixel lie: a row's part plus a column's.
     _, latent_width, per_pixel_rows, per_pixel_columns, _ = answers.shape
