@@ -1,0 +1,144 @@
+"""`moeisr complexity`: parameters and multiply-accumulates of a network."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moeisr_plugin.commands.sizes import Scale, Size, output_size, parse_scale, parse_size
+from moeisr_plugin.pictures import MAX_PIXELS, read_picture, to_layers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from moeisr_plugin.archs.implicit_sr import ImplicitSR
+
+DESCRIPTION = """Count the parameters and the multiply-accumulates (MACs; the paper's FLOPs) of a network.
+Those of the decoder are given as published, with every layer evaluated for every query, and as executed, with
+all that depends on the input pixel alone computed once. A mixture of experts costs what its routing makes it
+cost: between its shallowest and its deepest expert, or just so much for the picture given by --image."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "complexity", help="count parameters and multiply-accumulates", description=DESCRIPTION
+    )
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("-opt", type=Path, metavar="FILE", help="an option file with a network_g")
+    network.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
+    lr = parser.add_mutually_exclusive_group()
+    lr.add_argument(
+        "--lr-size",
+        type=parse_size,
+        default=Size(320, 180),
+        metavar="WIDTHxHEIGHT",
+        help="size of the input (default: 320x180)",
+    )
+    lr.add_argument("--image", type=Path, metavar="FILE", help="route this picture; needs --weights")
+    parser.add_argument(
+        "--scale", type=parse_scale, default=Scale(4, 4), metavar="S", help="3.7, or 2x3.5 (default: 4)"
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the counts.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError, OSError: the network cannot be built, or the picture cannot be read.
+    """
+    from moeisr_plugin.checkpoints import network_from  # parsing needs no torch
+
+    if args.image is not None and args.weights is None:
+        raise ValueError("--image needs --weights: an untrained mapper routes at random")
+    net = network_from(args.weights) if args.weights else _network_of_options(args.opt)
+    report = _count(net, args)
+    print(json.dumps(report, indent=2) if args.json else _as_text(report))
+    return 0
+
+
+def _network_of_options(path: Path) -> "ImplicitSR":
+    import yaml
+    from basicsr.utils.options import ordered_yaml
+
+    from moeisr_plugin.archs.implicit_sr import ImplicitSR
+    from moeisr_plugin.checkpoints import build_without_pretrained
+
+    try:
+        options = yaml.load(path.read_text(encoding="utf-8"), Loader=ordered_yaml()[0])
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a readable option file: {error}") from error
+    if not isinstance(options, dict) or not isinstance(options.get("network_g"), dict):
+        raise ValueError(f"{path}: has no network_g; name an option file of a training or a test")
+    try:
+        net = build_without_pretrained(options["network_g"])
+    except (KeyError, TypeError) as error:  # a name that is not registered, a parameter that is unknown
+        raise ValueError(f"{path}: network_g: {error}") from error
+    if not isinstance(net, ImplicitSR):
+        raise ValueError(f"{path}: network_g: {type(net).__name__} is none of this package's networks")
+    return net.eval()
+
+
+def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
+    from moeisr_plugin import complexity
+
+    choice = None if args.image is None else _expert_map(net, args.image)
+    lr_size = (args.lr_size.height, args.lr_size.width) if choice is None else (len(choice), len(choice[0]))
+    width, height = output_size(args.scale, lr_size[1], lr_size[0], max_pixels=MAX_PIXELS)
+    size = (height, width)
+    workloads = complexity.extremes(net, lr_size, size)
+    labels = ["shallowest", "deepest"] if len(workloads) == 2 else ["decoder"]
+    if choice is not None and len(net.experts) > 1:
+        workloads.append(complexity.workload(net, choice, size))
+        labels.append("routed")
+    parameters = complexity.parameters(net)
+    report: dict[str, Any] = {
+        "network": net.hyper_parameters["type"],
+        "lr_size": lr_size,
+        "output_size": size,
+        "parameters": {**parameters, "total": sum(parameters.values())},
+        "encoder_macs": complexity.encoder_macs(net, lr_size),
+        "decoder_macs": {},
+    }
+    for label, work in zip(labels, workloads, strict=True):
+        report["decoder_macs"][label] = {
+            "as_published": complexity.published_macs(net, work),
+            "as_executed": complexity.executed_macs(net, work),
+            "lr_pixels": work.lr_pixels,
+        }
+    return report
+
+
+def _expert_map(net: "ImplicitSR", path: Path) -> "Tensor":
+    """The expert of each pixel of a picture, (h, w)."""
+    import torch
+
+    from moeisr_plugin import render
+
+    layer = to_layers(read_picture(path).pixels)[0]  # (h, w, 3)
+    lr = torch.from_numpy(layer.copy()).permute(2, 0, 1)[None]  # (1, 3, h, w)
+    return render.expert_map(render.encode(net, lr))[0]
+
+
+def _as_text(report: dict[str, Any]) -> str:
+    sizes = ["{1}x{0}".format(*report[key]) for key in ("lr_size", "output_size")]
+    lines = [f"{report['network']}, {sizes[0]} to {sizes[1]}", "", f"{'parameters':24}"]
+    lines += [f"  {name:22}{number:>16,}" for name, number in report["parameters"].items()]
+    lines += ["", f"{'MACs':24}{'as published':>16}{'as executed':>16}"]
+    lines.append(f"  {'encoder':22}{_giga(report['encoder_macs']):>16}{_giga(report['encoder_macs']):>16}")
+    for label, macs in report["decoder_macs"].items():
+        name = label if label == "decoder" else f"decoder, {'' if label == 'routed' else 'all '}{label}"
+        lines.append(f"  {name:22}{_giga(macs['as_published']):>16}{_giga(macs['as_executed']):>16}")
+        if label == "routed":
+            pixels = macs["lr_pixels"]
+            shares = " / ".join(f"{n / sum(pixels):.1%}" for n in pixels)
+            lines.append(f"  input pixels by expert, shallowest first: {shares}")
+    return "\n".join(lines)
+
+
+def _giga(macs: int) -> str:
+    return f"{macs / 1e9:,.2f} G"

@@ -1,0 +1,244 @@
+"""The paper's tables as Markdown, with this package's numbers beside the published ones.
+
+    python tools/tables.py --table 3 [--data FOLDER] [--weights METHOD=FILE ...]
+
+Every published number that can be checked is; the exit status is 1 if one fails. Tables 3 and 4 count the
+decoder's multiply-accumulates, which needs neither weights nor data: a network of one expert costs a fixed
+amount per query, and a mixture, whatever its routing, something between all queries to its shallowest and all
+to its deepest expert. `--data` counts on pictures of your own. With `--weights`, such as
+`--weights "EDSR-MoEISR(LIIF)-b=net_g.pth"`, a row of Table 3 gets the number of its own routing on them.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from moeisr_plugin import complexity, render
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture, to_layers
+
+PUBLISHED = json.loads(Path(__file__).with_name("published_tables.json").read_text(encoding="utf-8"))
+# A decoder's MACs depend on its encoder by the width of the latent alone, which all of the paper's share.
+LATENT = {"type": "EDSREncoder", "num_feat": 64, "num_block": 1}
+DECODERS = {
+    "LIIF": LIIF,
+    "LTE": LTE,
+    "MoEISR(LIIF)-b": MoEISRLIIF,
+    "MoEISR(LIIF)-s": partial(MoEISRLIIF, hidden_dim=128),
+    "MoEISR(LTE)-b": MoEISRLTE,
+    "MoEISR(LTE)-s": partial(MoEISRLTE, hidden_dim=128),
+    **{f"LIIF-{depth}layer": partial(LIIF, depth=depth) for depth in (2, 3, 4, 5)},
+}
+# The paper prints one and the same decoder as 2.86 and as 2.87: some rows are rounded, others cut off.
+LAST_DIGIT = 0.01
+# Pictures cropped to a multiple of their scale are this much smaller than those the paper counts, at most.
+CROPPED = 0.003
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of ours, or the two it lies between, and the published one."""
+
+    low: float
+    high: float
+    published: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        # The last term forgives binary fractions.
+        margin = self.tolerance + 1e-9
+        return self.low - margin <= self.published <= self.high + margin
+
+    def __str__(self) -> str:
+        ours = f"{self.low:.2f}" if self.low == self.high else f"{self.low:.2f}–{self.high:.2f}"
+        return f"{ours} ({self.published:.2f})" if self.agrees else f"**{ours} ({self.published:.2f})**"
+
+
+@dataclass
+class Table:
+    """A table of cells with its notes."""
+
+    title: str
+    columns: Sequence[str]
+    rows: dict[str, list[Cell]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def failures(self) -> int:
+        return sum(not cell.agrees for cells in self.rows.values() for cell in cells)
+
+    def markdown(self) -> str:
+        lines = [self.title, "", *(f"- {note}" for note in self.notes), ""]
+        lines += [" | ".join(["| Method", *self.columns]) + " |", "|---" * (len(self.columns) + 1) + "|"]
+        lines += [" | ".join([f"| {method}", *map(str, cells)]) + " |" for method, cells in self.rows.items()]
+        return "\n".join(lines)
+
+
+def table_3(data: Path | None, weights: dict[str, Path]) -> Table:
+    """The decoder's TFLOPs with Set14 as LR."""
+    published = PUBLISHED["tables"]["3"]
+    sizes = PUBLISHED["set14_sizes"] if data is None else [size_of(path) for path in pictures_in(data)]
+    pixels = sum(height * width for height, width in sizes)
+    table = Table(f"Table 3. {published['title']}: ours (published), in TFLOPs", published["columns"])
+    table.notes.append(f"{len(sizes)} LR pictures, {pixels / len(sizes):,.0f} pixels in the mean.")
+    if data is None:
+        table.notes.append("Sizes are those of Set14 as distributed, uncropped.")
+    table.notes.append(
+        "A mixture without weights: all queries to the shallowest – all to the deepest expert."
+    )
+    for row in published["rows"]:
+        decoder = row["method"].partition("-")[2]
+        routed = row["method"] in weights
+        net = network_from(weights[row["method"]]) if routed else build(decoder)
+        maps = [expert_map(net, path) for path in pictures_in(data)] if routed and data else None
+        cells = []
+        for column, number in zip(published["columns"], row["tflops"], strict=True):
+            scale = int(column.removeprefix("×"))
+            works = everything_to_one(net, pixels, scale) if maps is None else [in_total(net, maps, scale)]
+            tera = [complexity.published_macs(net, work) / len(sizes) / 1e12 for work in works]
+            cells.append(cell(tera, number, slack=0 if data is None else CROPPED))
+        table.rows[row["method"] + (", as routed" if routed else "")] = cells
+    return table
+
+
+def table_4(data: Path | None, weights: dict[str, Path]) -> Table:
+    """The decoder's GFLOPs on downscaled Urban100, with decoders of different depths."""
+    published = PUBLISHED["tables"]["4"]
+    table = Table(f"Table 4. {published['title']}: ours (published), GFLOPs alone", published["columns"])
+    sizes = None if data is None else [size_of(path) for path in pictures_in(data)]
+    rows = {row["method"]: row["gflops"] for row in published["rows"]}
+    liif = build("LIIF-5layer")
+    implied = [number * 1e9 / (4 * liif.expert_list[0].macs()) for number in rows["LIIF-5layer"]]
+    scales = [int(column.removeprefix("×")) for column in published["columns"]]
+    pixels = implied if sizes is None else [mean_pixels(sizes, scale) for scale in scales]
+    told = ", ".join(f"{n:,.0f}" for n in pixels)
+    if sizes is None:
+        table.notes.append(
+            f"Output pixels ({told}) follow from the row LIIF-5layer, which so proves nothing."
+        )
+    else:
+        table.notes.append(f"Output pixels ({told}) are those of the pictures given, cropped to the scale.")
+        table.notes.append("Published numbers are scaled from the paper's pixels, as LIIF-5layer tells them.")
+    table.notes.append("Mixtures: all queries to the shallowest – all to the deepest expert.")
+    for method, numbers in rows.items():
+        net = build(method.removeprefix("RDN-"))
+        table.rows[method] = []
+        for scale, n, n_paper, number in zip(scales, pixels, implied, numbers, strict=True):
+            works = everything_to_one(net, round(n / scale**2), scale)
+            giga = [complexity.published_macs(net, work) / 1e9 for work in works]
+            # Pixels that are told by a number of two digits after the point, and rounded to whole LR pixels.
+            table.rows[method].append(cell(giga, number * n / n_paper, slack=1e-4))
+    return table
+
+
+TABLES = {"3": table_3, "4": table_4}
+
+
+def build(decoder: str) -> ImplicitSR:
+    """A decoder of the paper, untrained."""
+    return DECODERS[decoder](encoder=LATENT)
+
+
+def cell(numbers: Sequence[float], published: float, *, slack: float) -> Cell:
+    return Cell(min(numbers), max(numbers), published, LAST_DIGIT + slack * published)
+
+
+def everything_to_one(net: ImplicitSR, lr_pixels: int, scale: int) -> list[complexity.Workload]:
+    """All LR pixels and all queries to the shallowest expert; to the deepest."""
+    experts = range(len(net.experts))
+    return [
+        complexity.Workload(
+            lr_pixels=tuple(lr_pixels * (j == one) for j in experts),
+            queries=tuple(4 * scale**2 * lr_pixels * (j == one) for j in experts),
+            around=(2 * scale, 2 * scale),
+        )
+        for one in (0, len(experts) - 1)
+    ]
+
+
+def in_total(net: ImplicitSR, maps: Sequence[torch.Tensor], scale: int) -> complexity.Workload:
+    """The workload of several pictures by their expert maps (h, w)."""
+    works = [complexity.workload(net, each, (len(each) * scale, len(each[0]) * scale)) for each in maps]
+    return complexity.Workload(
+        lr_pixels=tuple(map(sum, zip(*(work.lr_pixels for work in works), strict=True))),
+        queries=tuple(map(sum, zip(*(work.queries for work in works), strict=True))),
+        around=works[0].around,
+    )
+
+
+def expert_map(net: ImplicitSR, path: Path) -> torch.Tensor:
+    layer = to_layers(read_picture(path).pixels)[0]  # (h, w, 3)
+    lr = torch.from_numpy(layer.copy()).permute(2, 0, 1)[None]  # (1, 3, h, w)
+    return render.expert_map(render.encode(net, lr))[0]
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise ValueError(f"{folder}: holds no pictures")
+    return found
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.height, image.width
+
+
+def mean_pixels(sizes: Sequence[tuple[int, int]], scale: int) -> float:
+    """Pixels in the mean of pictures cropped to a multiple of a scale."""
+    return sum((h // scale * scale) * (w // scale * scale) for h, w in sizes) / len(sizes)
+
+
+def parse_weights(text: str) -> tuple[str, Path]:
+    method, _, path = text.partition("=")
+    known = [row["method"] for row in PUBLISHED["tables"]["3"]["rows"]]
+    if method not in known or not path:
+        raise argparse.ArgumentTypeError(f"'{text}' is no METHOD=FILE; methods are {', '.join(known)}")
+    return method, Path(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints a table; returns 1 if a published number contradicts ours."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", choices=TABLES, required=True)
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="pictures: LR for Table 3, HR for Table 4"
+    )
+    parser.add_argument(
+        "--weights", type=parse_weights, action="append", default=[], metavar="METHOD=FILE", help="repeatable"
+    )
+    args = parser.parse_args(argv)
+    if args.weights and (args.table != "3" or args.data is None):
+        parser.error("--weights are for Table 3 and need --data")
+    try:
+        table = TABLES[args.table](args.data, dict(args.weights))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(table.markdown())
+    failures = table.failures()
+    checked = sum(map(len, table.rows.values()))
+    print(
+        f"\n{checked - failures} of {checked} published numbers agree"
+        + (", the bold ones do not." if failures else ".")
+    )
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
