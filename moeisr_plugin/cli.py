@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from moeisr_plugin import __version__
-from moeisr_plugin.commands import upscale
+from moeisr_plugin.commands import complexity, convert, evaluate, upscale
 from moeisr_plugin.commands.messages import one_line
 
-COMMANDS = (upscale,)
+COMMANDS = (upscale, convert, complexity, evaluate)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,6 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         print(f"moeisr {args.command}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if args.debug or "out of memory" not in str(error):
+            raise
+        print(f"moeisr {args.command}: the GPU is out of memory; add --device cpu", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if args.debug:

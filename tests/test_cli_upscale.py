@@ -262,3 +262,12 @@ def test_interruption_is_one_line(photo, capsys, monkeypatch, upscaler):
     monkeypatch.setattr(upscaler, "__call__", interrupt)
     assert moeisr(photo, "--scale", 2) == 130
     assert capsys.readouterr().err == "moeisr upscale: interrupted\n"
+
+
+def test_a_gpu_out_of_memory_is_one_line(photo, capsys, monkeypatch, upscaler):
+    def exhaust(*args, **kwargs):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(upscaler, "__call__", exhaust)
+    assert main(["upscale", str(photo), "--scale", "2"]) == 2
+    assert capsys.readouterr().err == "moeisr upscale: the GPU is out of memory; add --device cpu\n"

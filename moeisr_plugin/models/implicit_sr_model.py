@@ -1,7 +1,7 @@
 """Training and validating an implicit network with the toolbox's trainer."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from moeisr_plugin.metrics.routing_health import (
     expert_shares,
     mean_confidence,
 )
+from moeisr_plugin.routing_report import routing_health
 
 
 @MODEL_REGISTRY.register()
@@ -120,13 +121,13 @@ class ImplicitSRModel(SRModel):
             picture = render.render(net, encoding, size)
             if save_img:
                 self._save_pictures(net, encoding, picture, data, label, current_iter)
-            if "gt" not in data:
+            if "gt" not in data or not metrics:
                 continue
             measure = partial(self._measure, gt=data["gt"], scale=_scale(data), dataset_opt=dataset_opt)
             results.append({name: measure(picture, opt) for name, opt in metrics.items()})
             if self.opt["val"].get("routing_health") and len(net.experts) > 1:
                 first_metric = next(iter(metrics.values()))
-                health.append(_routing_health(net, encoding, size, partial(measure, metric_opt=first_metric)))
+                health.append(routing_health(net, encoding, size, partial(measure, metric_opt=first_metric)))
         net.train(was_training)
         if results:
             self._report(label, _means(results), _means(health), current_iter, tb_logger)
@@ -228,25 +229,3 @@ def _toolbox_image(picture: Tensor) -> np.ndarray:
 
 def _means(records: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(r[name] for r in records) / len(records) for name in (records[0] if records else ())}
-
-
-def _routing_health(
-    net: ImplicitSR, encoding: Encoding, size: tuple[int, int], measure: Callable[[Tensor], float]
-) -> dict[str, float]:
-    """Shares of the experts, and what the mapper's choice is worth by a metric on one picture."""
-
-    def measured(scores: Tensor) -> float:
-        return measure(render.render(net, encoding._replace(scores=scores), size))
-
-    scores = encoding.scores
-    depths = [expert.depth for expert in net.expert_list]
-    generator = torch.Generator().manual_seed(0)
-    at_random = measured(routing.deal_at_random(scores, generator=generator))
-    shares = expert_shares(scores).tolist()
-    return {
-        **{f"share_d{depth}": share for depth, share in zip(depths, shares, strict=True)},
-        "confidence": mean_confidence(scores).item(),
-        "depth_corr": depth_difficulty_correlation(scores, depths, encoding.lr).item(),
-        "gain": measured(scores) - at_random,
-        **{f"only_d{depth}": measured(routing.use_everywhere(scores, j)) for j, depth in enumerate(depths)},
-    }

@@ -1,0 +1,99 @@
+"""`moeisr evaluate`: measure networks on a data set."""
+
+import argparse
+from pathlib import Path
+
+from moeisr_plugin.commands.sizes import Scale, parse_scale
+
+DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks on a data set, beside those of bicubic
+enlargement. FOLDER holds HR pictures alone, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2
+(BasicSR), or as HR and LR_bicubic/X2 (EDSR). Grey pictures count as three equal channels, 16-bit ones keep
+their precision, alpha is dropped; pictures smaller than the border that the protocol leaves out are
+skipped."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = subparsers.add_parser("evaluate", help="measure networks on a data set", description=DESCRIPTION)
+    parser.add_argument(
+        "--weights", nargs="+", type=Path, required=True, metavar="FILE", help="trained weights, one or more"
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the data set")
+    parser.add_argument(
+        "--scales",
+        nargs="+",
+        type=parse_scale,
+        default=[Scale(2, 2), Scale(3, 3), Scale(4, 4)],
+        metavar="S",
+        help="3.7, or 2x3.5 for width and height; at least 1 (default: 2 3 4)",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("benchmark", "div2k"),
+        default="benchmark",
+        help="benchmark: luma, without a border as wide as the scale (default); div2k: RGB, without a "
+        "border 6 pixels wider",
+    )
+    parser.add_argument(
+        "--downsample",
+        choices=("auto", "given", "matlab", "pil"),
+        default="auto",
+        help="where LR comes from: given with the data, or made from HR like MATLAB's or Pillow's bicubic; "
+        "auto (default): given where it is, else matlab at 2, 3 and 4, pil at all other scales",
+    )
+    parser.add_argument(
+        "-o", dest="out", type=Path, metavar="OUT", help="folder for results.json, results.csv and results.md"
+    )
+    parser.add_argument(
+        "--save-images",
+        action="store_true",
+        help="also write enlarged pictures and expert maps, OUT/images/<weights>/<data>_x<scale>/*.png",
+    )
+    parser.add_argument("--lpips", action="store_true", help="also measure LPIPS; needs the package lpips")
+    parser.add_argument(
+        "--routing",
+        action="store_true",
+        help="also measure what a mixture's routing is worth; several times as slow",
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a table and, with -o, writes all that was measured.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError, OSError: weights, pictures or options that cannot be used.
+    """
+    import torch  # parsing needs none
+
+    from moeisr_plugin.evaluation import evaluate
+    from moeisr_plugin.report import FILES, as_markdown, write_report
+
+    if args.save_images and args.out is None:
+        raise ValueError("--save-images needs a folder; add -o OUT")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch finds no GPU here; leave --device out or choose cpu")
+    existing = [args.out / name for name in FILES if (args.out / name).exists()] if args.out else []
+    if existing and not args.overwrite:
+        raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
+    evaluation = evaluate(
+        args.weights,
+        args.data,
+        [(scale.y, scale.x) for scale in args.scales],
+        protocol=args.protocol,
+        lr=args.downsample,
+        lpips=args.lpips,
+        routing=args.routing,
+        images=args.out / "images" if args.save_images else None,
+        device=None if args.device == "auto" else args.device,
+    )
+    print(as_markdown(evaluation), end="")
+    if args.out is not None:
+        write_report(evaluation, args.out)
+    return 0

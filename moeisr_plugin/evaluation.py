@@ -1,0 +1,328 @@
+"""Measuring networks on a data set, beside bicubic enlargement: quality, cost, and who painted what."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from moeisr_plugin import render
+from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.complexity import executed_macs, published_macs, workload
+from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet
+from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
+from moeisr_plugin.metrics.lpips_distance import LpipsDistance
+from moeisr_plugin.pictures import Picture, write_picture
+from moeisr_plugin.routing_report import routing_health, share_per_depth
+
+BICUBIC = "bicubic"
+
+Result = TypeVar("Result")
+
+
+class Record(NamedTuple):
+    """What was measured of one picture, enlarged by one network or by bicubic interpolation."""
+
+    weights: str  # the network's name, or bicubic
+    dataset: str
+    scale: str
+    lr: str  # where LR came from: given, matlab or pil
+    picture: str
+    height: int  # of HR
+    width: int
+    figures: dict[str, float]
+
+
+class Skipped(NamedTuple):
+    """A picture that is too small to be measured."""
+
+    dataset: str
+    scale: str
+    picture: str
+    reason: str
+
+
+@dataclass
+class Evaluation:
+    """All that was measured.
+
+    Attributes:
+        networks: of each network its path, type, encoder and number of parameters, by its name.
+        notes: what a reader of the numbers should know.
+    """
+
+    dataset: str
+    protocol: str
+    device: str
+    networks: dict[str, dict[str, Any]]
+    records: list[Record] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Enlarged(NamedTuple):
+    """A picture enlarged by a network, and the time it took."""
+
+    picture: Tensor  # (1, 3, H, W), nominally in [0, 1]
+    encoding: Encoding
+    encode_seconds: float
+    decode_seconds: float
+
+
+class Measures:
+    """The figures of merit of a picture.
+
+    Args:
+        protocol: of PSNR and SSIM.
+        lpips: how LPIPS is measured; None leaves it out.
+
+    Raises:
+        ValueError: an unknown protocol.
+    """
+
+    def __init__(self, protocol: str, lpips: LpipsDistance | None) -> None:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol is {protocol!r}; give one of {', '.join(PROTOCOLS)}")
+        self.protocol = protocol
+        self.lpips = lpips
+
+    def psnr(self, picture: Tensor, sample: Sample) -> float:
+        """PSNR of an enlarged picture (1, 3, H, W)."""
+        return calculate_psnr_protocol(_bgr(picture), _bgr(sample.hr), **self._border(sample))
+
+    def all(self, picture: Tensor, sample: Sample) -> dict[str, float]:
+        """Every figure of an enlarged picture (1, 3, H, W), by its name.
+
+        Raises:
+            ValueError: the picture is too small for one of them.
+        """
+        pair = _bgr(picture), _bgr(sample.hr)
+        figures = {
+            "psnr": calculate_psnr_protocol(*pair, **self._border(sample)),
+            "ssim": calculate_ssim_protocol(*pair, **self._border(sample)),
+        }
+        return figures if self.lpips is None else {**figures, "lpips": self.lpips(*pair)}
+
+    def _border(self, sample: Sample) -> dict[str, Any]:
+        return {"protocol": self.protocol, "scale": sample.test_set.scale}
+
+
+def evaluate(
+    weights: Sequence[Path],
+    folder: Path,
+    scales: Iterable[Scale],
+    *,
+    protocol: str = "benchmark",
+    lr: str = "auto",
+    lpips: bool = False,
+    routing: bool = False,
+    images: Path | None = None,
+    device: str | torch.device | None = None,
+    progress: bool | None = None,
+) -> Evaluation:
+    """Measures networks and bicubic interpolation on the same pictures.
+
+    Grey pictures count as three equal channels, 16-bit ones keep their precision, alpha is dropped. Networks'
+    answers are clipped, not rounded, and so are bicubic ones. Pictures smaller than what the protocol leaves
+    out of them are skipped. Everything but the pictures themselves is read before the first is enlarged.
+
+    Args:
+        weights: checkpoints.
+        folder: the data set, as in `benchmark_options`.
+        scales: (vertical, horizontal) each.
+        protocol: a key of `metrics.PROTOCOLS`.
+        lr: where LR comes from, as in `benchmark_options`.
+        lpips: measure LPIPS, too.
+        routing: measure routing health, too; as slow as rendering each picture once more per expert, and
+            twice.
+        images: a folder for the enlarged pictures and expert maps, as
+            <network>/<data set>_x<scale>/<picture>.png and <picture>_experts.png, 8 bits a channel.
+        device: where networks compute; a GPU if there is one, by default.
+        progress: whether to show a progress bar; None shows it on terminals.
+
+    Returns:
+        The records in the order: bicubic, then each network; each scale; each picture.
+
+    Raises:
+        ValueError: weights or pictures that cannot be used; one line.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    test_sets = [ScaledSet(folder, scale, lr) for scale in dict.fromkeys(scales)]
+    networks = dict(zip(distinct_names(weights), map(network_from, weights), strict=True))
+    measures = Measures(protocol, LpipsDistance(device) if lpips else None)
+    evaluation = Evaluation(
+        dataset=test_sets[0].name,
+        protocol=protocol,
+        device=str(device),
+        networks={
+            name: {"path": str(path), **_description(net)}
+            for path, (name, net) in zip(weights, networks.items(), strict=True)
+        },
+        notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
+    )
+    places = [Place(test_set, index) for test_set in test_sets for index in range(len(test_set))]
+    with tqdm(total=len(places) * (1 + len(networks)), unit="picture", disable=_hidden(progress)) as bar:
+        run = _Run(evaluation, measures, images, bar)
+        usable = run.measure_bicubic(places)
+        if not usable:
+            raise ValueError(f"{folder}: every picture is too small; {evaluation.skipped[0].reason}")
+        bar.total = len(places) + len(usable) * len(networks)
+        for name, net in networks.items():
+            run.measure_network(name, net.to(device), usable, routing=routing)
+            net.cpu()
+    return evaluation
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Adds to an evaluation what it measures, and to a progress bar each picture."""
+
+    evaluation: Evaluation
+    measures: Measures
+    images: Path | None
+    bar: tqdm
+
+    def measure_bicubic(self, places: Iterable[Place]) -> list[Place]:
+        """Gives those places whose pictures are large enough for the protocol."""
+        usable = []
+        for place in places:
+            sample = place.sample()
+            picture = enlarge_bicubic(sample.lr, sample.size)
+            self.bar.update()
+            try:
+                figures = self.measures.all(picture, sample)
+            except ValueError as error:  # too small to be measured
+                where = sample.test_set.name, sample.test_set.label, sample.name
+                self.evaluation.skipped.append(Skipped(*where, str(error)))
+                continue
+            usable.append(place)
+            self.evaluation.records.append(_record(BICUBIC, sample, figures))
+            if self.images is not None:
+                _save_picture(self.images / BICUBIC, sample, picture)
+        return usable
+
+    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[Place], *, routing: bool) -> None:
+        enlarge_by(net, torch.zeros(1, 3, 16, 16), (32, 32))  # a first call is slower than all others
+        for place in places:
+            sample = place.sample()
+            enlarged = enlarge_by(net, sample.lr, sample.size)
+            figures = self.measures.all(enlarged.picture, sample)
+            figures |= _cost(net, enlarged, sample.size)
+            figures |= _routing(net, enlarged.encoding, sample, self.measures if routing else None)
+            self.evaluation.records.append(_record(name, sample, figures))
+            if self.images is not None:
+                _save_picture(self.images / name, sample, enlarged.picture)
+                _save_experts(self.images / name, sample, net, enlarged.encoding)
+            self.bar.update()
+
+
+def enlarge_bicubic(lr: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarges (1, 3, h, w) by the kernel of MATLAB and Pillow (Keys, 1981, a = -1/2).
+
+    On common benchmarks the PSNR is up to 0.03 dB above what is published, whose pictures were rounded.
+    """
+    # With antialias=True PyTorch takes a = -1/2, else -3/4; the filter itself is the same for enlarging.
+    return F.interpolate(lr, size, mode="bicubic", antialias=True)
+
+
+def enlarge_by(net: ImplicitSR, lr: Tensor, size: tuple[int, int]) -> Enlarged:
+    """Enlarges (1, 3, h, w) by a network, wherever that is, and takes the time of its two steps."""
+    device = next(net.parameters()).device
+    encoding, encode_seconds = _timed(partial(render.encode, net, lr.to(device)), device)
+    picture, decode_seconds = _timed(partial(render.render, net, encoding, size), device)
+    return Enlarged(picture, encoding, encode_seconds, decode_seconds)
+
+
+def distinct_names(weights: Sequence[Path]) -> list[str]:
+    """Names to tell files of weights apart by: the stems, with as many of the folders above as that takes.
+
+    Raises:
+        ValueError: one file is given twice.
+    """
+    parts = [path.resolve().with_suffix("").parts for path in weights]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = ["_".join(part[-depth:]) for part in parts]
+        if len({BICUBIC, *names}) == 1 + len(names):
+            return names
+    if len(set(parts)) == len(parts):
+        return []
+    raise ValueError(f"{max(weights, key=list(weights).count)}: given twice; name each file of weights once")
+
+
+def _record(weights: str, sample: Sample, figures: dict[str, float]) -> Record:
+    test_set = sample.test_set
+    return Record(weights, test_set.name, test_set.label, test_set.lr, sample.name, *sample.size, figures)
+
+
+def _cost(net: ImplicitSR, enlarged: Enlarged, size: tuple[int, int]) -> dict[str, float]:
+    """Seconds of both steps, and the decoder's MACs, mapper included."""
+    work = workload(net, render.expert_map(enlarged.encoding)[0], size)
+    return {
+        "encode_seconds": enlarged.encode_seconds,
+        "decode_seconds": enlarged.decode_seconds,
+        "decoder_macs_published": published_macs(net, work),
+        "decoder_macs_executed": executed_macs(net, work),
+    }
+
+
+def _routing(
+    net: ImplicitSR, encoding: Encoding, sample: Sample, measures: Measures | None
+) -> dict[str, float]:
+    """What a mixture's mapper chose and, where measures are given, what that is worth."""
+    if len(net.experts) == 1:
+        return {}
+    if measures is None:
+        return share_per_depth(net, encoding.scores)
+    return routing_health(net, encoding, sample.size, partial(measures.psnr, sample=sample))
+
+
+def _description(net: ImplicitSR) -> dict[str, Any]:
+    return {
+        "type": net.hyper_parameters["type"],
+        "encoder": type(net.encoder).__name__,
+        "parameters": sum(parameter.numel() for parameter in net.parameters()),
+    }
+
+
+def _save_picture(folder: Path, sample: Sample, picture: Tensor) -> None:
+    rgb = np.rint(_bgr(picture)[..., ::-1]).astype(np.uint8)
+    _write(folder, sample, "", rgb)
+
+
+def _save_experts(folder: Path, sample: Sample, net: ImplicitSR, encoding: Encoding) -> None:
+    if len(net.experts) > 1:
+        colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
+        _write(folder, sample, "_experts", colours.cpu().numpy())
+
+
+def _write(folder: Path, sample: Sample, suffix: str, rgb: np.ndarray) -> None:
+    folder = folder / f"{sample.test_set.name}_x{sample.test_set.label}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_picture(folder / f"{sample.name}{suffix}.png", Picture(np.ascontiguousarray(rgb)))
+
+
+def _bgr(picture: Tensor) -> np.ndarray:
+    """From (1, 3, H, W) RGB in [0, 1] to the metrics' (H, W, 3) BGR in [0, 255], clamped, not rounded."""
+    return picture[0].double().clamp(0, 1).mul(255).flip(0).permute(1, 2, 0).cpu().numpy()
+
+
+def _timed(work: Callable[[], Result], device: torch.device) -> tuple[Result, float]:
+    """The result, and the seconds it took; a GPU answers before its work is done."""
+    start = time.perf_counter()
+    result = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return result, time.perf_counter() - start
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    """tqdm's `disable`."""
+    return None if progress is None else not progress
