@@ -11,7 +11,7 @@ from PIL import Image
 from skimage import data
 
 from moeisr_plugin import cli
-from moeisr_plugin.archs.implicit_arch import MoEISRLIIF
+from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -24,14 +24,30 @@ COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in 
 def users_folder(tmp_path, monkeypatch):
     """A current directory with what the README speaks of."""
     torch.manual_seed(0)
-    net = MoEISRLIIF(encoder={"type": "EDSREncoder", "num_feat": 8, "num_block": 1}, hidden_dim=8)
-    weights = {"params": net.state_dict(), "network_g": net.hyper_parameters}
-    save_checkpoint(tmp_path / "net_g_latest.pth", weights)
-    (tmp_path / "photos").mkdir()
-    for path in ("photo.png", "photos/one.png"):
+    encoder = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
+    net = MoEISRLIIF(encoder=encoder, hidden_dim=8)
+    for name in ("net_g_latest.pth", "a.pth", "b.pth"):
+        save_checkpoint(tmp_path / name, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    torch.save(published_liif(LIIF(encoder=encoder, hidden_dim=8)), tmp_path / "edsr-baseline-liif.pth")
+    for folder in ("photos", "datasets/Set5"):
+        (tmp_path / folder).mkdir(parents=True)
+    for path in ("photo.png", "photos/one.png", "datasets/Set5/one.png"):
         Image.fromarray(data.chelsea()[100:121, 100:133]).save(tmp_path / path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def published_liif(net):
+    """A LIIF on EDSR as its published code saves it."""
+    args = {
+        "encoder_spec": {
+            "name": "edsr-baseline",
+            "args": {"no_upsampling": True, "n_feats": 8, "n_resblocks": 1},
+        },
+        "imnet_spec": {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [8] * 4}},
+    }
+    weights = {key.replace("experts.0.", "imnet."): value for key, value in net.state_dict().items()}
+    return {"model": {"name": "liif", "args": args, "sd": weights}}
 
 
 def test_python_examples_run(users_folder):
@@ -43,10 +59,10 @@ def test_python_examples_run(users_folder):
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("moeisr ")])
-def test_commands_run(users_folder, command):
-    before = set(users_folder.rglob("*.png"))
-    assert cli.main(shlex.split(command, comments=True)[1:]) in (0, None)
-    assert set(users_folder.rglob("*.png")) - before
+def test_commands_run(users_folder, command, capsys):
+    before = set(users_folder.rglob("*"))
+    assert cli.main(shlex.split(command, comments=True)[1:]) == 0
+    assert set(users_folder.rglob("*")) - before or capsys.readouterr().out
 
 
 def test_files_that_commands_name_exist():

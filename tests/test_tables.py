@@ -11,6 +11,7 @@ from references import TINY_ENCODER, lively
 
 from moeisr_plugin.archs.implicit_arch import MoEISRLIIF
 from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.evaluation import evaluate
 
 TOOLS = Path(__file__).parents[1] / "tools"
 PUBLISHED = json.loads((TOOLS / "published_tables.json").read_text(encoding="utf-8"))["tables"]
@@ -114,7 +115,7 @@ def test_weights_are_routed_on_the_pictures(tables, tmp_path, capsys):
     ("arguments", "complaint"),
     [
         (["--weights", "EDSR-LIIF=a.pth"], "need --data"),
-        (["--weights", "ESDR-LIIF=a.pth"], "methods are EDSR-LIIF"),
+        (["--weights", "ESDR-LIIF=a.pth"], "this table has 'EDSR-LIIF'"),
         (["--data", "nowhere"], "nowhere: holds no pictures"),
     ],
 )
@@ -123,3 +124,59 @@ def test_wrong_arguments_are_refused(arguments, complaint, tables, capsys):
         tables.main(["--table", "3", *arguments])
     assert stopped.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Weights of a mixture, and a folder with a picture."""
+    net = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=4))
+    save_checkpoint(tmp_path / "net.pth", {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    (tmp_path / "hr").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (120, 140, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "hr" / "noise.png")
+    return tmp_path / "net.pth", tmp_path / "hr"
+
+
+def rows_of(text, title):
+    """The cells of a printed table, by method."""
+    lines = text[text.rindex(title) :].split("\n\n")[2].splitlines()
+    return {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1:] for line in lines[2:]}
+
+
+@pytest.mark.parametrize(
+    ("number", "method", "data", "column", "scale"),
+    [
+        ("1", "EDSR-MoEISR(LIIF)-s", "{}", 1, 3),
+        ("2", "RDN-MoEISR(LIIF)-b", "Set14={}", 6, 3),
+        ("4", "RDN-MoEISR(LIIF)-b", "{}", 1, 3),
+        ("5", "MoEISR(LIIF)-b-τ3", "{}", 0, 4),
+    ],
+)
+def test_rows_with_weights_are_measured_and_others_left_open(
+    tables, trained, capsys, number, method, data, column, scale
+):
+    weights, folder = trained
+    arguments = ["--table", number, "--data", data.format(folder), "--weights", f"{method}={weights}"]
+    if number == "4":
+        assert tables.main(arguments) in (0, 1)  # its FLOPs are those of another width
+        title = "PSNR in dB and the decoder's GFLOPs: ours"
+    else:
+        assert tables.main(arguments) == 0
+        title = f"Table {number}."
+    rows = rows_of(capsys.readouterr().out, title)
+    protocol = "div2k" if number in "15" else "benchmark"
+    records = evaluate([weights], folder, [(scale, scale)], protocol=protocol).records
+    psnr = {record.weights: record.figures["psnr"] for record in records}
+    digits = 4 if number == "5" else 2
+    assert rows[method][column].startswith(f"{psnr['net']:.{digits}f} (")
+    assert rows["Bicubic"][column].startswith(f"{psnr['bicubic']:.{digits}f} (")
+    for other in set(rows) - {method, "Bicubic"}:
+        assert all(cell.startswith("– (") for cell in rows[other])
+
+
+def test_tables_of_quality_show_what_is_published(tables, capsys):
+    assert tables.main(["--table", "1"]) == 0
+    rows = rows_of(capsys.readouterr().out, "Table 1.")
+    assert rows["SwinIR-LTE"][2].startswith("– (29.51)")
+    assert tables.main(["--table", "2"]) == 0
+    assert rows_of(capsys.readouterr().out, "Table 2.")["RDN"][3] == "– (–)"

@@ -1,12 +1,15 @@
 """The paper's tables as Markdown, with this package's numbers beside the published ones.
 
-    python tools/tables.py --table 3 [--data FOLDER] [--weights METHOD=FILE ...]
+    python tools/tables.py --table 1 --data FOLDER --weights "EDSR-LIIF=net_g.pth" ...
+    python tools/tables.py --table 2 --data Set5=FOLDER --data Set14=FOLDER --weights ...
+    python tools/tables.py --table 3
 
-Every published number that can be checked is; the exit status is 1 if one fails. Tables 3 and 4 count the
-decoder's multiply-accumulates, which needs neither weights nor data: a network of one expert costs a fixed
-amount per query, and a mixture, whatever its routing, something between all queries to its shallowest and all
-to its deepest expert. `--data` counts on pictures of your own. With `--weights`, such as
-`--weights "EDSR-MoEISR(LIIF)-b=net_g.pth"`, a row of Table 3 gets the number of its own routing on them.
+Tables 1, 2 and 5, and 4 in part, are of the quality of trained networks: the rows whose weights are given are
+measured on the data given, bicubic always, and the others left open. Tables 3 and 4 count the decoder's
+multiply-accumulates, which needs neither weights nor data: a network of one expert costs a fixed amount per
+query, and a mixture, whatever its routing, something between all queries to its shallowest and all to its
+deepest expert. `--data` counts on pictures of your own; with weights a row of Table 3 gets the number of its
+own routing on them. Every published number that can be so checked is; the exit status is 1 if one fails.
 """
 
 import argparse
@@ -24,6 +27,7 @@ from moeisr_plugin import complexity, render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.evaluation import BICUBIC, distinct_names, evaluate
 from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture, to_layers
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_tables.json").read_text(encoding="utf-8"))
@@ -64,17 +68,32 @@ class Cell:
         return f"{ours} ({self.published:.2f})" if self.agrees else f"**{ours} ({self.published:.2f})**"
 
 
+@dataclass(frozen=True)
+class Quality:
+    """What was measured of a trained network, and what is published of theirs, where there is either."""
+
+    ours: float | None
+    published: float | None
+    digits: int = 2
+
+    def __str__(self) -> str:
+        ours, published = (
+            "–" if number is None else f"{number:.{self.digits}f}" for number in (self.ours, self.published)
+        )
+        return f"{ours} ({published})"
+
+
 @dataclass
 class Table:
     """A table of cells with its notes."""
 
     title: str
     columns: Sequence[str]
-    rows: dict[str, list[Cell]] = field(default_factory=dict)
+    rows: dict[str, list[Cell] | list[Quality]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def failures(self) -> int:
-        return sum(not cell.agrees for cells in self.rows.values() for cell in cells)
+    def checked(self) -> list[Cell]:
+        return [cell for cells in self.rows.values() for cell in cells if isinstance(cell, Cell)]
 
     def markdown(self) -> str:
         lines = [self.title, "", *(f"- {note}" for note in self.notes), ""]
@@ -83,9 +102,9 @@ class Table:
         return "\n".join(lines)
 
 
-def table_3(data: Path | None, weights: dict[str, Path]) -> Table:
+def table_3(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
     """The decoder's TFLOPs with Set14 as LR."""
-    published = PUBLISHED["tables"]["3"]
+    published, data = PUBLISHED["tables"]["3"], folders.get("")
     sizes = PUBLISHED["set14_sizes"] if data is None else [size_of(path) for path in pictures_in(data)]
     pixels = sum(height * width for height, width in sizes)
     table = Table(f"Table 3. {published['title']}: ours (published), in TFLOPs", published["columns"])
@@ -110,9 +129,9 @@ def table_3(data: Path | None, weights: dict[str, Path]) -> Table:
     return table
 
 
-def table_4(data: Path | None, weights: dict[str, Path]) -> Table:
+def table_4(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
     """The decoder's GFLOPs on downscaled Urban100, with decoders of different depths."""
-    published = PUBLISHED["tables"]["4"]
+    published, data = PUBLISHED["tables"]["4"], folders.get("")
     table = Table(f"Table 4. {published['title']}: ours (published), GFLOPs alone", published["columns"])
     sizes = None if data is None else [size_of(path) for path in pictures_in(data)]
     rows = {row["method"]: row["gflops"] for row in published["rows"]}
@@ -131,16 +150,80 @@ def table_4(data: Path | None, weights: dict[str, Path]) -> Table:
     table.notes.append("Mixtures: all queries to the shallowest – all to the deepest expert.")
     for method, numbers in rows.items():
         net = build(method.removeprefix("RDN-"))
-        table.rows[method] = []
+        cells = []
         for scale, n, n_paper, number in zip(scales, pixels, implied, numbers, strict=True):
             works = everything_to_one(net, round(n / scale**2), scale)
             giga = [complexity.published_macs(net, work) / 1e9 for work in works]
             # Pixels that are told by a number of two digits after the point, and rounded to whole LR pixels.
-            table.rows[method].append(cell(giga, number * n / n_paper, slack=1e-4))
+            cells.append(cell(giga, number * n / n_paper, slack=1e-4))
+        table.rows[method] = cells
     return table
 
 
-TABLES = {"3": table_3, "4": table_4}
+def psnr_table(number: str, protocol: str, folders: dict[str, Path], weights: dict[str, Path]) -> Table:
+    """PSNR of the networks whose weights are given, on the data sets whose folders are."""
+    published = PUBLISHED["tables"][number]
+    table = Table(f"Table {number}. {published['title']}: ours (published)", published["columns"])
+    table.notes.append(f"PSNR in dB by the protocol {protocol}.")
+    columns = [column.rpartition("×")[::2] for column in published["columns"]]  # ("Set5 ", "2") each
+    measured: dict[tuple[str, str], dict[str, float]] = {}
+    for name, folder in folders.items():
+        scales = [scale for column, scale in columns if column.strip() == name]
+        for (method, scale), figures in measure(folder, scales, protocol, weights).items():
+            measured[method, f"{name} ×{scale}".strip()] = figures
+    numbers = {row["method"]: row["psnr"] for row in published["rows"]}
+    for method in dict.fromkeys(["Bicubic", *numbers]):
+        table.rows[method] = [
+            Quality(measured.get((method, column), {}).get("psnr"), number)
+            for column, number in zip(
+                published["columns"], numbers.get(method, [None] * len(columns)), strict=True
+            )
+        ]
+    return table
+
+
+def table_5(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
+    """Design choices of the mixture: PSNR, SSIM and TFLOPs at ×4."""
+    published = PUBLISHED["tables"]["5"]
+    title = f"Table 5. {published['title']}: ours (published)"
+    table = Table(title, ["PSNR", "SSIM", "TFLOPs"], notes=["PSNR in dB and SSIM by the protocol div2k."])
+    measured = measure(folders[""], ["4"], "div2k", weights) if folders else {}
+    for row in [{"method": "Bicubic"}, *published["rows"]]:
+        figures = measured.get((row["method"], "4"), {})
+        macs = figures.get("decoder_macs_published")
+        table.rows[row["method"]] = [
+            Quality(figures.get("psnr"), row.get("psnr"), digits=4),
+            Quality(figures.get("ssim"), row.get("ssim"), digits=4),
+            Quality(macs and macs / 1e12, row.get("tflops")),
+        ]
+    return table
+
+
+def measure(
+    folder: Path, scales: Sequence[str], protocol: str, weights: dict[str, Path]
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Mean figures of bicubic and of networks on a data set, by method and scale."""
+    files = list(weights.values())
+    methods = {BICUBIC: "Bicubic", **dict(zip(distinct_names(files), weights, strict=True))}
+    records = evaluate(files, folder, [(float(s), float(s)) for s in scales], protocol=protocol).records
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for record in records:
+        found.setdefault((methods[record.weights], record.scale), []).append(record.figures)
+    return {
+        key: {
+            name: sum(figures[name] for figures in all_figures) / len(all_figures) for name in all_figures[0]
+        }
+        for key, all_figures in found.items()
+    }
+
+
+TABLES = {
+    "1": [partial(psnr_table, "1", "div2k")],
+    "2": [partial(psnr_table, "2", "benchmark")],
+    "3": [table_3],
+    "4": [table_4, partial(psnr_table, "4", "benchmark")],
+    "5": [table_5],
+}
 
 
 def build(decoder: str) -> ImplicitSR:
@@ -203,12 +286,24 @@ def mean_pixels(sizes: Sequence[tuple[int, int]], scale: int) -> float:
     return sum((h // scale * scale) * (w // scale * scale) for h, w in sizes) / len(sizes)
 
 
-def parse_weights(text: str) -> tuple[str, Path]:
-    method, _, path = text.partition("=")
-    known = [row["method"] for row in PUBLISHED["tables"]["3"]["rows"]]
-    if method not in known or not path:
-        raise argparse.ArgumentTypeError(f"'{text}' is no METHOD=FILE; methods are {', '.join(known)}")
-    return method, Path(path)
+def parse_pair(text: str) -> tuple[str, Path]:
+    """METHOD=FILE, or NAME=FOLDER; a name may be missing."""
+    name, _, path = text.rpartition("=")
+    return name, Path(path)
+
+
+def known_or_refused(kind: str, given: Sequence[tuple[str, Path]], known: Sequence[str]) -> dict[str, Path]:
+    """What was given, by its name.
+
+    Raises:
+        ValueError: a name that the table does not have, or has twice.
+    """
+    for name, path in given:
+        if name not in known:
+            raise ValueError(f"--{kind} {name}={path}: this table has {', '.join(map(repr, known))}")
+    if len(dict(given)) < len(given):
+        raise ValueError(f"--{kind}: a name is given twice")
+    return dict(given)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -218,25 +313,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--table", choices=TABLES, required=True)
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="pictures: LR for Table 3, HR for Table 4"
+        "--data",
+        type=parse_pair,
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="pictures: LR for Table 3, HR or a benchmark's folder for others; by name for Table 2",
     )
     parser.add_argument(
-        "--weights", type=parse_weights, action="append", default=[], metavar="METHOD=FILE", help="repeatable"
+        "--weights", type=parse_pair, action="append", default=[], metavar="METHOD=FILE", help="repeatable"
     )
     args = parser.parse_args(argv)
-    if args.weights and (args.table != "3" or args.data is None):
-        parser.error("--weights are for Table 3 and need --data")
+    published = PUBLISHED["tables"][args.table]
+    names = list(dict.fromkeys(column.rpartition("×")[0].strip() for column in published["columns"])) or [""]
     try:
-        table = TABLES[args.table](args.data, dict(args.weights))
+        folders = known_or_refused("data", args.data, names)
+        weights = known_or_refused("weights", args.weights, [row["method"] for row in published["rows"]])
+        if weights and not folders:
+            raise ValueError("--weights need --data to be measured on")
+        tables = [make(folders, weights) for make in TABLES[args.table]]
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    print(table.markdown())
-    failures = table.failures()
-    checked = sum(map(len, table.rows.values()))
-    print(
-        f"\n{checked - failures} of {checked} published numbers agree"
-        + (", the bold ones do not." if failures else ".")
-    )
+    print("\n\n".join(table.markdown() for table in tables))
+    checked = [cell for table in tables for cell in table.checked()]
+    failures = sum(not cell.agrees for cell in checked)
+    if checked:
+        print(
+            f"\n{len(checked) - failures} of {len(checked)} published numbers agree"
+            + (", the bold ones do not." if failures else ".")
+        )
     return 1 if failures else 0
 
 
