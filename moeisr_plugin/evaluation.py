@@ -20,6 +20,7 @@ from moeisr_plugin.complexity import executed_macs, published_macs, workload
 from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet
 from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
+from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.pictures import Picture, write_picture
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 
@@ -96,7 +97,9 @@ class Measures:
 
     def psnr(self, picture: Tensor, sample: Sample) -> float:
         """PSNR of an enlarged picture (1, 3, H, W)."""
-        return calculate_psnr_protocol(_bgr(picture), _bgr(sample.hr), **self._border(sample))
+        return calculate_psnr_protocol(
+            toolbox_image(picture), toolbox_image(sample.hr), **self._border(sample)
+        )
 
     def all(self, picture: Tensor, sample: Sample) -> dict[str, float]:
         """Every figure of an enlarged picture (1, 3, H, W), by its name.
@@ -104,7 +107,7 @@ class Measures:
         Raises:
             ValueError: the picture is too small for one of them.
         """
-        pair = _bgr(picture), _bgr(sample.hr)
+        pair = toolbox_image(picture), toolbox_image(sample.hr)
         figures = {
             "psnr": calculate_psnr_protocol(*pair, **self._border(sample)),
             "ssim": calculate_ssim_protocol(*pair, **self._border(sample)),
@@ -293,7 +296,7 @@ def _description(net: ImplicitSR) -> dict[str, Any]:
 
 
 def _save_picture(folder: Path, sample: Sample, picture: Tensor) -> None:
-    rgb = np.rint(_bgr(picture)[..., ::-1]).astype(np.uint8)
+    rgb = np.rint(toolbox_image(picture)[..., ::-1]).astype(np.uint8)
     _write(folder, sample, "", rgb)
 
 
@@ -307,11 +310,6 @@ def _write(folder: Path, sample: Sample, suffix: str, rgb: np.ndarray) -> None:
     folder = folder / f"{sample.test_set.name}_x{sample.test_set.label}"
     folder.mkdir(parents=True, exist_ok=True)
     write_picture(folder / f"{sample.name}{suffix}.png", Picture(np.ascontiguousarray(rgb)))
-
-
-def _bgr(picture: Tensor) -> np.ndarray:
-    """From (1, 3, H, W) RGB in [0, 1] to the metrics' (H, W, 3) BGR in [0, 255], clamped, not rounded."""
-    return picture[0].double().clamp(0, 1).mul(255).flip(0).permute(1, 2, 0).cpu().numpy()
 
 
 def _timed(work: Callable[[], Result], device: torch.device) -> tuple[Result, float]:

@@ -23,12 +23,9 @@ from moeisr_plugin import render
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import save_checkpoint
-from moeisr_plugin.metrics.routing_health import (
-    depth_difficulty_correlation,
-    expert_shares,
-    mean_confidence,
-)
-from moeisr_plugin.routing_report import routing_health
+from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
+from moeisr_plugin.metrics.toolbox_image import toolbox_image
+from moeisr_plugin.routing_report import routing_health, share_per_depth
 
 
 @MODEL_REGISTRY.register()
@@ -86,10 +83,10 @@ class ImplicitSRModel(SRModel):
     def _routing_log(self, scores: Tensor) -> dict[str, float]:
         if scores.shape[1] == 1:
             return {}
-        depths = [expert.depth for expert in self._bare(self.net_g).expert_list]
-        shares = expert_shares(scores).tolist()
+        net = self._bare(self.net_g)
+        depths = [expert.depth for expert in net.expert_list]
         return {
-            **{f"share_d{depth}": share for depth, share in zip(depths, shares, strict=True)},
+            **share_per_depth(net, scores),
             "confidence": mean_confidence(scores).item(),
             "depth_corr": depth_difficulty_correlation(scores, depths, self.lq).item(),
         }
@@ -137,7 +134,7 @@ class ImplicitSRModel(SRModel):
     ) -> float:
         """A metric by the data set's own scale and protocol, unless the metric's options say otherwise."""
         own = {"scale": scale, "protocol": dataset_opt.get("protocol", "div2k")}
-        images = {"img": _toolbox_image(picture), "img2": _toolbox_image(gt)}
+        images = {"img": toolbox_image(picture), "img2": toolbox_image(gt)}
         return float(calculate_metric(images, {**own, **metric_opt}))
 
     def _report(
@@ -174,7 +171,7 @@ class ImplicitSRModel(SRModel):
         name = Path(data["lq_path"][0]).stem
         suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])
         stem = Path(self.opt["path"]["visualization"], label, f"{name}_{suffix}")
-        imwrite(_toolbox_image(picture).round().astype(np.uint8), f"{stem}.png")
+        imwrite(toolbox_image(picture).round().astype(np.uint8), f"{stem}.png")
         if len(net.experts) > 1:
             colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
             imwrite(colours.flip(-1).cpu().numpy(), f"{stem}_experts.png")
@@ -220,11 +217,6 @@ def _output_size(data: Mapping[str, Any]) -> tuple[int, int]:
         return data["gt"].shape[-2], data["gt"].shape[-1]
     scale_y, scale_x = _scale(data)
     return round(data["lq"].shape[-2] * scale_y), round(data["lq"].shape[-1] * scale_x)
-
-
-def _toolbox_image(picture: Tensor) -> np.ndarray:
-    """From (1, 3, H, W) RGB in [0, 1] to the toolbox's (H, W, 3) BGR in [0, 255], clamped, not rounded."""
-    return picture[0].clamp(0, 1).mul(255).flip(0).permute(1, 2, 0).double().cpu().numpy()
 
 
 def _means(records: list[dict[str, float]]) -> dict[str, float]:
