@@ -52,8 +52,8 @@ def lay_out_pictures() -> None:
 
 def train() -> None:
     """Run the toolbox's trainer, as a user would."""
-    # Threads that wait by spinning stop each other on a machine with little to spare.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    # A second thread gains little on so small a network, and costs a lot on a machine that is busy.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
     command = [sys.executable, "-m", "moeisr_plugin.train", "-opt", str(OPTIONS)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
