@@ -14,6 +14,7 @@ from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.atomic import appearing_whole
 
 
 class CheckpointError(ValueError):
@@ -22,17 +23,8 @@ class CheckpointError(ValueError):
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
     """Write a checkpoint so that the path holds either the whole of it or what it held before."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with appearing_whole(Path(path)) as file:
+        torch.save(checkpoint, file)
 
 
 def read_file(path: str | os.PathLike[str]) -> Any:

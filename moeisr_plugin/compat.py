@@ -58,10 +58,10 @@ def mend_torchvision_operators() -> None:
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
             raise
-        for name in ("nms", "qnms"):
-            if not hasattr(torch.ops.torchvision, name):
-                schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-                torch.library.define(f"torchvision::{name}", schema)
+        schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        for operator in ("torchvision::nms", "torchvision::qnms"):
+            if not hasattr(torch.ops.torchvision, operator.removeprefix("torchvision::")):
+                torch.library.define(operator, schema)
         importlib.import_module("torchvision")
 
 

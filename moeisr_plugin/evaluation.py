@@ -219,7 +219,7 @@ class _Run:
             enlarged = enlarge_by(net, sample.lr, sample.size)
             figures = self.measures.all(enlarged.picture, sample)
             figures |= _cost(net, enlarged, sample.size)
-            figures |= _routing(net, enlarged.encoding, sample, self.measures if routing else None)
+            figures |= _routing(net, enlarged, sample, figures["psnr"], self.measures if routing else None)
             self.evaluation.records.append(_record(name, sample, figures))
             if self.images is not None:
                 _save_picture(self.images / name, sample, enlarged.picture)
@@ -277,14 +277,15 @@ def _cost(net: ImplicitSR, enlarged: Enlarged, size: tuple[int, int]) -> dict[st
 
 
 def _routing(
-    net: ImplicitSR, encoding: Encoding, sample: Sample, measures: Measures | None
+    net: ImplicitSR, enlarged: Enlarged, sample: Sample, psnr: float, measures: Measures | None
 ) -> dict[str, float]:
     """What a mixture's mapper chose and, where measures are given, what that is worth."""
     if len(net.experts) == 1:
         return {}
     if measures is None:
-        return share_per_depth(net, encoding.scores)
-    return routing_health(net, encoding, sample.size, partial(measures.psnr, sample=sample))
+        return share_per_depth(net, enlarged.encoding.scores)
+    measure = partial(measures.psnr, sample=sample)
+    return routing_health(net, enlarged.encoding, sample.size, measure, routed=psnr)
 
 
 def _description(net: ImplicitSR) -> dict[str, Any]:

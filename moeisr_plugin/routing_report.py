@@ -22,7 +22,12 @@ def share_per_depth(net: ImplicitSR, scores: Tensor) -> dict[str, float]:
 
 
 def routing_health(
-    net: ImplicitSR, encoding: Encoding, size: tuple[int, int], measure: Callable[[Tensor], float]
+    net: ImplicitSR,
+    encoding: Encoding,
+    size: tuple[int, int],
+    measure: Callable[[Tensor], float],
+    *,
+    routed: float,
 ) -> dict[str, float]:
     """Shares of the experts, and what the mapper's choice is worth by a metric on one picture.
 
@@ -31,6 +36,7 @@ def routing_health(
         encoding: of one LR picture.
         size: (H, W) to render at.
         measure: the metric, the larger the better, of a rendered picture (1, 3, H, W).
+        routed: the metric of the picture as the mapper routes it.
 
     Returns:
         share_d2, ...: share of LR pixels per expert, by its depth.
@@ -51,6 +57,6 @@ def routing_health(
         **share_per_depth(net, scores),
         "confidence": mean_confidence(scores).item(),
         "depth_corr": depth_difficulty_correlation(scores, depths, encoding.lr).item(),
-        "gain": measured(scores) - at_random,
+        "gain": routed - at_random,
         **{f"only_d{depth}": measured(routing.use_everywhere(scores, j)) for j, depth in enumerate(depths)},
     }

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from basicsr.utils.lmdb_util import LmdbMaker
 
+from moeisr_plugin.pictures import from_layers, to_layers
+
 
 def noise(height, width, *, seed=0, channels=3, dtype: type = np.uint8):
     """Every value equally likely, (height, width, channels)."""
@@ -44,3 +46,8 @@ def write_lmdb(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
         maker.put(encode(picture), key, picture.shape)
     maker.close()
     return str(root)
+
+
+def upscale_pixels(pixels, enlarge):
+    """Enlarges pixels of any layout by a function of RGB alone, (H, W, 3) to (H', W', 3)."""
+    return from_layers([enlarge(layer) for layer in to_layers(pixels)], like=pixels)

@@ -2,10 +2,25 @@
 
 import numpy as np
 import pytest
+from picture_files import upscale_pixels
 from PIL import Image
 
 from moeisr_plugin.cli import main
-from moeisr_plugin.pictures import Picture, read_picture, upscale_pixels, write_picture
+from moeisr_plugin.pictures import Picture, read_picture, write_picture
+
+
+class Encoded:
+    """Has the interface of `EncodedPicture`."""
+
+    def __init__(self, upscaler, image):
+        self.upscaler = upscaler
+        self.image = image
+
+    def render(self, *, size):
+        return self.upscaler(self.image, size=size)
+
+    def expert_map(self):
+        return self.upscaler.expert_map(self.image)
 
 
 class Bicubic:
@@ -30,6 +45,9 @@ class Bicubic:
             return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
         return upscale_pixels(image, enlarge)
+
+    def encode(self, image):
+        return Encoded(self, image)
 
     def expert_map(self, image):
         rows = np.arange(image.shape[0], dtype=np.uint8)[:, None, None]

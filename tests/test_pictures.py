@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from picture_files import upscale_pixels
 from PIL import Image, ImageCms, ImageOps
 
 from moeisr_plugin import pictures
@@ -355,7 +356,7 @@ def test_unit_planes_and_back_is_exact(dtype, layout):
 def test_enlarging_keeps_layout_and_dtype(dtype, layout):
     pixels = np.ones((5, 7, *layout), dtype) * (1 if dtype is np.float32 else np.iinfo(dtype).max)
     pixels[2, 3] = 0
-    enlarged = pictures.upscale_pixels(pixels.astype(dtype), twice)
+    enlarged = upscale_pixels(pixels.astype(dtype), twice)
     assert enlarged.shape == (10, 14, *layout)
     assert enlarged.dtype == dtype
     assert enlarged.max() == pixels.max()
@@ -364,10 +365,10 @@ def test_enlarging_keeps_layout_and_dtype(dtype, layout):
 def test_opaque_colour_is_just_enlarged():
     pixels = random_pixels((3,), np.uint8)
     expected = np.clip(np.rint(twice(pixels / np.float32(255)) * np.float32(255)), 0, 255)
-    np.testing.assert_array_equal(pictures.upscale_pixels(pixels, twice), expected)
+    np.testing.assert_array_equal(upscale_pixels(pixels, twice), expected)
     opaque = np.dstack([pixels, np.full((5, 7), 255, np.uint8)])
-    np.testing.assert_array_equal(pictures.upscale_pixels(opaque, twice)[..., :3], expected)
-    assert (pictures.upscale_pixels(opaque, twice)[..., 3] == 255).all()
+    np.testing.assert_array_equal(upscale_pixels(opaque, twice)[..., :3], expected)
+    assert (upscale_pixels(opaque, twice)[..., 3] == 255).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -378,7 +379,7 @@ def test_hidden_colour_gives_no_halo(dtype):
     disc = np.zeros((24, 24, 4), dtype)
     disc[inside] = (white, 0, 0, white)
     disc[~inside] = (0, white, 0, 0)
-    enlarged = pictures.upscale_pixels(disc, twice)
+    enlarged = upscale_pixels(disc, twice)
     visible = enlarged[..., 3] > 0
     assert (enlarged[visible][:, 0] == white).all()
     assert (enlarged[..., 1:3] == 0).all()

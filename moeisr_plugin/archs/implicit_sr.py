@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moeisr_plugin.archs import coordinates, routing
-from moeisr_plugin.archs.embeddings import Embedding
+from moeisr_plugin.archs.embeddings import Embedding, Ground
 from moeisr_plugin.archs.experts import Expert
 
 
@@ -101,29 +101,32 @@ class ImplicitSR(nn.Module):
     ) -> Tensor:
         """Colours (B, Q, 3) by all experts, weighted (paper, Eq. 5). Arguments as of :meth:`forward`."""
         gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
-        experts, latent = self.expert_list, encoding.latent
-        rel_cell = (cell * cell.new_tensor(latent.shape[2:])).to(latent)
-        ground = self.embedding.ground(self.pad(latent), rel_cell, [e.first for e in experts])
+        ground = self.ground(encoding, cell)
         near = self.neighbours(encoding, coord)
-        rel = near.rel.flatten(0, 2).to(latent)  # (V*B*Q, 2)
-        answers = routing.mix_experts(experts, ground, gates, near.index.flatten(), rel)
+        rel = near.rel.flatten(0, 2).to(encoding.latent)  # (V*B*Q, 2)
+        answers = routing.mix_experts(self.expert_list, ground, gates, near.index.flatten(), rel)
         return self.paint(encoding.lr, coord, answers, near.weight)
 
     def dispatch(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), each neighbour's by its own expert (paper, Eq. 4)."""
         choice = routing.choose_expert(encoding.scores)
-        experts, latent = self.expert_list, encoding.latent
-        rel_cell = (cell * cell.new_tensor(latent.shape[2:])).to(latent)
-        ground = self.embedding.ground(self.pad(latent), rel_cell, [e.first for e in experts], choice)
+        ground = self.ground(encoding, cell, choice)
         near = self.neighbours(encoding, coord)
-        rel = near.rel.flatten(0, 2).to(latent)  # (V*B*Q, 2)
-        answers = routing.dispatch_experts(experts, ground, choice, near.index.flatten(), rel)
+        rel = near.rel.flatten(0, 2).to(encoding.latent)  # (V*B*Q, 2)
+        answers = routing.dispatch_experts(self.expert_list, ground, choice, near.index.flatten(), rel)
         return self.paint(encoding.lr, coord, answers, near.weight)
 
     @property
     def expert_list(self) -> list[Expert]:
         """The experts, shallowest first."""
         return [expert for expert in self.experts if isinstance(expert, Expert)]
+
+    def ground(self, encoding: Encoding, cell: Tensor, choice: Tensor | None = None) -> Ground:
+        """What is computed once per LR pixel, for all experts or for the chosen one, (B, h, w), alone."""
+        latent = encoding.latent
+        rel_cell = (cell * cell.new_tensor(latent.shape[2:])).to(latent)
+        firsts = [expert.first for expert in self.expert_list]
+        return self.embedding.ground(self.pad(latent), rel_cell, firsts, choice)
 
     def neighbours(self, encoding: Encoding, coord: Tensor) -> coordinates.Neighbours:
         """The latents that each coordinate is decoded from."""

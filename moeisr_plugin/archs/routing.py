@@ -90,8 +90,6 @@ def dispatch_experts(
     Returns:
         RGB in [-1, 1], (N, 3).
     """
-    if len(experts) == 1:
-        return experts[0].finish(ground.first_layer(0, index, rel))
     order, counts = group_by_expert(choice.flatten()[index], len(experts))
     groups = order.split(counts)
     answers = [

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.commands.sizes import Scale, parse_scale
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks on a data set, beside those of bicubic
@@ -54,9 +55,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="also measure what a mixture's routing is worth; several times as slow",
     )
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
-    )
+    add_device(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     return parser
 
@@ -70,15 +69,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: weights, pictures or options that cannot be used.
     """
-    import torch  # parsing needs none
-
-    from moeisr_plugin.evaluation import evaluate
+    from moeisr_plugin.evaluation import evaluate  # parsing needs no torch
     from moeisr_plugin.report import FILES, as_markdown, write_report
 
     if args.save_images and args.out is None:
         raise ValueError("--save-images needs a folder; add -o OUT")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch finds no GPU here; leave --device out or choose cpu")
+    device = chosen_device(args)
     existing = [args.out / name for name in FILES if (args.out / name).exists()] if args.out else []
     if existing and not args.overwrite:
         raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
@@ -91,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         lpips=args.lpips,
         routing=args.routing,
         images=args.out / "images" if args.save_images else None,
-        device=None if args.device == "auto" else args.device,
+        device=device,
     )
     print(as_markdown(evaluation), end="")
     if args.out is not None:

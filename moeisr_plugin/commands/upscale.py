@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.commands.jobs import Job, plan_jobs
 from moeisr_plugin.commands.messages import one_line
 from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_size
@@ -22,7 +23,7 @@ from moeisr_plugin.pictures import (
 )
 
 if TYPE_CHECKING:
-    from moeisr_plugin.upscaler import Upscaler
+    from moeisr_plugin.upscaler import EncodedPicture, Upscaler
 
 DESCRIPTION = """Enlarge pictures to any scale or size, keeping bit depth, transparency, colour profile and
 EXIF. Widths and heights are those of the picture as displayed. Outputs are PNG, which loses nothing,
@@ -52,12 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     target.add_argument("--size", type=parse_size, metavar="WIDTHxHEIGHT", help="exact output size in pixels")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="default: a GPU if there is one",
-    )
+    add_device(parser)
     parser.add_argument(
         "--expert-map",
         action="store_true",
@@ -107,14 +103,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
-    import torch  # parsing and planning need none
+    from moeisr_plugin.upscaler import Upscaler  # parsing and planning need no torch
 
-    from moeisr_plugin.upscaler import Upscaler
-
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch finds no GPU here; leave --device out or choose cpu")
-    device = None if args.device == "auto" else args.device
-    return Upscaler(args.weights, device=device, progress=sys.stderr.isatty())
+    return Upscaler(args.weights, device=chosen_device(args), progress=sys.stderr.isatty())
 
 
 def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
@@ -127,11 +118,12 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
         tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
     check_holds(job.output, picture)
     size = _stored_output_size(job.source, picture, args)
-    enlarged = replace(picture, pixels=upscaler(picture.pixels, size=size))
+    encoded = upscaler.encode(picture.pixels)
+    enlarged = replace(picture, pixels=encoded.render(size=size))
     job.output.parent.mkdir(parents=True, exist_ok=True)
     write_picture(job.output, enlarged)
     if job.expert_map is not None:
-        _write_expert_map(job.expert_map, picture, upscaler)
+        _write_expert_map(job.expert_map, picture, encoded)
     width, height = _turned(picture, size)
     return f"{job.output} {width}x{height}"
 
@@ -152,8 +144,8 @@ def _turned(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:
     return size if picture.lies_on_its_side else (size[1], size[0])
 
 
-def _write_expert_map(path: Path, picture: Picture, upscaler: "Upscaler") -> None:
-    colours = upscaler.expert_map(picture.pixels)
+def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture") -> None:
+    colours = encoded.expert_map()
     if colours is None:
         tqdm.write(f"moeisr upscale: {path}: not written, these weights have no mapper", file=sys.stderr)
     else:

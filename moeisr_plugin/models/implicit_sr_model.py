@@ -123,8 +123,9 @@ class ImplicitSRModel(SRModel):
             measure = partial(self._measure, gt=data["gt"], scale=_scale(data), dataset_opt=dataset_opt)
             results.append({name: measure(picture, opt) for name, opt in metrics.items()})
             if self.opt["val"].get("routing_health") and len(net.experts) > 1:
-                first_metric = next(iter(metrics.values()))
-                health.append(routing_health(net, encoding, size, partial(measure, metric_opt=first_metric)))
+                first, metric_opt = next(iter(metrics.items()))
+                judge = partial(measure, metric_opt=metric_opt)
+                health.append(routing_health(net, encoding, size, judge, routed=results[-1][first]))
         net.train(was_training)
         if results:
             self._report(label, _means(results), _means(health), current_iter, tb_logger)

@@ -1,6 +1,6 @@
 """Pictures on disk and the road from stored pixels to the network and back. Needs no torch."""
 
-from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes, upscale_pixels
+from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
 from .picture import Picture, PictureError, upright
 from .reading import MAX_PIXELS, PICTURE_SUFFIXES, read_picture
 from .writing import WRITABLE, check_holds, picture_format, write_picture
@@ -19,6 +19,5 @@ __all__ = [
     "to_layers",
     "to_unit_planes",
     "upright",
-    "upscale_pixels",
     "write_picture",
 ]

@@ -1,6 +1,6 @@
 """From stored pixels to the network's RGB in [0, 1] and back: depth, grey and alpha."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -93,19 +93,6 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
         alpha = np.ones(colour.shape[:2], np.float32)
     pixels = from_unit_planes(colour, alpha, channels <= 2, like.dtype)
     return pixels.reshape(*pixels.shape[:2], *like.shape[2:])  # (H', W', 1) stays three-dimensional
-
-
-def upscale_pixels(pixels: np.ndarray, enlarge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Enlarges pixels of any layout with a function that knows RGB alone.
-
-    Args:
-        pixels: see `to_unit_planes`.
-        enlarge: (H, W, 3) float32 in [0, 1] -> (H', W', 3) float32.
-
-    Returns:
-        (H', W') or (H', W', C) of the dtype and channels given.
-    """
-    return from_layers([enlarge(layer) for layer in to_layers(pixels)], like=pixels)
 
 
 def _white(dtype: np.dtype) -> float:

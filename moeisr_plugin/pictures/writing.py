@@ -1,15 +1,13 @@
 """Writing a picture: no half file, no silent loss."""
 
-import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
+
+from moeisr_plugin.atomic import appearing_whole
 
 from .colour import to_srgb
 from .picture import Picture, PictureError, upright
@@ -76,7 +74,7 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     check_holds(path, picture)
     form = FORMATS[picture_format(path)]
     try:
-        with _appearing_whole(path) as file:
+        with appearing_whole(path) as file:
             _encode(file, picture, form)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -114,18 +112,3 @@ def _bare(picture: Picture) -> Picture:
     if picture.icc_profile is not None:
         pixels = np.asarray(to_srgb(Image.fromarray(pixels), picture.icc_profile))
     return replace(picture, pixels=pixels, icc_profile=None, exif=None)
-
-
-@contextmanager
-def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name once it is complete and on the disk; until then it has a hidden one."""
-    part = path.with_name(f".{secrets.token_hex(6)}.part")
-    try:
-        with open(part, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
