@@ -42,11 +42,11 @@ setup(
         "safetensors",
         "scikit-image",
         "scipy",
+        "tifffile",
         "tqdm",
     ],
     extras_require={
         "dev": ["pytest", "ruff", "pyright"],
-        "tiff": ["tifffile"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

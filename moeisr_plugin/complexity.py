@@ -4,11 +4,11 @@ The MACs of a decoder are told in two ways: *as published*, where every query ev
 expert four times, once per neighbour, and the mapper once per LR pixel (paper, Table 3); and *as executed* by
 `render`, where what depends on the LR pixel alone is computed once per LR pixel, and every LR pixel paints as
 many output pixels as the one that is asked for most. In both, only products of matrices and convolutions
-count. A large picture is rendered in bands; the LR rows where they meet are painted once more, which is left
-out.
+count.
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.render.grid import grid_axis, surroundings
+from moeisr_plugin.render.grid import grid_axis
+from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,11 @@ def _surroundings_macs(net: ImplicitSR, expert: int, around: tuple[int, int]) ->
     ground, mlp = _ground(net, expert, lr_pixels=1), net.expert_list[expert]
     rel_y, rel_x = (mlp.first.weight.new_zeros(1, n) for n in around)
     pixel = torch.zeros(1, dtype=torch.long, device=rel_y.device)
-    return count_macs(lambda: mlp.finish(ground.first_layer_around(expert, pixel, rel_y, rel_x)))
+    queries = math.prod(around)
+    states = HiddenStates(queries, mlp.first.out_features, like=rel_y)
+    hidden, layers = states.block(1, *around), HiddenLayers(mlp)
+    first = count_macs(lambda: ground.first_layer_around(expert, pixel, rel_y, rel_x, out=hidden))
+    return first + count_macs(lambda: states.finish(layers, queries))
 
 
 @torch.no_grad()
@@ -132,7 +137,7 @@ def _along_axis(net: ImplicitSR, n: int, n_lr: int) -> tuple[Tensor, int]:
     axis = grid_axis(
         n, n_lr, local_ensemble=net.local_ensemble, dtype=torch.float32, device=torch.device("cpu")
     )
-    return torch.bincount(axis.index.flatten(), minlength=n_lr), surroundings(axis, n_lr).rel.shape[1]
+    return torch.bincount(axis.index.flatten(), minlength=n_lr), axis.around.shape[1]
 
 
 def _latent_channels(net: ImplicitSR) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -36,18 +37,32 @@ class EncodedPicture:
         self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None
     ) -> np.ndarray:
         """The picture enlarged; arguments, result and errors as of :meth:`Upscaler.__call__`."""
+        target = self._output_size(scale, size)
+        return pictures.joined_bands(self._bands(target), like=self._image, size=target)
+
+    def render_bands(
+        self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None
+    ) -> Iterator[np.ndarray]:
+        """The same, band by band from the top, so that the enlarged picture need not fit into memory.
+
+        Yields:
+            (N, W) or (N, W, C), for an N that bounds memory.
+        """
+        return self._bands(self._output_size(scale, size))
+
+    def _output_size(
+        self, scale: float | tuple[float, float] | None, size: tuple[int, int] | None
+    ) -> tuple[int, int]:
         height, width = self._image.shape[:2]
-        target = output_size(height, width, scale=scale, size=size)
-        rows = target[0] * len(self._encodings)
-        with tqdm(total=rows, unit="row", delay=3, leave=False, disable=not self._progress) as bar:
-            layers = [
-                render.render(self._net, encoding, target, on_rows=bar.update)[0].permute(
-                    1, 2, 0
-                )  # (H, W, 3)
-                for encoding in self._encodings
-            ]
-        layers = [layer.float().cpu().numpy() for layer in layers]
-        return pictures.from_layers(layers, like=self._image)
+        return output_size(height, width, scale=scale, size=size)
+
+    def _bands(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
+        layers = [render.render_bands(self._net, encoding, size) for encoding in self._encodings]
+        with tqdm(total=size[0], unit="row", delay=3, leave=False, disable=not self._progress) as bar:
+            for bands in zip(*layers, strict=True):
+                planes = [band[0].permute(1, 2, 0).float().cpu().numpy() for band in bands]  # (N, W, 3)
+                yield pictures.from_layers(planes, like=self._image)
+                bar.update(len(planes[0]))
 
     def expert_map(self) -> np.ndarray | None:
         """The expert of each pixel in colours, (h, w, 3) uint8; None if the network has only one."""

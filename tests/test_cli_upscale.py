@@ -1,5 +1,7 @@
 """`moeisr upscale` from the command line to the files, with bicubic enlargement in place of a network."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from picture_files import upscale_pixels
@@ -16,8 +18,10 @@ class Encoded:
         self.upscaler = upscaler
         self.image = image
 
-    def render(self, *, size):
-        return self.upscaler(self.image, size=size)
+    def render_bands(self, *, size):
+        enlarged = self.upscaler(self.image, size=size)
+        for start in range(0, len(enlarged), 7):
+            yield enlarged[start : start + 7]
 
     def expert_map(self):
         return self.upscaler.expert_map(self.image)
@@ -240,7 +244,9 @@ def test_scales_that_do_not_enlarge(photo, capsys, scale):
         ([], "--scale"),
         (["--scale", "2", "--size", "30x30"], "not allowed with"),
         (["--scale", "1e300"], "raise --max-pixels"),
-        (["--scale", "2", "--max-pixels", "479"], "24x20, more than 479 pixels"),
+        (["--scale", "1e6"], "a side of 12000000 pixels is more than the 1000000 of PNG"),
+        (["--scale", "2000x1", "--format", "webp"], "choose a smaller size, .png or .tiff"),
+        (["--scale", "2", "--max-pixels", "479", "--format", "jpg"], "24x20, more than 479 pixels"),
         (["--scale", "2", "--max-pixels", "119"], "12x10 is more than the limit of 119"),
         (["--scale", "2", "--max-pixels", "many"], "no positive whole number"),
         (["--scale", "2", "-o", "out.gif"], "end the name in .png"),
@@ -250,6 +256,35 @@ def test_scales_that_do_not_enlarge(photo, capsys, scale):
 def test_wrong_command_lines_are_answered_in_one_line(photo, capsys, arguments, message):
     assert message in refused(capsys, photo, *arguments)
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize("form", ["png", "tiff"])
+def test_outputs_that_need_not_fit_into_memory_have_no_limit(photo, form):
+    assert moeisr(photo, "--scale", 2, "--max-pixels", 120, "--format", form) == 0
+    assert size_of(photo.with_name(f"photo_x2.{form}")) == (24, 20)
+
+
+def test_a_disk_that_may_be_too_small_is_told_of(photo, capsys, monkeypatch):
+    def almost_full(path):
+        assert path == photo.parent
+        return SimpleNamespace(free=24 * 20 * 3 - 1)
+
+    assert moeisr(photo, "--scale", 2) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("shutil.disk_usage", almost_full)
+    assert moeisr(photo, "--scale", 2, "--overwrite") == 0
+    assert "photo_x2.png: may take up to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.jpg"])
+def test_failing_half_way_leaves_nothing(photo, capsys, monkeypatch, name):
+    def half(self, *, size):
+        yield np.zeros((size[0] // 2, size[1], 3), np.uint8)
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(Encoded, "render_bands", half)
+    assert "add --device cpu" in refused(capsys, photo, "--scale", 2, "-o", photo.with_name(name))
+    assert list(photo.parent.iterdir()) == [photo]
 
 
 def test_wrong_inputs_are_answered_in_one_line(photo, tmp_path, capsys):

@@ -301,7 +301,7 @@ def test_formats_refuse_what_they_cannot_hold(tmp_path, name, layout, dtype, rem
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
     old = Picture(random_pixels((3,), np.uint8))
-    write_picture(tmp_path / "a.png", old)
+    write_picture(tmp_path / "a.webp", old)
 
     def fail(image, file, *args, **kwargs):
         file.write(b"half a picture")
@@ -309,9 +309,19 @@ def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monk
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(PictureError if error is OSError else error):
-        write_picture(tmp_path / "a.png", Picture(random_pixels((3,), np.uint8, seed=1)))
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").pixels, old.pixels)
+        write_picture(tmp_path / "a.webp", Picture(random_pixels((3,), np.uint8, seed=1)))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.webp").pixels, old.pixels)
+
+
+@pytest.mark.parametrize(("name", "longest"), [("a.jpg", 65500), ("a.webp", 16383), ("a.png", 1_000_000)])
+def test_sides_that_no_reader_takes_are_refused_and_the_longest_is_not(tmp_path, name, longest):
+    line = Picture(np.zeros((1, longest + 1), np.uint8))
+    with pytest.raises(PictureError, match=rf"a side of {longest + 1} pixels is more than.*choose a smaller"):
+        write_picture(tmp_path / name, line)
+    assert not list(tmp_path.iterdir())
+    write_picture(tmp_path / name, Picture(line.pixels[:, 1:]))
+    assert read_picture(tmp_path / name).pixels.shape[:2] == (1, longest)
 
 
 def test_unwritable_folder_is_told_in_one_line(tmp_path):
@@ -369,6 +379,24 @@ def test_opaque_colour_is_just_enlarged():
     opaque = np.dstack([pixels, np.full((5, 7), 255, np.uint8)])
     np.testing.assert_array_equal(upscale_pixels(opaque, twice)[..., :3], expected)
     assert (upscale_pixels(opaque, twice)[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("layout", [(), (1,), (2,), (3,), (4,)])
+def test_layers_come_back_from_any_rows_of_them(layout):
+    pixels = random_pixels(layout, np.uint16, (6, 5))
+    layers = [twice(layer) for layer in pictures.to_layers(pixels)]
+    parts = [
+        pictures.from_layers([layer[start : start + 5] for layer in layers], like=pixels)
+        for start in range(0, 12, 5)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), pictures.from_layers(layers, like=pixels))
+
+
+def test_layers_of_different_sizes_are_refused():
+    pixels = random_pixels((4,), np.uint8)
+    colour, alpha = pictures.to_layers(pixels)
+    with pytest.raises(ValueError, match="not of one picture"):
+        pictures.from_layers([colour, alpha[:1]], like=pixels)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

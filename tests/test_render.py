@@ -17,12 +17,12 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize(("band_queries", "block_queries"), [(1, 1), (200, 10**6), (10**6, 200)])
+@pytest.mark.parametrize(("band_queries", "block_bytes"), [(1, 1), (2000, 10**6), (10**6, 5000)])
 @pytest.mark.parametrize("size", [(13, 22), (5, 7), (16, 8)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_grid_is_its_queries(name, size, band_queries, block_queries, monkeypatch):
-    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", band_queries)
-    monkeypatch.setattr("moeisr_plugin.render.engine._BLOCK_QUERIES", {"cpu": block_queries})
+def test_a_grid_is_its_queries(name, size, band_queries, block_bytes, monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
+    monkeypatch.setattr("moeisr_plugin.render.surroundings._BLOCK_BYTES", {"cpu": block_bytes})
     net, lr = lively(NETWORKS[name]()).eval(), picture(2, 5, 7).float()
     rendered = render.render(net, render.encode(net, lr), size)
     coord = make_coord(*size).expand(2, -1, -1)
@@ -50,13 +50,6 @@ def test_a_grid_is_what_the_papers_say(name, lr_size, size):
     torch.testing.assert_close(
         rendered.flatten(2).transpose(1, 2)[:, decided], expected[:, decided], rtol=1e-10, atol=1e-10
     )
-
-
-def test_progress_is_told_row_by_row(monkeypatch):
-    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", 4 * 9 * 2)
-    net, told = lively(NETWORKS["MoEISRLIIF"]()), []
-    render.render(net, render.encode(net, picture(2, 5, 7).float()), (5, 9), on_rows=told.append)
-    assert told == [2, 2, 1, 2, 2, 1]
 
 
 def test_one_encoding_serves_many_sizes_and_the_mode_of_training_does_not_matter():

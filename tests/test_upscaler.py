@@ -47,6 +47,38 @@ def test_rgb_is_what_the_network_renders(upscaler):
     np.testing.assert_array_equal(upscaler(image, scale=(2, 3.5)), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+@pytest.mark.parametrize("shape", [(7, 12), (7, 12, 2), (7, 12, 3), (7, 12, 4)])
+def test_bands_make_up_the_picture(upscaler, monkeypatch, shape, dtype):
+    encoded = upscaler.encode(picture(*shape, dtype=dtype))
+    whole = encoded.render(scale=(3.7, 2.5))
+
+    def fours(net, encoding, size):
+        yield from render.render(net, encoding, size).split(4, dim=2)
+
+    monkeypatch.setattr(render, "render_bands", fours)
+    bands = list(encoded.render_bands(scale=(3.7, 2.5)))
+    assert [len(band) for band in bands] == [4, 4, 4, 4, 4, 4, 2]
+    assert all(band.dtype == dtype for band in bands)
+    np.testing.assert_array_equal(np.concatenate(bands), whole)
+    np.testing.assert_array_equal(encoded.render(scale=(3.7, 2.5)), whole)
+
+
+def test_layers_in_unlike_bands_are_refused(upscaler, monkeypatch):
+    encoded = upscaler.encode(picture(7, 12, 4))
+    heights = iter([9, 3])
+    monkeypatch.setattr(
+        render, "render_bands", lambda net, encoding, size: iter([torch.zeros(1, 3, next(heights), size[1])])
+    )
+    with pytest.raises(ValueError, match="not of one picture"):
+        next(encoded.render_bands(scale=2))
+
+
+def test_bad_sizes_are_refused_before_the_first_band(upscaler):
+    with pytest.raises(ValueError, match="smaller than the picture"):
+        upscaler.encode(picture(6, 8, 3)).render_bands(size=(5, 8))
+
+
 def test_encodes_once_and_renders_many(upscaler, monkeypatch):
     encoded = upscaler.encode(picture(6, 8, 4))
     monkeypatch.setattr(upscaler.net.encoder, "forward", None)

@@ -22,6 +22,10 @@ class Neighbours(NamedTuple):
     rel: Tensor  # (V, B, Q, 2) from the latent to the query, in latents: [-1, 1] but for the picture's rim
     weight: Tensor  # (V, B, Q) sums to 1 over V
 
+    def blend(self, answers: Tensor) -> Tensor:
+        """The neighbours' answers (V*B*Q, C) by their weights, (B, Q, C)."""
+        return (answers.view(*self.weight.shape, -1) * self.weight[..., None]).sum(0)
+
 
 def pixel_centers(
     n: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None

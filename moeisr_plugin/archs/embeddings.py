@@ -27,17 +27,17 @@ class Ground(Protocol):
         """The first layers of all experts at the same queries."""
         ...
 
-    def first_layer_around(self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
-        """The first layer of one expert at a grid of queries around each LR pixel.
+    def first_layer_around(
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor
+    ) -> None:
+        """The first layer of one expert, before its ReLU, at a grid of queries around each LR pixel.
 
         Args:
             expert: which one.
             index: (N,) the LR pixels.
             rel_y: (N, P) the rows of each pixel's grid, relative to it.
             rel_x: (N, R) the columns.
-
-        Returns:
-            (N, P, R, hidden_dim), before the ReLU.
+            out: (N, P, R, hidden_dim), where it is written to, without a gradient.
         """
         ...
 
@@ -49,6 +49,8 @@ class Embedding(nn.Module):
     """Width of what the experts' first layers read."""
     radius: int
     """How many latents around an LR pixel are looked at."""
+    precise_parts: tuple[str, ...] = ()
+    """Parts that bfloat16 is too coarse for."""
 
     def ground(
         self,
@@ -57,7 +59,7 @@ class Embedding(nn.Module):
         firsts: Sequence[nn.Linear],
         choice: Tensor | None = None,
     ) -> Ground:
-        """What is computed once per LR pixel.
+        """What is computed once per LR pixel, in the latent's precision if not stated otherwise.
 
         Args:
             latent: (B, D, h + 2 * radius, w + 2 * radius), padded.
@@ -83,17 +85,21 @@ class LIIFGround(NamedTuple):
     rel_columns: list[Tensor]  # J of (hidden_dim, 2)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
-        return torch.addmm(self.tables[expert][index], rel, self.rel_columns[expert].t())
+        table = self.tables[expert]
+        return torch.addmm(table[index], rel.to(table), self.rel_columns[expert].to(table).t())
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
         return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]
 
-    def first_layer_around(self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
+    def first_layer_around(
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor
+    ) -> None:
         column_y, column_x = self.rel_columns[expert].unbind(1)  # (hidden_dim,) each
         rows = torch.addcmul(
             self.tables[expert][index, None], rel_y[..., None], column_y
         )  # (N, P, hidden_dim)
-        return rows[:, :, None] + (rel_x[..., None] * column_x)[:, None]
+        columns = rel_x[..., None] * column_x  # (N, R, hidden_dim)
+        torch.add(rows.to(out)[:, :, None], columns.to(out)[:, None], out=out)
 
 
 class LIIFEmbedding(Embedding):
@@ -124,7 +130,7 @@ class LIIFEmbedding(Embedding):
         )
         rel_cell = rel_cell[:, : self.cell_columns]
         constants = [
-            F.linear(rel_cell, columns, first.bias)  # (B, hidden_dim)
+            F.linear(rel_cell, columns.to(rel_cell), first.bias.to(rel_cell)).to(latent)  # (B, hidden_dim)
             for columns, first in zip(cell_columns, firsts, strict=True)
         ]
         if choice is None:
@@ -174,8 +180,8 @@ class LTEGround(NamedTuple):
     """Amplitudes, frequencies and phases of LTE per LR pixel, and the experts' first layers."""
 
     coef: Tensor  # (B*h*w, F)
-    freq: Tensor  # (B*h*w, F), the F/2 frequencies in y, then those in x
-    phase: Tensor  # (B, F/2)
+    freq: Tensor  # (B*h*w, F), the F/2 frequencies in y, then those in x, in float32 or better
+    phase: Tensor  # (B, F/2), likewise
     firsts: Sequence[nn.Linear]
 
     def features(self, index: Tensor, rel: Tensor) -> Tensor:
@@ -187,23 +193,28 @@ class LTEGround(NamedTuple):
         return self.coef[index] * torch.cat([angle.cos(), angle.sin()], dim=1)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
-        return self.firsts[expert](self.features(index, rel))
+        return self.firsts[expert](self.features(index, rel).to(self.coef))
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
-        features = self.features(index, rel)
+        features = self.features(index, rel).to(self.coef)
         return [first(features) for first in self.firsts]
 
-    def first_layer_around(self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
+    def first_layer_around(
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor
+    ) -> None:
         # e^(iπ(f_y r_y + f_x r_x + phase)) is the product of a row's phasor and a column's, so that sines are
         # taken of P + R angles per pixel instead of P·R. The row's phasors carry the amplitudes.
         freq_y, freq_x = self.freq[index, None].chunk(2, dim=2)  # (N, 1, F/2) each
         angle_y = (rel_y[..., None] * freq_y + self._phase(index)[:, None]) * math.pi  # (N, P, F/2)
         angle_x = (rel_x[..., None] * freq_x * math.pi)[:, None]  # (N, 1, R, F/2)
         coef = self.coef[index, None, None]  # (N, 1, 1, F)
-        same = coef * torch.cat([angle_y.cos(), angle_y.sin()], dim=2)[:, :, None]  # (N, P, 1, F)
-        turned = coef * torch.cat([-angle_y.sin(), angle_y.cos()], dim=2)[:, :, None]
-        cos_x, sin_x = angle_x.cos().repeat(1, 1, 1, 2), angle_x.sin().repeat(1, 1, 1, 2)  # (N, 1, R, F)
-        return self.firsts[expert]((same * cos_x).addcmul_(turned, sin_x))  # of (N, P, R, F)
+        same = (coef * torch.cat([angle_y.cos(), angle_y.sin()], dim=2)[:, :, None]).to(out)  # (N, P, 1, F)
+        turned = (coef * torch.cat([-angle_y.sin(), angle_y.cos()], dim=2)[:, :, None]).to(out)
+        cos_x = angle_x.cos().repeat(1, 1, 1, 2).to(out)  # (N, 1, R, F)
+        sin_x = angle_x.sin().repeat(1, 1, 1, 2).to(out)
+        features = (same * cos_x).addcmul_(turned, sin_x)  # (N, P, R, F)
+        first = self.firsts[expert]
+        torch.addmm(first.bias, features.flatten(0, 2), first.weight.t(), out=out.flatten(0, 2))
 
     def _phase(self, index: Tensor) -> Tensor:
         """The phases of each query's sample, (N, F/2), or (1, F/2) if there is but one sample."""
@@ -221,6 +232,7 @@ class LTEEmbedding(Embedding):
     """
 
     radius = 1
+    precise_parts = ("freq", "phase")
 
     def __init__(
         self, *, latent_channels: int, num_freq_features: int = 256, max_trained_scale: float = 4.0
@@ -241,8 +253,9 @@ class LTEEmbedding(Embedding):
         # The published frequencies are consecutive pairs (y, x).
         by_axis = torch.cat([self.freq.weight[0::2], self.freq.weight[1::2]])
         assert self.freq.bias is not None
-        freq = F.conv2d(latent, by_axis, torch.cat([self.freq.bias[0::2], self.freq.bias[1::2]]))
-        phase = self.phase(rel_cell)
+        by_axis_bias = torch.cat([self.freq.bias[0::2], self.freq.bias[1::2]])
+        freq = F.conv2d(latent.to(by_axis), by_axis, by_axis_bias)
+        phase = self.phase(rel_cell.to(by_axis))
         coef, freq = (maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (coef, freq))  # (B*h*w, F)
         return LTEGround(coef, freq, phase, firsts)
 

@@ -53,9 +53,8 @@ class Expert(nn.Module):
 
     def finish(self, hidden: Tensor) -> Tensor:
         """From the first layer's output before its ReLU, (..., hidden_dim), to RGB in [-1, 1], (..., 3)."""
-        # Nobody else looks at a hidden state in inference mode, so it need not be copied.
         for linear in self.linears[1:]:
-            hidden = linear(F.relu(hidden, inplace=torch.is_inference_mode_enabled()))
+            hidden = linear(F.relu(hidden))
         return hidden
 
     def forward(self, features: Tensor) -> Tensor:

@@ -103,18 +103,18 @@ class ImplicitSR(nn.Module):
         gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
         ground = self.ground(encoding, cell)
         near = self.neighbours(encoding, coord)
-        rel = near.rel.flatten(0, 2).to(encoding.latent)  # (V*B*Q, 2)
+        rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
         answers = routing.mix_experts(self.expert_list, ground, gates, near.index.flatten(), rel)
-        return self.paint(encoding.lr, coord, answers, near.weight)
+        return self.paint(encoding.lr, coord, near.blend(answers))
 
     def dispatch(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), each neighbour's by its own expert (paper, Eq. 4)."""
         choice = routing.choose_expert(encoding.scores)
         ground = self.ground(encoding, cell, choice)
         near = self.neighbours(encoding, coord)
-        rel = near.rel.flatten(0, 2).to(encoding.latent)  # (V*B*Q, 2)
+        rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
         answers = routing.dispatch_experts(self.expert_list, ground, choice, near.index.flatten(), rel)
-        return self.paint(encoding.lr, coord, answers, near.weight)
+        return self.paint(encoding.lr, coord, near.blend(answers))
 
     @property
     def expert_list(self) -> list[Expert]:
@@ -124,7 +124,7 @@ class ImplicitSR(nn.Module):
     def ground(self, encoding: Encoding, cell: Tensor, choice: Tensor | None = None) -> Ground:
         """What is computed once per LR pixel, for all experts or for the chosen one, (B, h, w), alone."""
         latent = encoding.latent
-        rel_cell = (cell * cell.new_tensor(latent.shape[2:])).to(latent)
+        rel_cell = cell * cell.new_tensor(latent.shape[2:])
         firsts = [expert.first for expert in self.expert_list]
         return self.embedding.ground(self.pad(latent), rel_cell, firsts, choice)
 
@@ -137,7 +137,6 @@ class ImplicitSR(nn.Module):
         """The latent with the rim of zeros that the embedding looks at."""
         return F.pad(latent, [self.embedding.radius] * 4)
 
-    def paint(self, lr: Tensor, coord: Tensor, answers: Tensor, weight: Tensor) -> Tensor:
-        """Answers (V*B*Q, 3) blended by weight (V, B, Q) onto the base picture, (B, Q, 3)."""
-        blended = (answers.view(*weight.shape, 3) * weight[..., None]).sum(0)  # (B, Q, 3)
-        return self.base(lr, coord) + 0.5 * blended
+    def paint(self, lr: Tensor, coord: Tensor, answers: Tensor) -> Tensor:
+        """Blended answers in [-1, 1], (B, Q, 3), painted on the base picture, (B, Q, 3)."""
+        return self.base(lr, coord) + 0.5 * answers

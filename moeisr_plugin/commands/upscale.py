@@ -1,8 +1,9 @@
 """`moeisr upscale`: enlarge pictures to any scale or size."""
 
 import argparse
+import math
+import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ from moeisr_plugin.pictures import (
     check_holds,
     read_picture,
     upright,
+    write_bands,
     write_picture,
+    writes_by_bands,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Enlarge pictures to any scale or size, keeping bit depth, transparency, colour profile and
 EXIF. Widths and heights are those of the picture as displayed. Outputs are PNG, which loses nothing,
-whatever the input, unless --format or the suffix of OUT says otherwise."""
+whatever the input, unless --format or the suffix of OUT says otherwise. PNG and TIFF are written while they
+are rendered and may be larger than memory; other formats must fit into it."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -66,7 +70,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=_positive,
         default=MAX_PIXELS,
         metavar="N",
-        help="largest input or output, in pixels (default: %(default)s)",
+        help="largest input, and largest output in a format other than PNG and TIFF, in pixels "
+        "(default: %(default)s)",
     )
     return parser
 
@@ -116,27 +121,36 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     picture = read_picture(job.source, max_pixels=args.max_pixels)
     if picture.note is not None:
         tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
-    check_holds(job.output, picture)
-    size = _stored_output_size(job.source, picture, args)
-    encoded = upscaler.encode(picture.pixels)
-    enlarged = replace(picture, pixels=encoded.render(size=size))
+    size = _stored_output_size(job, picture, args)
+    check_holds(job.output, picture, size)
     job.output.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(job.output, enlarged)
+    _warn_of_little_room(job.output, picture, size)
+    encoded = upscaler.encode(picture.pixels)
+    write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded)
     width, height = _turned(picture, size)
     return f"{job.output} {width}x{height}"
 
 
-def _stored_output_size(source: Path, picture: Picture, args: argparse.Namespace) -> tuple[int, int]:
+def _stored_output_size(job: Job, picture: Picture, args: argparse.Namespace) -> tuple[int, int]:
     """The (height, width) of the output before its EXIF orientation turns it."""
+    max_pixels = sys.maxsize if writes_by_bands(job.output) else args.max_pixels
     height, width = picture.pixels.shape[:2]
     displayed = _turned(picture, (height, width))
     try:
-        output = output_size(args.scale or args.size, *displayed, max_pixels=args.max_pixels)
+        output = output_size(args.scale or args.size, *displayed, max_pixels=max_pixels)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise ValueError(f"{job.source}: {error}") from None
     return _turned(picture, output)
+
+
+def _warn_of_little_room(path: Path, picture: Picture, size: tuple[int, int]) -> None:
+    """Tells where the disk cannot hold the picture uncompressed, which may still do for a compressed one."""
+    needed, free = math.prod(size) * picture.pixels[0, 0].nbytes, shutil.disk_usage(path.parent).free
+    if needed > free:
+        room = f"may take up to {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
+        tqdm.write(f"moeisr upscale: {path}: {room}", file=sys.stderr)
 
 
 def _turned(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:

@@ -1,9 +1,17 @@
 """Pictures on disk and the road from stored pixels to the network and back. Needs no torch."""
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
+from .bands import joined_bands
 from .picture import Picture, PictureError, upright
 from .reading import MAX_PIXELS, PICTURE_SUFFIXES, read_picture
-from .writing import WRITABLE, check_holds, picture_format, write_picture
+from .writing import (
+    WRITABLE,
+    check_holds,
+    picture_format,
+    write_bands,
+    write_picture,
+    writes_by_bands,
+)
 
 __all__ = [
     "MAX_PIXELS",
@@ -14,10 +22,13 @@ __all__ = [
     "check_holds",
     "from_layers",
     "from_unit_planes",
+    "joined_bands",
     "picture_format",
     "read_picture",
     "to_layers",
     "to_unit_planes",
     "upright",
+    "write_bands",
     "write_picture",
+    "writes_by_bands",
 ]

@@ -71,7 +71,7 @@ def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
 
 
 def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray:
-    """The inverse of `to_layers` for layers that were enlarged.
+    """The inverse of `to_layers` for layers that were enlarged, or for the same rows of each.
 
     Where the alpha rounds to nothing, the colour is black.
 
@@ -81,7 +81,12 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
 
     Returns:
         (H', W') or (H', W', C), of the dtype and channels of `like`.
+
+    Raises:
+        ValueError: layers of different sizes.
     """
+    if any(layer.shape != layers[0].shape for layer in layers):
+        raise ValueError(f"layers of shapes {[layer.shape for layer in layers]} are not of one picture")
     channels = like.shape[2] if like.ndim == 3 else 1
     colour, alpha = layers[0], None
     if len(layers) == 2:

@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .colour import to_srgb
 from .picture import Picture, PictureError
-from .png16 import is_png16, read_png16_pixels
+from .png import is_png16, read_png16_pixels
 from .tiff import descriptive_exif, is_tiff16, read_tiff16
 
 MAX_PIXELS = 2**28

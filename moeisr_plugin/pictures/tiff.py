@@ -1,15 +1,13 @@
-"""TIFF: 16 bits a sample in both directions, and metadata that do not break what they are copied into."""
+"""TIFF: reading 16 bits a sample, and metadata that do not break what they are copied into."""
 
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from .picture import ORIENTATION_TAG, Picture, PictureError, upright
 
@@ -33,12 +31,13 @@ def is_tiff16(path: Path) -> bool:
 def descriptive_exif(tags: Image.Exif) -> bytes | None:
     """Keeps what the tags of a TIFF file say of the picture, without offsets and sizes, as an EXIF block."""
     kept = Image.Exif()
-    for tag, value in _descriptive(tags).items():
+    for tag, value in descriptive_tags(tags).items():
         kept[tag] = value
     return kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
 
 
-def _descriptive(tags: Image.Exif) -> dict[int, Any]:
+def descriptive_tags(tags: Image.Exif) -> dict[int, Any]:
+    """The tags of an EXIF block or a TIFF file that speak of the picture; the value of an IFD is its tags."""
     kept = {tag: tags[tag] for tag in DESCRIPTIVE_TAGS if tag in tags}
     for ifd in (EXIF_IFD, GPS_IFD):
         entries = {tag: value for tag, value in tags.get_ifd(ifd).items() if tag not in TAGS_OF_OFFSETS}
@@ -117,40 +116,3 @@ def _plain(path: Path, page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarra
         straight = colour * (65535.0 / np.maximum(alpha, 1))
         colour = np.rint(np.minimum(straight, 65535)).astype(np.uint16)
     return np.concatenate([colour, alpha], axis=2)
-
-
-def write_tiff(file: BinaryIO, picture: Picture) -> None:
-    """Writes a baseline TIFF, one deflated strip, horizontally differenced (TIFF 6.0, section 14).
-
-    Pillow fails on an EXIF block in a compressed TIFF, and cuts 16 bits; tifffile knows no EXIF.
-    """
-    height, width = picture.pixels.shape[:2]
-    samples = picture.pixels.reshape(height, width, -1)  # (H, W, C)
-    depth, channels = 8 * samples.itemsize, samples.shape[2]
-    samples = samples.astype(samples.dtype.newbyteorder("<"))
-    differences = samples.copy()
-    differences[:, 1:] -= samples[:, :-1]
-    strip = zlib.compress(differences.tobytes())
-    if len(strip) >= 2**32:
-        raise ValueError("more than the 4 GB of a TIFF")
-    ifd = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    for tag, value in _descriptive(picture.exif_tags()).items():
-        ifd[tag] = value
-    ifd[ORIENTATION_TAG] = picture.orientation
-    ifd[256], ifd[257] = width, height
-    ifd[258] = (depth,) * channels
-    ifd[259] = 8  # deflate
-    ifd[262] = 2 if channels >= 3 else 1  # RGB, or grey where 0 is black
-    ifd[273], ifd[278], ifd[279] = 0, height, len(strip)  # `save` counts the offset from the directory's end
-    ifd[277] = channels
-    ifd[317] = 2  # horizontal differencing
-    if picture.has_alpha:
-        ifd[338] = 2  # not premultiplied
-    if picture.dpi is not None:
-        ifd[282], ifd[283] = picture.dpi
-        ifd[296] = 2  # per inch
-    if picture.icc_profile is not None:
-        ifd.tagtype[ICC_TAG] = 7
-        ifd[ICC_TAG] = picture.icc_profile
-    ifd.save(file)
-    file.write(strip)

@@ -1,6 +1,7 @@
-"""Writing a picture: no half file, no silent loss."""
+"""Writing a picture, whole or band by band: no half file, no silent loss."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,34 +10,40 @@ from PIL import Image
 
 from moeisr_plugin.atomic import appearing_whole
 
+from .bands import checked_bands, joined_bands
 from .colour import to_srgb
 from .picture import Picture, PictureError, upright
-from .png16 import write_png16
-from .tiff import write_tiff
+from .png import write_png
+from .tiff_tiles import write_tiff
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format can hold, and Pillow's name and options for it."""
+    """What a file format can hold, and what writes it: a function of bands, or Pillow with these options."""
 
     name: str
-    options: dict[str, Any]
+    longest_side: int
+    by_bands: Callable[..., None] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     alpha: bool = True
     deep: bool = False
     metadata: bool = True
 
 
+LONGEST_SIDE = 1_000_000
+"""Where a format allows more: readers built on libpng do not, and a band takes memory by its width."""
+
 # `exact` keeps the colour under transparent pixels; without `subsampling=0` JPEG halves the colour planes.
 FORMATS = {
-    "png": Format("PNG", {}, deep=True),
-    "jpg": Format("JPEG", {"quality": 95, "subsampling": 0}, alpha=False),
-    "webp": Format("WEBP", {"lossless": True, "exact": True}),
-    "tiff": Format("TIFF", {}, deep=True),
-    "bmp": Format("BMP", {}, alpha=False, metadata=False),
+    "png": Format("PNG", LONGEST_SIDE, write_png, deep=True),
+    "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False),
+    "webp": Format("WEBP", 16383, options={"lossless": True, "exact": True}),
+    "tiff": Format("TIFF", LONGEST_SIDE, write_tiff, deep=True),
+    "bmp": Format("BMP", LONGEST_SIDE, alpha=False, metadata=False),
 }
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
 WRITABLE = tuple(FORMATS)
-"""The suffixes, without the dot, of the formats that `write_picture` knows."""
+"""The suffixes, without the dot, of the formats that can be written."""
 
 
 def picture_format(path: str | Path) -> str:
@@ -52,13 +59,24 @@ def picture_format(path: str | Path) -> str:
     return suffix
 
 
-def check_holds(path: str | Path, picture: Picture) -> None:
-    """Raises `PictureError` if the format of `path` cannot hold the depth or the alpha of `picture`."""
+def writes_by_bands(path: str | Path) -> bool:
+    """Whether the format of `path` is written band by band; others are put together in memory first."""
+    return FORMATS[picture_format(path)].by_bands is not None
+
+
+def check_holds(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
+    """Raises `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
     form = FORMATS[picture_format(path)]
-    if picture.has_alpha and not form.alpha:
+    if like.has_alpha and not form.alpha:
         raise PictureError(f"{path}: {form.name} cannot hold transparency; choose .png")
-    if picture.pixels.dtype == np.uint16 and not form.deep:
+    if like.pixels.dtype == np.uint16 and not form.deep:
         raise PictureError(f"{path}: {form.name} cannot hold 16 bits a sample; choose .png or .tiff")
+    if max(size) > form.longest_side:
+        remedy = "a smaller size" if form.longest_side == LONGEST_SIDE else "a smaller size, .png or .tiff"
+        raise PictureError(
+            f"{path}: a side of {max(size)} pixels is more than the {form.longest_side} of {form.name}; "
+            f"choose {remedy}"
+        )
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
@@ -70,12 +88,36 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     Raises:
         PictureError: unknown suffix, a format that cannot hold the picture, or a failing disk.
     """
+    height, width = picture.pixels.shape[:2]
+    write_bands(path, [picture.pixels], like=picture, size=(height, width))
+
+
+def write_bands(
+    path: str | Path, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]
+) -> None:
+    """Writes a picture that comes in bands of rows, as `write_picture` does.
+
+    PNG holds no more than a band in memory, TIFF a band and two rows of tiles, whatever the height.
+
+    Args:
+        path: the file.
+        bands: (N, W) or (N, W, C) from the top, any N, H rows in all.
+        like: gives depth, channels and metadata; its pixels are of any size.
+        size: (H, W).
+
+    Raises:
+        PictureError: as `write_picture`, or bands that do not make up the picture.
+    """
     path = Path(path)
-    check_holds(path, picture)
+    check_holds(path, like, size)
     form = FORMATS[picture_format(path)]
     try:
         with appearing_whole(path) as file:
-            _encode(file, picture, form)
+            if form.by_bands is None:
+                pixels = joined_bands(bands, like=like.pixels, size=size)
+                _write_by_pillow(file, replace(like, pixels=pixels), form)
+            else:
+                form.by_bands(file, checked_bands(bands, like=like.pixels, size=size), like=like, size=size)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise PictureError(
@@ -83,21 +125,16 @@ def write_picture(path: str | Path, picture: Picture) -> None:
         ) from error
 
 
-def _encode(file: BinaryIO, picture: Picture, form: Format) -> None:
-    if form.name == "TIFF":
-        write_tiff(file, picture)
-    elif picture.pixels.dtype == np.uint16:
-        write_png16(file, picture)
-    else:
-        if not form.metadata:
-            picture = _bare(picture)
-        metadata = {
-            "icc_profile": picture.icc_profile,
-            "exif": _exif_block(picture, form),
-            "dpi": picture.dpi,
-        }
-        given = {key: value for key, value in metadata.items() if value is not None}
-        Image.fromarray(picture.pixels).save(file, form.name, **form.options, **given)
+def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
+    if not form.metadata:
+        picture = _bare(picture)
+    metadata = {
+        "icc_profile": picture.icc_profile,
+        "exif": _exif_block(picture, form),
+        "dpi": picture.dpi,
+    }
+    given = {key: value for key, value in metadata.items() if value is not None}
+    Image.fromarray(picture.pixels).save(file, form.name, **form.options, **given)
 
 
 def _exif_block(picture: Picture, form: Format) -> bytes | None:

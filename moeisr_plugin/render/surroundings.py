@@ -1,0 +1,56 @@
+"""What each LR pixel answers for the output pixels around it, by its own expert.
+
+On a regular grid the queries that are decoded from an LR pixel form a small grid around it. So nothing is
+looked up per query: what is known of the pixel is spread over its grid by adding a row's and a column's part.
+"""
+
+import math
+
+from torch import Tensor
+
+from moeisr_plugin.archs import routing
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
+
+# Bytes of hidden states computed at a time. They should fit a processor's cache; a GPU wants more.
+_BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}
+
+
+def paint_surroundings(
+    net: ImplicitSR, padded: Tensor, choice: Tensor, rel_cell: Tensor, rel_y: Tensor, rel_x: Tensor
+) -> Tensor:
+    """The answers of each LR pixel for the output pixels around it.
+
+    Args:
+        net: the network.
+        padded: latent (1, D, h + 2 * radius, w + 2 * radius).
+        choice: (1, h, w), the expert of each LR pixel.
+        rel_cell: (1, 2).
+        rel_y: (h, P), the rows around each row of latents.
+        rel_x: (w, R), the columns around each column of latents.
+
+    Returns:
+        RGB in [-1, 1], (h, w, P, R, 3), of the relative coordinates' precision.
+    """
+    experts, channels = net.expert_list, net.expert_list[0].first.out_features
+    ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], choice)
+    width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
+    queries = math.prod(per_pixel)
+    block = _pixels_per_block(padded, queries * channels)
+    states = HiddenStates(block * queries, channels, like=padded)
+    answers = rel_y.new_empty(choice.numel(), queries, 3)
+    order, counts = routing.group_by_expert(choice.flatten(), len(experts))
+    for j, pixels in enumerate(order.split(counts)):
+        layers = HiddenLayers(experts[j])
+        row, column = rel_y[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
+        for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
+            ground.first_layer_around(j, *part, out=states.block(len(part[0]), *per_pixel))
+            rgb = states.finish(layers, len(part[0]) * queries)  # (N*P*R, 3)
+            answers[part[0]] = rgb.to(answers).view(-1, queries, 3)
+    return answers.view(-1, width, *per_pixel, 3)
+
+
+def _pixels_per_block(like: Tensor, features_per_pixel: int) -> int:
+    """How many LR pixels are painted at a time."""
+    limit = _BLOCK_BYTES.get(like.device.type, _BLOCK_BYTES["cpu"])
+    return max(1, limit // (features_per_pixel * like.element_size()))
