@@ -1,0 +1,254 @@
+"""Measure this package's speed beside that of decoders run as published, in one run, with the same weights.
+
+    python tools/benchmark.py -o results
+    python tools/benchmark.py --cases 4x96x96 --networks LIIF MoEISRLIIF-s --precisions float32 bfloat16
+    python tools/benchmark.py --beside-liif path/to/liif --beside-lmf path/to/LMF --threads 1 2 -o results
+
+Each network is decoded by the package and by a plain reference that does what the publications say
+(tools/plain_decoders.py); on request the published code itself runs beside them. All run in turns, there and
+back, and medians are told. A mixture with random weights chooses no experts worth the name: its encoder and
+mapper run, but an expert map in the paper's shares takes the place of the mapper's. Trained `--weights` use
+their own.
+
+OUT/benchmark.json holds: moeisr (version), machine, encoder, weights, repeats, gemm (MACs per second of large
+matrix products), rendering (a row per case, contender and number of threads; `runs` are seconds of encoder
+and decoder), training, budgets. OUT/benchmark.md is made from it.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarking.budgets import measure_budgets
+from benchmarking.cases import Case, expert_map, lr_picture, parse_case, shares_of_mean_depth
+from benchmarking.contenders import ENCODERS, MEAN_EXTRA_LAYERS, NETWORKS, Network, contenders
+from benchmarking.machine import machine
+from benchmarking.precisions import PRECISIONS, gemm_peak
+from benchmarking.rendering import Row, add_peak_share, measure
+from benchmarking.tables import markdown
+from benchmarking.training import Batch, measure_training, parse_batch
+
+from moeisr_plugin import __version__
+from moeisr_plugin.archs.implicit_arch import LIIF
+from moeisr_plugin.atomic import appearing_whole
+from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.commands.devices import add_device, chosen_device
+from moeisr_plugin.evaluation import distinct_names
+
+Shares = dict[str, list[float]]
+_TRAINED = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints the tables and writes OUT."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler tells of every start and stop
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        report = run(args)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    text = markdown(report)
+    print(text)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        for name, contents in (
+            ("benchmark.json", json.dumps(report, indent=2, allow_nan=False) + "\n"),
+            ("benchmark.md", text),
+        ):
+            with appearing_whole(args.out / name) as file:
+                file.write(contents.encode())
+    return 0
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """All that is asked for, as OUT/benchmark.json will hold it.
+
+    Raises:
+        ValueError: options that contradict each other, or files that cannot be used.
+    """
+    device = torch.device(chosen_device(args) or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if "tf32" in args.precisions and device.type != "cuda":
+        raise ValueError("--precisions tf32: needs a GPU")
+    if args.budgets and not (args.weights and args.pictures):
+        raise ValueError("--budgets: needs --weights and --pictures")
+    names = args.networks or (["LIIF"] if args.weights else list(NETWORKS))
+    networks = build_networks(args.encoder, names, args.weights, device)
+    shares = wanted_shares(networks, args.shares, trained=len(args.weights))
+    report: dict[str, Any] = {
+        "moeisr": __version__,
+        "machine": machine(device),
+        "encoder": args.encoder,
+        "weights": distinct_names(args.weights),
+        "repeats": args.repeats,
+        "gemm": [],
+        "rendering": [],
+        "training": [],
+        "budgets": [],
+    }
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        peaks = dict.fromkeys(args.precisions, 0.0)
+        measured: list[Row] = []
+        for case in args.cases:
+            _tell(f"{case.label}, threads: {threads}")
+            routed = [route(network, shares, case) for network in networks]
+            competing = contenders(
+                routed, args.precisions, device, liif=args.beside_liif, lmf=args.beside_lmf
+            )
+            lr = lr_picture(case.lr_size).to(device)
+            # Between the cases, and the best of all: another process may take its share of a processor.
+            peaks = {each: max(peak, gemm_peak(each, device)) for each, peak in peaks.items()}
+            measured += measure(competing, case, lr, args.repeats)
+        add_peak_share(measured, peaks)
+        report["rendering"] += [{"threads": threads, **row} for row in measured]
+        report["gemm"] += [
+            {"threads": threads, "precision": precision, "macs_per_second": peak}
+            for precision, peak in peaks.items()
+        ]
+        if args.training:
+            _tell(f"training, threads: {threads}")
+            wanted = build_networks(args.encoder, _TRAINED, [], device)
+            rows = measure_training(wanted, args.training, args.repeats, device)
+            report["training"] += [{"threads": threads, **row} for row in rows]
+    if args.budgets:
+        scales = list(dict.fromkeys(case.scale for case in args.cases))
+        report["budgets"] = measure_budgets(
+            networks[-len(args.weights) :], args.pictures, scales, args.budgets, device
+        )
+    return report
+
+
+def build_networks(
+    encoder: str, names: Sequence[str], weights: Sequence[Path], device: torch.device
+) -> list[Network]:
+    """Untrained networks of these names, which share an encoder, then those of files of weights."""
+    torch.manual_seed(0)
+    shared = LIIF(encoder=ENCODERS[encoder]).encoder
+    nets = {name: NETWORKS[name](encoder=shared) for name in names}
+    nets |= dict(zip(distinct_names(weights), map(network_from, weights), strict=True))
+    return [Network(name, net.to(device).eval()) for name, net in nets.items()]
+
+
+def wanted_shares(
+    networks: Sequence[Network], given: Sequence[tuple[str, list[float]]], trained: int
+) -> Shares:
+    """The shares of the experts by network: those given, else the paper's; trained ones have their mapper's.
+
+    Args:
+        networks: of which the last `trained` have trained weights.
+        given: by name.
+        trained: how many.
+
+    Raises:
+        ValueError: shares of a network that is not measured, or of another number of experts.
+    """
+    experts = {network.name: len(network.net.experts) for network in networks}
+    for name, shares in given:
+        if name not in experts:
+            raise ValueError(f"--shares {name}: choose one of {', '.join(experts)}")
+        if len(shares) != experts[name]:
+            raise ValueError(f"--shares {name}: needs {experts[name]} numbers, not {len(shares)}")
+    wanted = {}
+    for network in networks[: len(networks) - trained]:
+        if network.name in MEAN_EXTRA_LAYERS:
+            depths = [expert.depth for expert in network.net.expert_list]
+            extra = [depth - depths[0] for depth in depths]
+            wanted[network.name] = shares_of_mean_depth(extra, MEAN_EXTRA_LAYERS[network.name])
+    return wanted | dict(given)
+
+
+def route(network: Network, shares: Shares, case: Case) -> Network:
+    """The network with an expert map for this case, if it has shares."""
+    if network.name not in shares:
+        return network
+    choice = expert_map(shares[network.name], case.lr_size)
+    return dataclasses.replace(network, choice=choice.to(next(network.net.parameters()).device))
+
+
+def parse_shares(text: str) -> tuple[str, list[float]]:
+    """Reads ``MoEISRLIIF-s=0.4,0.3,0.2,0.1``."""
+    name, _, numbers = text.partition("=")
+    try:
+        shares = [float(number) for number in numbers.split(",")]
+    except ValueError:
+        shares = []
+    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise argparse.ArgumentTypeError(f"'{text}': write NETWORK=0.4,0.3,0.2,0.1, with a sum of 1")
+    return name, shares
+
+
+def parse_count(text: str, *, least: int = 1) -> int:
+    """Reads a whole number of at least `least`."""
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least {least}")
+    return int(text)
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_device(parser)
+    parser.add_argument("--threads", nargs="+", type=parse_count, default=[1], metavar="N", help="default: 1")
+    parser.add_argument("--encoder", choices=ENCODERS, default="EDSR", help="default: EDSR-baseline")
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        type=parse_case,
+        default=[Case(4, (96, 96)), Case(8, (64, 64))],
+        metavar="CASE",
+        help="scale, width and height of LR (default: 4x96x96 8x64x64)",
+    )
+    parser.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, help="default: all; with --weights only LIIF, to compare"
+    )
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"
+    )
+    parser.add_argument("--repeats", type=parse_count, default=5, metavar="N", help="timed runs (default: 5)")
+    parser.add_argument(
+        "--shares",
+        action="append",
+        type=parse_shares,
+        default=[],
+        metavar="NETWORK=S,S,...",
+        help="shares of the experts, shallowest first; repeatable (default: the paper's mean depth)",
+    )
+    parser.add_argument(
+        "--weights", nargs="+", type=Path, default=[], metavar="FILE", help="trained networks, too"
+    )
+    parser.add_argument(
+        "--training",
+        nargs="?",
+        type=parse_batch,
+        const=Batch(),
+        metavar="SAMPLESxLR_SIZExQUERIES",
+        help=f"also a step of training (default: {Batch().label})",
+    )
+    parser.add_argument(
+        "--budgets",
+        type=partial(parse_count, least=2),
+        metavar="N",
+        help="also N budgets of the --weights on --pictures",
+    )
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="as moeisr evaluate takes its --data")
+    parser.add_argument("--beside-liif", type=Path, metavar="DIR", help="a checkout of yinboc/liif")
+    parser.add_argument("--beside-lmf", type=Path, metavar="DIR", help="a checkout of HeZongyao/LMF")
+    parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="folder for the results")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""What a budget buys: PSNR and MACs of a network between its shallowest and its deepest expert."""
+
+from pathlib import Path
+
+import torch
+
+from benchmarking.contenders import Network
+from benchmarking.rendering import Row
+from moeisr_plugin import complexity, render
+from moeisr_plugin.data.scaled_set import ScaledSet
+from moeisr_plugin.evaluation import Measures
+from moeisr_plugin.render.budget import within_budget
+
+
+def measure_budgets(
+    networks: list[Network],
+    folder: Path,
+    scales: list[float],
+    count: int,
+    device: torch.device,
+    *,
+    protocol: str = "benchmark",
+) -> list[Row]:
+    """A row per network, scale and budget: means over the pictures of a folder.
+
+    Args:
+        networks: those of one expert are left out, as they have nothing to choose.
+        folder: HR pictures, or HR and LR, as `moeisr evaluate` takes them.
+        scales: of both axes.
+        count: budgets from 0 to 1, evenly; 2 or more.
+        device: where the networks are.
+        protocol: of PSNR.
+
+    Raises:
+        ValueError: pictures that are missing, or too small to be measured.
+    """
+    measures = Measures(protocol, None)
+    rows = []
+    for network in (network for network in networks if len(network.net.experts) > 1):
+        for scale in scales:
+            test_set = ScaledSet(folder, (scale, scale), "auto")
+            samples = [test_set[index] for index in range(len(test_set))]
+            encodings = [render.encode(network.net, sample.lr.to(device)) for sample in samples]
+            for budget in torch.linspace(0, 1, count, dtype=torch.float64).tolist():
+                figures = []
+                for sample, encoding in zip(samples, encodings, strict=True):
+                    kept = within_budget(network.net, encoding, budget)
+                    picture = render.render(network.net, kept, sample.size)
+                    work = complexity.workload(network.net, render.expert_map(kept)[0], sample.size)
+                    macs = complexity.executed_macs(network.net, work)
+                    figures.append((measures.psnr(picture, sample), macs))
+                psnr, macs = (sum(column) / len(figures) for column in zip(*figures, strict=True))
+                rows.append(
+                    {
+                        "network": network.name,
+                        "scale": scale,
+                        "budget": budget,
+                        "psnr": psnr,
+                        "decoder_macs": macs,
+                        "protocol": protocol,
+                        "pictures": len(samples),
+                    }
+                )
+    return rows

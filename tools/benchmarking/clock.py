@@ -1,0 +1,93 @@
+"""Time, memory, and how much of the time goes into products of matrices."""
+
+import ctypes
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+# Operators whose own time is that of a product of matrices or a convolution. Operators that only call these
+# (aten::linear, aten::conv2d) are left out: their own time is overhead.
+MATRIX_OPERATORS = frozenset(
+    {
+        "aten::mm",
+        "aten::addmm",
+        "aten::_addmm_activation",
+        "aten::bmm",
+        "aten::baddbmm",
+        "aten::mkldnn_convolution",
+        "aten::_slow_conv2d_forward",
+        "aten::cudnn_convolution",
+        "mkldnn::_linear_pointwise",
+        "mkldnn::_convolution_pointwise",
+    }
+)
+
+
+def now(device: torch.device) -> float:
+    """Seconds, once the device has done its work; a GPU answers before it has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def alternating(count: int, repeats: int) -> Iterator[list[int]]:
+    """The order of contenders in each repeat: there and back, so that a drift hits all alike."""
+    for repeat in range(repeats):
+        yield list(range(count))[:: -1 if repeat % 2 else 1]
+
+
+def best_seconds(work: Callable[[], object], device: torch.device, *, repeats: int = 7) -> float:
+    """The least seconds a call takes, after one to warm up."""
+    work()
+    seconds = []
+    for _ in range(repeats):
+        start = now(device)
+        work()
+        seconds.append(now(device) - start)
+    return min(seconds)
+
+
+def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:
+    """By how much a call's memory grows at most: allocated on a GPU, else resident; None where not known."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # memory that is free but resident would hide growth
+        reset.write_text("5", encoding="ascii")  # the highest mark starts anew
+    except (OSError, AttributeError):  # no Linux, no glibc, or no permission
+        work()
+        return None
+    before = _resident(status, "VmRSS")
+    work()
+    return _resident(status, "VmHWM") - before
+
+
+def matrix_share(work: Callable[[], object], device: torch.device) -> float:
+    """The share of a call's time that products of matrices take, as the profiler sees them.
+
+    Their own time is summed and divided by the time of the same, profiled call, so that a busy machine slows
+    both. Profiling itself costs each operator a microsecond or two, which is counted as overhead.
+    """
+    on_gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CUDA] if on_gpu else []
+    with profile(activities=[ProfilerActivity.CPU, *activities]) as profiler:
+        start = now(device)
+        work()
+        seconds = now(device) - start
+    own_time = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    averages = profiler.key_averages()
+    microseconds = sum(getattr(each, own_time) for each in averages if each.key in MATRIX_OPERATORS)
+    return microseconds / 1e6 / seconds
+
+
+def _resident(status: Path, field: str) -> int:
+    """A field of the process's status, in bytes; the kernel tells kibibytes."""
+    (line,) = [each for each in status.read_text(encoding="ascii").splitlines() if each.startswith(field)]
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,167 @@
+"""Who is compared: this package, the plain reference and published code, in several precisions."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import plain_decoders
+import torch
+from torch import Tensor, nn
+
+from benchmarking.cases import routed
+from benchmarking.precisions import autocast, in_precision, matrix_precision
+from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
+from moeisr_plugin import render
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+
+ENCODERS = {
+    "EDSR": {"type": "EDSREncoder", "num_feat": 64, "num_block": 16},
+    "RDN": {"type": "RDNEncoder", "num_feat": 64, "num_block": 16, "num_layer": 8, "num_grow_ch": 64},
+    "SwinIR": {
+        "type": "SwinIREncoder",
+        "embed_dim": 180,
+        "depths": [6] * 6,
+        "num_heads": [6] * 6,
+        "window_size": 8,
+        "mlp_ratio": 2,
+    },
+    "tiny": {"type": "EDSREncoder", "num_feat": 4, "num_block": 1},
+}
+NETWORKS: dict[str, Callable[..., ImplicitSR]] = {
+    "LIIF": LIIF,
+    "MoEISRLIIF-b": MoEISRLIIF,
+    "MoEISRLIIF-s": partial(MoEISRLIIF, hidden_dim=128),
+    "LTE": LTE,
+    "MoEISRLTE-b": MoEISRLTE,
+    "MoEISRLTE-s": partial(MoEISRLTE, hidden_dim=128),
+}
+# How many layers more than the shallowest expert's a pixel gets in the mean, as the paper's shares of the
+# decoder's FLOPs tell: with an EDSR encoder 68 and 27 % of LIIF's, 91.7 and 26.8 % of LTE's (Table 3).
+MEAN_EXTRA_LAYERS = {
+    "MoEISRLIIF-b": (0.68 * 345_856 - 149_248) / 256**2,
+    "MoEISRLIIF-s": (0.27 * 345_856 - 74_624) / 128**2,
+    "MoEISRLTE-b": (0.917 * 197_376 - 66_304) / 256**2,
+    "MoEISRLTE-s": (0.268 * 197_376 - 33_152) / 128**2,
+}
+PACKAGE, PLAIN = "package", "plain"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to be measured.
+
+    Attributes:
+        name: by which it is told.
+        net: in evaluation mode, where it computes.
+        choice: the expert map (h, w) to be used instead of the mapper's.
+    """
+
+    name: str
+    net: ImplicitSR
+    choice: Tensor | None = None
+
+    @property
+    def type(self) -> str:
+        return self.net.hyper_parameters["type"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Code that enlarges pictures.
+
+    Attributes:
+        name: the network's.
+        code: whose code it is: `PACKAGE`, `PLAIN` or a repository's name.
+        precision: one of `precisions.PRECISIONS`.
+        encode: from an LR picture in [0, 1], (1, 3, h, w), to whatever `decode` takes.
+        decode: to an output of a size (H, W), (1, 3, H, W).
+        context: in which both are to be called.
+        network: the network, unless its code is published.
+    """
+
+    name: str
+    code: str
+    precision: str
+    encode: Callable[[Tensor], Any]
+    decode: Callable[[Any, tuple[int, int]], Tensor]
+    context: Callable[[], AbstractContextManager[None]]
+    network: Network | None = None
+
+
+def contenders(
+    networks: list[Network],
+    precisions: list[str],
+    device: torch.device,
+    *,
+    liif: Path | None = None,
+    lmf: Path | None = None,
+) -> list[Contender]:
+    """All of them: each network in each precision by the plain reference and by the package.
+
+    Args:
+        networks: not empty; they share an encoder.
+        precisions: of `precisions.PRECISIONS`.
+        device: where the networks are.
+        liif: a checkout of yinboc/liif to be run beside ours.
+        lmf: a checkout of HeZongyao/LMF.
+
+    Raises:
+        ValueError: a checkout that is none.
+    """
+    published = _published(networks, device, liif, lmf)
+    found = []
+    for precision in precisions:
+        for network in networks:
+            found += [_plain(network, precision, device), _packaged(network, precision)]
+        for name, code, theirs in published:
+            context = partial(autocast, precision, device)
+            found.append(Contender(name, code, precision, theirs.encode, theirs.decode, context))
+    return found
+
+
+def _packaged(network: Network, precision: str) -> Contender:
+    net = in_precision(network.net, precision)
+    dtype = next(net.encoder.parameters()).dtype
+
+    def encode(lr: Tensor) -> Encoding:
+        # The picture that LTE paints on stays precise.
+        return routed(render.encode(net, lr.to(dtype))._replace(lr=lr), network.choice)
+
+    return Contender(
+        name=network.name,
+        code=PACKAGE,
+        precision=precision,
+        encode=encode,
+        decode=partial(render.render, net),
+        context=partial(matrix_precision, precision),
+        network=network,
+    )
+
+
+def _plain(network: Network, precision: str, device: torch.device) -> Contender:
+    return Contender(
+        name=network.name,
+        code=PLAIN,
+        precision=precision,
+        encode=lambda lr: routed(plain_decoders.encode(network.net, lr), network.choice),
+        decode=partial(plain_decoders.render, network.net),
+        context=partial(autocast, precision, device),
+        network=network,
+    )
+
+
+def _published(
+    networks: list[Network], device: torch.device, liif: Path | None, lmf: Path | None
+) -> list[tuple[str, str, PublishedLIIF | PublishedLMLIIF]]:
+    encoder: nn.Module = networks[0].net.encoder
+    found: list[tuple[str, str, PublishedLIIF | PublishedLMLIIF]] = []
+    if liif is not None:
+        ours = [network.net for network in networks if network.name == "LIIF"] or [LIIF(encoder=encoder)]
+        found.append(("LIIF", "yinboc/liif", PublishedLIIF(liif, encoder, ours[0].experts[0], device)))
+    if lmf is not None:
+        found.append(("LM-LIIF", "HeZongyao/LMF", PublishedLMLIIF(lmf, encoder, device)))
+    return found

@@ -1,0 +1,56 @@
+"""Precisions: of networks, of matrix products, and what the latter can reach on this machine."""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from benchmarking.clock import best_seconds
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.render.precision import to_precision
+
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+
+# Sides of the square matrices whose product tells the peak: large enough to be bound by arithmetic.
+_PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
+
+
+def in_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
+    """A copy of a network in a precision, as the package casts it."""
+    return to_precision(copy.deepcopy(net), "float32" if precision == "tf32" else precision)
+
+
+@contextlib.contextmanager
+def matrix_precision(precision: str) -> Iterator[None]:
+    """Lets float32 products on a GPU round to TF32, or keeps them from it."""
+    settings: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [each.allow_tf32 for each in settings]
+    try:
+        for each in settings:
+            each.allow_tf32 = precision == "tf32"
+        yield
+    finally:
+        for each, allowed in zip(settings, before, strict=True):
+            each.allow_tf32 = allowed
+
+
+@contextlib.contextmanager
+def autocast(precision: str, device: torch.device) -> Iterator[None]:
+    """How code that knows nothing of precisions is run in one: coordinates stay float32."""
+    dtype = _dtype(precision)
+    with matrix_precision(precision), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        yield
+
+
+def gemm_peak(precision: str, device: torch.device) -> float:
+    """MACs per second of a large matrix product."""
+    side = _PEAK_SIDE[device.type]
+    left, right = (torch.randn(side, side, device=device).to(_dtype(precision)) for _ in range(2))
+    with matrix_precision(precision):
+        return side**3 / best_seconds(lambda: left @ right, device)
+
+
+def _dtype(precision: str) -> torch.dtype:
+    return torch.float32 if precision == "tf32" else getattr(torch, precision)

@@ -1,0 +1,133 @@
+"""Enlarging a picture: seconds, MACs, memory and rounding of each contender, side by side."""
+
+import math
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarking.cases import Case
+from benchmarking.clock import alternating, matrix_share, now, peak_bytes
+from benchmarking.contenders import PACKAGE, PLAIN, Contender
+from moeisr_plugin import complexity, render
+from moeisr_plugin.archs.implicit_arch import LIIF
+
+Row = dict[str, Any]
+
+
+def measure(contenders: list[Contender], case: Case, lr: Tensor, repeats: int) -> list[Row]:
+    """A row per contender.
+
+    Args:
+        contenders: who is compared.
+        case: what is enlarged.
+        lr: (1, 3, h, w) in [0, 1], where the contenders compute.
+        repeats: timed runs of each; before them, all run to be counted, profiled, and for their memory.
+    """
+    device = lr.device
+    rows, pictures = [], []
+    for contender in contenders:
+        row, picture = _count(contender, case, lr)
+        rows.append(row)
+        pictures.append(picture)
+    for order in alternating(len(contenders), repeats):
+        for index in order:
+            encoder_seconds, decoder_seconds = _time(contenders[index], case, lr)
+            rows[index]["runs"].append([encoder_seconds, decoder_seconds])
+    for row in rows:
+        encoder_seconds, decoder_seconds = zip(*row["runs"], strict=True)
+        row["seconds"] = median(map(sum, row["runs"]))
+        row["encoder_seconds"] = median(encoder_seconds)
+        row["decoder_seconds"] = median(decoder_seconds)
+    by_contender = list(zip(rows, pictures, strict=True))
+    exact = {
+        (row["network"], row["code"]): picture
+        for row, picture in by_contender
+        if row["precision"] == "float32"
+    }
+    for row, picture in by_contender:
+        reference = exact.get((row["network"], row["code"]), picture)
+        row["decibels"] = None if reference is picture else _decibels(picture, reference)
+    _compare(rows)
+    return [{"case": case.label, "device": device.type, "output": list(case.size), **row} for row in rows]
+
+
+def add_peak_share(rows: list[Row], peaks: Mapping[str, float]) -> None:
+    """Adds to each row the share that decoding reaches of a peak, in MACs per second by precision."""
+    for row in rows:
+        row["peak_share"] = row["render_macs"] / row["decoder_seconds"] / peaks[row["precision"]]
+
+
+def _count(contender: Contender, case: Case, lr: Tensor) -> tuple[Row, Tensor]:
+    """What need not be timed, and the picture."""
+    device = lr.device
+    with contender.context():
+        encoded = contender.encode(lr)
+        pictures: list[Tensor] = []
+        macs = complexity.count_macs(lambda: pictures.append(contender.decode(encoded, case.size)))
+        matrices = matrix_share(lambda: contender.decode(encoded, case.size), device)
+        memory = peak_bytes(lambda: contender.decode(contender.encode(lr), case.size), device)
+    row = {
+        "network": contender.name,
+        "code": contender.code,
+        "precision": contender.precision,
+        "runs": [],
+        "render_macs": macs,
+        "decoder_macs": macs,
+        "overhead_share": 1 - matrices,
+        "peak_bytes": memory,
+        **_routing(contender, case, lr, macs),
+    }
+    return row, pictures[0].float()
+
+
+def _routing(contender: Contender, case: Case, lr: Tensor, render_macs: int) -> Row:
+    """What follows from the network and its expert map; the mapper's MACs belong to the decoder's."""
+    network = contender.network
+    if network is None:
+        return {}
+    net, choice = network.net, network.choice
+    if choice is None:
+        choice = render.expert_map(render.encode(net, lr))[0]
+    work = complexity.workload(net, choice, case.size)
+    whole = 4 * math.prod(case.size) * LIIF(encoder=net.encoder).expert_list[0].macs()
+    row = {
+        "type": network.type,
+        "decoder_macs": render_macs + complexity.mapper_macs(net, case.lr_size),
+        "published_macs": complexity.published_macs(net, work),
+        "published_share": complexity.published_macs(net, work) / whole,
+        "shares": [n / sum(work.lr_pixels) for n in work.lr_pixels],
+    }
+    if contender.code == PACKAGE:
+        row["predicted_macs"] = complexity.executed_macs(net, work)
+    return row
+
+
+def _time(contender: Contender, case: Case, lr: Tensor) -> tuple[float, float]:
+    with contender.context():
+        start = now(lr.device)
+        encoded = contender.encode(lr)
+        encoded_at = now(lr.device)
+        contender.decode(encoded, case.size)
+        return encoded_at - start, now(lr.device) - encoded_at
+
+
+def _compare(rows: list[Row]) -> None:
+    """Adds what each row is of the plain LIIF's and the plain LTE's, in its precision and in float32."""
+    plain = {(row["network"], row["precision"]): row for row in rows if row["code"] == PLAIN}
+    for row in rows:
+        precision = row["precision"]
+        liif, exact_liif = plain.get(("LIIF", precision)), plain.get(("LIIF", "float32"))
+        lte = plain.get(("LTE", precision)) if "LTE" in row.get("type", "") else None
+        row["times_plain_liif"] = liif and liif["seconds"] / row["seconds"]
+        row["times_plain_liif_float32"] = exact_liif and exact_liif["seconds"] / row["seconds"]
+        row["times_plain_lte"] = lte and lte["seconds"] / row["seconds"]
+        row["macs_of_plain_liif"] = liif and row["decoder_macs"] / liif["decoder_macs"]
+
+
+def _decibels(picture: Tensor, exact: Tensor) -> float | None:
+    """PSNR of a picture in [0, 1] against another; None if they are equal."""
+    error = torch.mean((picture - exact).double() ** 2).item()
+    return -10 * math.log10(error) if error else None

@@ -1,0 +1,104 @@
+"""A step of training, forward and backward: the plain reference beside the package."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import plain_decoders
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarking.clock import alternating, now, peak_bytes
+from benchmarking.contenders import PACKAGE, PLAIN, Network
+from benchmarking.rendering import Row
+from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+
+Mix = Callable[[ImplicitSR, Encoding, Tensor, Tensor], Tensor]
+# Gates of training are noisy; these are not, so that both answer alike, and cost the same.
+_GATE = partial(torch.softmax, dim=1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The sizes of a batch: samples, LR pixels along a side, queries per sample."""
+
+    samples: int = 16
+    lr_size: int = 48
+    queries: int = 2304
+
+    @property
+    def label(self) -> str:
+        return f"{self.samples}x{self.lr_size}x{self.queries}"
+
+
+def parse_batch(text: str) -> Batch:
+    """Reads ``16x48x2304``."""
+    try:
+        samples, lr_size, queries = map(int, text.split("x"))
+    except ValueError:
+        samples = lr_size = queries = 0
+    if min(samples, lr_size, queries) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no batch; write SAMPLESxLR_SIZExQUERIES")
+    return Batch(samples, lr_size, queries)
+
+
+def measure_training(networks: list[Network], batch: Batch, repeats: int, device: torch.device) -> list[Row]:
+    """A row per network and code, in float32: seconds of the decoder's step and of the whole one."""
+    generator = torch.Generator().manual_seed(0)
+    lr = torch.rand(batch.samples, 3, batch.lr_size, batch.lr_size, generator=generator).to(device)
+    coord = (torch.rand(batch.samples, batch.queries, 2, generator=generator) * 2 - 1).to(device)
+    scale = 1 + 3 * torch.rand(batch.samples, 1, generator=generator)
+    cell = (2 / (batch.lr_size * scale)).repeat(1, 2).to(device)  # (B, 2)
+    codes: dict[str, Mix] = {
+        PLAIN: lambda net, encoding, coord, cell: plain_decoders.mix(
+            net, encoding, coord, cell, _GATE(encoding.scores)
+        ),
+        PACKAGE: lambda net, encoding, coord, cell: net.mix(encoding, coord, cell, gate=_GATE),
+    }
+    steps, rows = [], []
+    for network in networks:
+        net = network.net
+        latent = net.encode(lr).latent.detach()
+        for code, mix in codes.items():
+            decoder = partial(_decoder_step, net, mix, lr, latent, coord, cell)
+            whole = partial(_whole_step, net, mix, lr, coord, cell)
+            decoder()
+            memory = peak_bytes(whole, device)
+            steps.append((decoder, whole))
+            row = {"network": network.name, "code": code, "batch": batch.label}
+            rows.append({**row, "runs": [], "peak_bytes": memory})
+    for order in alternating(len(steps), repeats):
+        for index in order:
+            rows[index]["runs"].append([_seconds(step, device) for step in steps[index]])
+    for row in rows:
+        decoder_seconds, seconds = zip(*row["runs"], strict=True)
+        row["decoder_seconds"], row["seconds"] = median(decoder_seconds), median(seconds)
+    for plain, packaged in zip(rows[::2], rows[1::2], strict=True):
+        for row in (plain, packaged):
+            row["decoder_times_plain"] = plain["decoder_seconds"] / row["decoder_seconds"]
+            row["times_plain"] = plain["seconds"] / row["seconds"]
+    return rows
+
+
+def _decoder_step(net: ImplicitSR, mix: Mix, lr: Tensor, latent: Tensor, coord: Tensor, cell: Tensor) -> None:
+    """The mapper and the mixture, forward, and backward to the parameters and the latent."""
+    latent = latent.clone().requires_grad_()
+    _backward(net, mix(net, Encoding(lr, latent, net.mapper(latent)), coord, cell))
+
+
+def _whole_step(net: ImplicitSR, mix: Mix, lr: Tensor, coord: Tensor, cell: Tensor) -> None:
+    _backward(net, mix(net, net.encode(lr), coord, cell))
+
+
+def _backward(net: ImplicitSR, rgb: Tensor) -> None:
+    F.l1_loss(rgb, torch.zeros_like(rgb)).backward()
+    net.zero_grad(set_to_none=True)
+
+
+def _seconds(step: Callable[[], None], device: torch.device) -> float:
+    start = now(device)
+    step()
+    return now(device) - start
