@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moeisr_plugin.archs.precision import as_they_are
+
 # LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
 _GATHERED_PIXELS = 4096
 
@@ -129,10 +131,13 @@ class LIIFEmbedding(Embedding):
             *(first.weight.split(splits, dim=1) for first in firsts), strict=True
         )
         rel_cell = rel_cell[:, : self.cell_columns]
-        constants = [
-            F.linear(rel_cell, columns.to(rel_cell), first.bias.to(rel_cell)).to(latent)  # (B, hidden_dim)
-            for columns, first in zip(cell_columns, firsts, strict=True)
-        ]
+        with as_they_are(rel_cell):
+            constants = [
+                F.linear(rel_cell, columns.to(rel_cell), first.bias.to(rel_cell)).to(
+                    latent
+                )  # (B, hidden_dim)
+                for columns, first in zip(cell_columns, firsts, strict=True)
+            ]
         if choice is None:
             tables = self._tables(latent, latent_columns, constants)
         else:
@@ -164,7 +169,7 @@ class LIIFEmbedding(Embedding):
             weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)  # as gathered
             for rows in (choice == expert).nonzero()[:, 0].split(_GATHERED_PIXELS):
                 gathered = pixels[corner[rows, None] + offset].flatten(1)  # (N, side*side*D)
-                table[rows] = F.linear(gathered, weight) + constant[sample[rows]]
+                table[rows] = F.linear(gathered, weight).to(table) + constant[sample[rows]]
         return table
 
     def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
@@ -254,8 +259,9 @@ class LTEEmbedding(Embedding):
         by_axis = torch.cat([self.freq.weight[0::2], self.freq.weight[1::2]])
         assert self.freq.bias is not None
         by_axis_bias = torch.cat([self.freq.bias[0::2], self.freq.bias[1::2]])
-        freq = F.conv2d(latent.to(by_axis), by_axis, by_axis_bias)
-        phase = self.phase(rel_cell.to(by_axis))
+        with as_they_are(latent):
+            freq = F.conv2d(latent.to(by_axis), by_axis, by_axis_bias)
+            phase = self.phase(rel_cell.to(by_axis))
         coef, freq = (maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (coef, freq))  # (B*h*w, F)
         return LTEGround(coef, freq, phase, firsts)
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from moeisr_plugin.archs import coordinates, routing
 from moeisr_plugin.archs.embeddings import Embedding, Ground
 from moeisr_plugin.archs.experts import Expert
+from moeisr_plugin.archs.precision import at_least_float32
 
 
 class Encoding(NamedTuple):
@@ -23,7 +24,7 @@ class Decoding(NamedTuple):
     """The answer to a forward pass."""
 
     rgb: Tensor  # (B, Q, 3), nominally in [0, 1]
-    scores: Tensor  # (B, J, h, w)
+    scores: Tensor  # (B, J, h, w), in float32 or better, as losses sum them over all pixels
 
 
 class ImplicitSR(nn.Module):
@@ -89,7 +90,7 @@ class ImplicitSR(nn.Module):
             rgb = self.mix(encoding, coord, cell, gate=gate)
         else:
             rgb = self.dispatch(encoding, coord, cell)
-        return Decoding(rgb, encoding.scores)
+        return Decoding(rgb, at_least_float32(encoding.scores))
 
     def mix(
         self,

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.experts import Expert
+from moeisr_plugin.archs.precision import at_least_float32
 
 
 def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -21,7 +22,11 @@ def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator
         scores: (B, J, h, w).
         tau: temperature; large values even the weights out.
         generator: source of the noise; torch's default generator of the device if not given.
+
+    Returns:
+        (B, J, h, w), in float32 or better.
     """
+    scores = at_least_float32(scores)
     noise = -torch.empty_like(scores).exponential_(generator=generator).log()
     return F.softmax((scores + noise) / tau, dim=1)
 

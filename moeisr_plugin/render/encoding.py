@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs.encoder_interface import convolution_halo
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.precision import as_they_are
 
 # LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
 # fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.
@@ -50,7 +51,7 @@ class Span(NamedTuple):
 
 
 def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
-    """The encoding of an LR picture, as :meth:`ImplicitSR.encode` gives it.
+    """The encoding of an LR picture, as :meth:`ImplicitSR.encode` gives it without autocast.
 
     Args:
         net: the network.
@@ -67,7 +68,7 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; give a number of LR pixels, 1 or more")
     tile = tile or _TILE.get(lr.device.type, _TILE["cpu"])
-    with torch.inference_mode():
+    with torch.inference_mode(), as_they_are(lr):
         latent = in_tiles(lambda part: net.encoder((part - 0.5) / 0.5), lr, encoder_tiling(net.encoder, tile))
         scores = in_tiles(net.mapper, latent, Tiling(tile, context=convolution_halo(net.mapper)))
         return Encoding(lr, latent, scores.contiguous())

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.coordinates import ensemble_weights
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.precision import as_they_are
 from moeisr_plugin.render.bands import Band, cut_into_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.surroundings import paint_surroundings
@@ -19,7 +20,7 @@ _BAND_QUERIES = {"cpu": 2_097_152, "cuda": 33_554_432}
 
 
 def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor:
-    """Decode an output grid, each LR pixel's surroundings by the expert chosen for it.
+    """Decode an output grid, each LR pixel's surroundings by the expert chosen for it, without autocast.
 
     Args:
         net: the network; its mode of training does not matter.
@@ -64,7 +65,7 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
     held = encoding.latent.new_empty(0)
     for band, following in pairwise([*bands, None]):
         assert band is not None
-        with torch.inference_mode():
+        with torch.inference_mode(), as_they_are(encoding.latent):
             painted = _paint_lr_rows(net, encoding, band, rows, columns, size)
             held = torch.cat([held, painted]) if len(held) else painted
             part = rows.part(band.start, band.stop)
