@@ -27,7 +27,9 @@ def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator
         (B, J, h, w), in float32 or better.
     """
     scores = at_least_float32(scores)
-    noise = -torch.empty_like(scores).exponential_(generator=generator).log()
+    # The same noise for the same seed, in whatever order the scores lie in memory.
+    noise = torch.empty_like(scores, memory_format=torch.contiguous_format)
+    noise = -noise.exponential_(generator=generator).log()
     return F.softmax((scores + noise) / tau, dim=1)
 
 

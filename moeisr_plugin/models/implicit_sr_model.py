@@ -1,7 +1,8 @@
 """Training and validating an implicit network with the toolbox's trainer."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from basicsr.utils import get_root_logger, imwrite
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
+from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -25,6 +28,11 @@ from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
+from moeisr_plugin.models.acceleration import accelerate, allow_tf32
+from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
+from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
+from moeisr_plugin.models.throughput import Throughput
+from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 
 
@@ -37,6 +45,11 @@ class ImplicitSRModel(SRModel):
     - ``train.balance_opt``: the balance loss; none for a network with one expert.
     - ``train.random_gates_iter``: for so many iterations pixels are dealt to the experts at random, before
       the mapper's choice counts.
+    - ``train.accumulate``: walk through each batch in so many parts, which takes less memory. An iteration
+      is one step of the optimiser on one batch all the same, and its gradient is the batch's.
+    - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
+    - ``train.channels_last``, ``train.compile``, ``train.tf32``: see :mod:`.acceleration`.
+    - ``train.optim_g`` and ``train.scheduler``: any that suits of torch.optim and its lr_scheduler.
     - ``val.routing_health``: report how good the routing is, on each validation set.
     - ``datasets.val*.protocol``: the protocol of this set's metrics.
     """
@@ -51,9 +64,38 @@ class ImplicitSRModel(SRModel):
         balance_opt = train_opt.get("balance_opt")
         self.cri_balance = build_loss(balance_opt).to(self.device) if balance_opt else None
         self.random_gates_iter = train_opt.get("random_gates_iter", 0)
+        self.accumulate = train_opt.get("accumulate", 1)
+        allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
+        step_options = ("precision", "clip_grad_norm", "max_bad_steps")
+        given = {key: train_opt[key] for key in step_options if train_opt.get(key) is not None}
+        self.training_step = TrainingStep(self.optimizer_g, self.device, **given)
+        self.throughput = Throughput()
+
+    def get_optimizer(self, optim_type: str, params: list[Parameter], lr: float, **kwargs: Any) -> Optimizer:
+        return build_optimiser(optim_type, params, lr=lr, **kwargs)
+
+    def setup_schedulers(self) -> None:
+        options = dict(self.opt["train"]["scheduler"])
+        name = options.pop("type")
+        if name in ("MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR"):
+            super().setup_schedulers()
+        else:
+            self.schedulers = [build_scheduler(name, optimiser, **options) for optimiser in self.optimizers]
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Sets the learning rate; schedules that go on from the last one do not see that of the warm-up."""
+        self._set_lr([scheduler.get_last_lr() for scheduler in self.schedulers])
+        super().update_learning_rate(current_iter, warmup_iter)
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
+        if self.is_train:
+            train_opt = self.opt["train"]
+            accelerate(
+                net,
+                channels_last=train_opt.get("channels_last", False),
+                compiled=train_opt.get("compile", False),
+            )
         if self.opt["dist"] and self.device.type == "cpu":
             return DistributedDataParallel(net)
         return super().model_to_device(net)
@@ -63,22 +105,57 @@ class ImplicitSRModel(SRModel):
         if self.is_train and "coord" in data:
             self.coord = data["coord"].to(self.device)
             self.cell = data["cell"].to(self.device)
+            self.throughput.batch_arrived()
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.optimizer_g.zero_grad()
         gate = routing.random_gates if current_iter <= self.random_gates_iter else None
-        decoding = self.net_g(self.lq, self.coord, self.cell, gate=gate)
-        losses = OrderedDict(l_pix=self.cri_pix(decoding.rgb, self.gt))
-        if self.cri_balance:
-            losses["l_balance"] = self.cri_balance(decoding.scores)
-        torch.stack(list(losses.values())).sum().backward()
-        self.optimizer_g.step()
+        losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), gate)
+        taken = self.training_step.take(losses.values())
+        if taken and self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
 
         self.log_dict = self.reduce_loss_dict(losses)
+        self.throughput.step_done(len(self.lq) * self.opt["world_size"])
         if current_iter % self.opt["logger"]["print_freq"] == 0:
-            self.log_dict.update(self._routing_log(decoding.scores.detach()))
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
+            self.log_dict.update(self.training_step.log())
+            self.log_dict.update(self.throughput.take())
+            self.log_dict.update(self._routing_log(scores))
+
+    def _add_gradients(
+        self, batch: Batch, gate: Callable[[Tensor], Tensor] | None
+    ) -> tuple[OrderedDict[str, Tensor], Tensor]:
+        """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w)."""
+        parts = batch.split(self.accumulate)
+        # The balance of a batch is not the sum of its parts', so their scores must be known beforehand.
+        ahead = self._scores_ahead(parts) if self.cri_balance and len(parts) > 1 else []
+        losses: OrderedDict[str, Tensor] = OrderedDict()
+        pixel_losses, scores = [], []
+        for index, part in enumerate(parts):
+            is_last = index + 1 == len(parts)
+            with nullcontext() if is_last else unsynchronised(self.net_g):
+                with self.training_step.autocast():
+                    decoding = self.net_g(part.lr, part.coord, part.cell, gate=gate)
+                    losses["l_pix"] = self._pixel_loss(decoding.rgb, part, batch)
+                    if self.cri_balance:
+                        losses["l_balance"] = self.cri_balance(of_whole_batch(index, decoding.scores, ahead))
+                self.training_step.backward(torch.stack(list(losses.values())).sum())
+            pixel_losses.append(losses["l_pix"].detach())
+            scores.append(decoding.scores.detach())
+        losses["l_pix"] = torch.stack(pixel_losses).sum()
+        return losses, torch.cat(scores)
+
+    def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
+        """What a part adds to the pixel loss of a batch."""
+        assert self.cri_pix is not None  # the toolbox insists on one where there is no perceptual loss
+        share = 1 if self.cri_pix.reduction == "sum" else len(part.lr) / len(batch.lr)
+        return self.cri_pix(rgb, part.gt) * share
+
+    @torch.no_grad()
+    def _scores_ahead(self, parts: list[Batch]) -> list[Tensor]:
+        net = self._bare(self.net_g)
+        with self.training_step.autocast():
+            return [net.encode(part.lr).scores for part in parts]
 
     def _routing_log(self, scores: Tensor) -> dict[str, float]:
         if scores.shape[1] == 1:
@@ -99,6 +176,20 @@ class ImplicitSRModel(SRModel):
                 f"{type(bare).__name__}"
             )
         return bare
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Saves the network and the training's state, but not those of a network that gives no numbers."""
+        if not self.training_step.loss_is_finite:
+            get_root_logger().warning("Nothing is saved while the loss is Inf or NaN.")
+            return
+        with self.throughput.paused():
+            super().save(epoch, current_iter)
+
+    def validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False
+    ) -> None:
+        with self.throughput.paused() if self.is_train else nullcontext():
+            super().validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool

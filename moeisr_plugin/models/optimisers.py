@@ -1,0 +1,88 @@
+"""Optimisers and schedules of the learning rate, by the names torch gives them."""
+
+import inspect
+from collections.abc import Sequence
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.nn import Parameter
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
+
+# What a training that calls step() once per iteration, on weights and biases alike, cannot use.
+_UNSUITABLE_OPTIMISERS = {
+    "LBFGS": "evaluates the loss several times per step",
+    "SparseAdam": "is for sparse gradients",
+    "Muon": "is for matrices alone, and networks here have convolutions and biases",
+}
+_UNSUITABLE_SCHEDULERS = {
+    "ReduceLROnPlateau": "waits for a metric",
+    "LambdaLR": "needs a function",
+    "MultiplicativeLR": "needs a function",
+    "ChainedScheduler": "needs other schedulers",
+    "SequentialLR": "needs other schedulers",
+}
+# Fused on CUDA in every torch that is supported.
+_FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
+
+
+def build_optimiser(name: str, parameters: Sequence[Parameter], **options: Any) -> Optimizer:
+    """An optimiser of torch.optim; fused without being asked to where that is faster: on CUDA.
+
+    Args:
+        name: the class, such as AdamW.
+        parameters: what it optimises.
+        options: of the class, as torch documents them.
+
+    Raises:
+        ValueError: no such optimiser, one that cannot be used, or options that it does not take.
+    """
+    kind = _class_named(name, torch.optim, Optimizer, _UNSUITABLE_OPTIMISERS, key="train.optim_g")
+    chosen = options.keys() & {"fused", "foreach", "differentiable"}
+    if name in _FUSED_ON_CUDA and not chosen and all(p.is_cuda for p in parameters):
+        options["fused"] = True
+    return _built(kind, parameters, options, key="train.optim_g")
+
+
+def build_scheduler(name: str, optimiser: Optimizer, **options: Any) -> LRScheduler:
+    """A schedule of torch.optim.lr_scheduler, which is stepped once per iteration.
+
+    Args:
+        name: the class, such as CosineAnnealingLR.
+        optimiser: whose learning rate it sets.
+        options: of the class, as torch documents them; what it counts in epochs or steps are iterations.
+
+    Raises:
+        ValueError: no such schedule, one that cannot be used, or options that it does not take.
+    """
+    kind = _class_named(name, lr_scheduler, LRScheduler, _UNSUITABLE_SCHEDULERS, key="train.scheduler")
+    return _built(kind, optimiser, options, key="train.scheduler")
+
+
+def _class_named(
+    name: str, module: ModuleType, base: type, unsuitable: dict[str, str], *, key: str
+) -> type[Any]:
+    if name in unsuitable:
+        raise ValueError(f"{key}.type: {name} {unsuitable[name]}; choose another")
+    public = {n: kind for n, kind in vars(module).items() if isinstance(kind, type) and not n.startswith("_")}
+    suitable = {n for n, kind in public.items() if issubclass(kind, base) and kind is not base} - {
+        *unsuitable
+    }
+    if name not in suitable:
+        nearest = get_close_matches(str(name), suitable, n=1, cutoff=0.4) or sorted(suitable)
+        raise ValueError(f"{key}.type: {module.__name__} has no {name}; did you mean {', '.join(nearest)}?")
+    return getattr(module, name)
+
+
+def _built(kind: type[Any], subject: Any, options: dict[str, Any], *, key: str) -> Any:
+    allowed = list(inspect.signature(kind).parameters)[1:]
+    for option in options:
+        if option not in allowed:
+            raise ValueError(f"{key}.{option}: {kind.__name__} takes no such option; {', '.join(allowed)}")
+    try:
+        return kind(subject, **options)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{key}: {kind.__name__} refuses its options: {reason}") from error

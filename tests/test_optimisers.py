@@ -1,0 +1,105 @@
+"""Optimisers and schedules are torch's own, by name; what cannot be used is refused in a line."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from moeisr_plugin.models import optimisers
+from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
+
+
+def parameters():
+    generator = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((3, 4), (4,))]
+
+
+def descend(optimiser, weights, steps=3):
+    for _ in range(steps):
+        optimiser.zero_grad()
+        torch.cat([weight.flatten() for weight in weights]).square().sum().backward()
+        optimiser.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Adam", {"lr": 1e-2, "betas": [0.9, 0.99], "weight_decay": 0}),
+        ("AdamW", {"lr": 1e-2, "weight_decay": 0.1, "fused": True}),
+        ("SGD", {"lr": 1e-2, "momentum": 0.9, "nesterov": True}),
+        ("RAdam", {"lr": 1e-2, "decoupled_weight_decay": True}),
+        ("RMSprop", {"lr": 1e-2}),
+    ],
+)
+def test_an_optimiser_is_the_one_of_torch(name, options):
+    ours, theirs = parameters(), parameters()
+    descend(build_optimiser(name, ours, **options), ours)
+    descend(getattr(torch.optim, name)(theirs, **options), theirs)
+    for a, b, start in zip(ours, theirs, parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+        assert (a != start).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fused"),
+    [
+        ("AdamW", {}, True),
+        ("AdamW", {"fused": False}, False),
+        ("AdamW", {"foreach": True}, None),
+        ("RMSprop", {}, None),
+    ],
+)
+def test_fused_by_itself_on_cuda_alone_and_where_it_exists(name, options, fused, monkeypatch):
+    received: dict = {}
+    monkeypatch.setattr(optimisers, "_built", lambda kind, parameters, options, key: received.update(options))
+    for is_cuda in (True, False):
+        received.clear()
+        parameters: list[Any] = [SimpleNamespace(is_cuda=is_cuda)]
+        build_optimiser(name, parameters, lr=1e-3, **options)
+        assert received.get("fused") == (fused if is_cuda else options.get("fused"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("AdmW", {}, r"train\.optim_g\.type: torch\.optim has no AdmW; did you mean AdamW\?"),
+        ("Optimizer", {}, r"train\.optim_g\.type: torch\.optim has no Optimizer"),
+        ("lr_scheduler", {}, r"train\.optim_g\.type: torch\.optim has no lr_scheduler"),
+        ("LBFGS", {}, r"train\.optim_g\.type: LBFGS evaluates the loss several times"),
+        ("AdamW", {"momentum": 0.9}, r"train\.optim_g\.momentum: AdamW takes no such option; lr, betas"),
+        ("AdamW", {"lr": -1.0}, r"train\.optim_g: AdamW refuses its options: Invalid learning rate: -1"),
+        ("AdamW", {"betas": [0.9]}, r"train\.optim_g: AdamW refuses its options"),
+    ],
+)
+def test_an_optimiser_that_cannot_be_used_is_refused_in_a_line(name, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        build_optimiser(name, parameters(), **{"lr": 1e-3, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_schedule_is_the_one_of_torch():
+    optimiser = build_optimiser("Adam", parameters(), lr=1.0)
+    schedule = build_scheduler("CosineAnnealingLR", optimiser, T_max=10, eta_min=0.2)
+    for iteration in range(11):
+        expected = 0.2 + 0.8 * (1 + math.cos(math.pi * iteration / 10)) / 2
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(expected)
+        optimiser.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("CosineAnealingLR", {}, r"train\.scheduler\.type: .* has no .*; did you mean CosineAnnealingLR\?"),
+        ("ReduceLROnPlateau", {}, r"train\.scheduler\.type: ReduceLROnPlateau waits for a metric"),
+        ("LRScheduler", {}, r"train\.scheduler\.type: torch\.optim\.lr_scheduler has no LRScheduler"),
+        ("CosineAnnealingLR", {"tmax": 3}, r"train\.scheduler\.tmax: .* takes no such option; T_max"),
+        ("CosineAnnealingLR", {}, r"train\.scheduler: CosineAnnealingLR refuses its options: .*T_max"),
+    ],
+)
+def test_a_schedule_that_cannot_be_used_is_refused_in_a_line(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_scheduler(name, build_optimiser("Adam", parameters(), lr=1.0), **options)
