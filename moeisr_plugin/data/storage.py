@@ -16,6 +16,7 @@ from basicsr.utils import get_root_logger
 
 from moeisr_plugin.data.decode import Header, decode_rgb, read_header
 from moeisr_plugin.data.lmdb_environment import read_value
+from moeisr_plugin.data.shared_arrays import SharedArrays
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -144,24 +145,22 @@ class LmdbPictures(PictureSource):
 
 
 class PicturesInMemory(PictureSource):
-    """The decoded pictures of another source, all read at once.
-
-    Forked workers share the memory of the process that read them; spawned ones get a copy each.
-    """
+    """The decoded pictures of another source, all read at once, by this process alone; workers share them."""
 
     def __init__(self, source: PictureSource):
         super().__init__(source.root, source.names)
         self.keys = source.keys
-        self._pictures = {key: source.read(index) for index, key in enumerate(source.keys)}
         self._headers = {key: source.header(index) for index, key in enumerate(source.keys)}
-        megabytes = sum(picture.nbytes for picture in self._pictures.values()) / 2**20
+        self._place = {key: index for index, key in enumerate(source.keys)}
+        self._pictures = SharedArrays(source.read(index) for index in range(len(source)))
+        megabytes = self._pictures.nbytes / 2**20
         get_root_logger().info(f"{self.root}: {len(self)} pictures kept in memory, {megabytes:.0f} MiB.")
 
     def _header(self, key: str) -> Header:
         return self._headers[key]
 
     def _read(self, key: str) -> np.ndarray:
-        return self._pictures[key]
+        return self._pictures[self._place[key]]
 
 
 def _key(path: Path) -> str:
