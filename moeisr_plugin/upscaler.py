@@ -13,6 +13,7 @@ from tqdm import tqdm
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import CheckpointError, network_from
+from moeisr_plugin.render.precision import to_precision
 
 
 class EncodedPicture:
@@ -64,6 +65,18 @@ class EncodedPicture:
                 yield pictures.from_layers(planes, like=self._image)
                 bar.update(len(planes[0]))
 
+    def within_budget(self, budget: float) -> "EncodedPicture":
+        """The same picture, routed so that decoding costs what it may; without training anew.
+
+        Args:
+            budget: from 0, every pixel by the shallowest expert, to 1, every one by the deepest.
+
+        Raises:
+            ValueError: if the budget is not between 0 and 1, or the network has only one expert.
+        """
+        encodings = [render.within_budget(self._net, encoding, budget) for encoding in self._encodings]
+        return EncodedPicture(self._net, self._image, encodings, progress=self._progress)
+
     def expert_map(self) -> np.ndarray | None:
         """The expert of each pixel in colours, (h, w, 3) uint8; None if the network has only one."""
         num_experts = len(self._net.experts)
@@ -80,10 +93,13 @@ class Upscaler:
         weights: a checkpoint of one of the plugin's networks; the one that comes with the package, if any,
             by default.
         device: where to compute; a GPU if there is one, by default.
+        precision: ``float32``, which is exact, ``bfloat16`` or ``float16``, which are faster where the hardware
+            computes in them.
         progress: show a progress bar where rendering takes more than seconds.
 
     Raises:
         CheckpointError: if the weights cannot be used.
+        ValueError: if the precision is none of the three.
     """
 
     def __init__(
@@ -91,11 +107,12 @@ class Upscaler:
         weights: str | os.PathLike[str] | None = None,
         *,
         device: str | torch.device | None = None,
+        precision: str = "float32",
         progress: bool = False,
     ) -> None:
         self.progress = progress
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.net = network_from(weights or default_weights()).to(self.device)
+        self.net = to_precision(network_from(weights or default_weights()).to(self.device), precision)
 
     def __call__(
         self,

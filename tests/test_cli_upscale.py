@@ -23,20 +23,27 @@ class Encoded:
         for start in range(0, len(enlarged), 7):
             yield enlarged[start : start + 7]
 
+    def within_budget(self, budget):
+        self.upscaler.budgets.append(budget)
+        return self
+
     def expert_map(self):
         return self.upscaler.expert_map(self.image)
 
 
 class Bicubic:
-    """Has the interface of `Upscaler`; sizes that it was asked for are kept in `sizes`."""
+    """Has the interface of `Upscaler`; sizes and budgets that it was asked for are kept."""
 
     mapped = True
     given: tuple
     sizes: list[tuple[int, int]]
+    budgets: list[float]
+    net = None
 
-    def __init__(self, weights=None, *, device=None, progress=False):
-        type(self).given = (weights, device)
+    def __init__(self, weights=None, *, device=None, precision="float32", progress=False):
+        type(self).given = (weights, device, precision)
         type(self).sizes = []
+        type(self).budgets = []
 
     def __call__(self, image, *, scale=None, size=None):
         assert scale is None
@@ -148,11 +155,22 @@ def test_format_comes_from_out_or_option(photo, tmp_path):
             assert image.format == name
 
 
-def test_weights_and_device_reach_the_upscaler(photo, upscaler, tmp_path):
+def test_weights_device_and_precision_reach_the_upscaler(photo, upscaler, tmp_path):
     assert moeisr(photo, "--scale", 2) == 0
-    assert upscaler.given == (None, None)
-    assert moeisr(photo, "--scale", 3, "--weights", tmp_path / "w.pth", "--device", "cpu") == 0
-    assert upscaler.given == (tmp_path / "w.pth", "cpu")
+    assert upscaler.given == (None, None, "float32")
+    options = ["--weights", tmp_path / "w.pth", "--device", "cpu", "--precision", "bfloat16"]
+    assert moeisr(photo, "--scale", 3, *options) == 0
+    assert upscaler.given == (tmp_path / "w.pth", "cpu", "bfloat16")
+
+
+def test_a_budget_reaches_every_picture(tmp_path, upscaler):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "in" / name)
+    assert moeisr(tmp_path / "in", "--scale", 2) == 0
+    assert upscaler.budgets == []
+    assert moeisr(tmp_path / "in", "--scale", 3, "--budget", "0.4") == 0
+    assert upscaler.budgets == [0.4, 0.4]
 
 
 def test_missing_gpu_is_answered_in_one_line(photo, capsys, monkeypatch):
@@ -249,6 +267,8 @@ def test_scales_that_do_not_enlarge(photo, capsys, scale):
         (["--scale", "2", "--max-pixels", "479", "--format", "jpg"], "24x20, more than 479 pixels"),
         (["--scale", "2", "--max-pixels", "119"], "12x10 is more than the limit of 119"),
         (["--scale", "2", "--max-pixels", "many"], "no positive whole number"),
+        (["--scale", "2", "--budget", "1.5"], "'1.5' is no budget; write a share from 0 to 1"),
+        (["--scale", "2", "--precision", "float8"], "invalid choice: 'float8'"),
         (["--scale", "2", "-o", "out.gif"], "end the name in .png"),
         (["--scale", "2", "-o", "out.png", "--format", "jpg"], "disagree"),
     ],

@@ -12,7 +12,8 @@ from basicsr.utils.options import ordered_yaml
 
 OPTIONS = Path(__file__).parents[1] / "options"
 ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
-TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - set(ABLATION))
+TINY = sorted(OPTIONS.glob("train/tiny/*.yml"))
+TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - set(ABLATION) - set(TINY))
 TEST = sorted(OPTIONS.glob("test/*/*.yml"))
 
 # Sizes that make a step fast; the structure stays.
@@ -78,6 +79,29 @@ def test_training_options_run_a_step(path, photographs, tmp_path):
     assert 0 < model.metric_results["psnr"] < 60
     model.save(epoch=0, current_iter=1)
     assert (tmp_path / "models" / "net_g_1.pth").is_file()
+
+
+def test_the_tiny_family_differs_in_its_decoders_alone():
+    names = ("LIIF", "LTE", "MoEISR_LIIF_b", "MoEISR_LIIF_s", "MoEISR_LTE_b", "MoEISR_LTE_s")
+    family = {path.stem.removeprefix("train_tiny_"): read(path) for path in TINY}
+    assert set(family) == set(names)
+    for name, opt in family.items():
+        assert opt.pop("name") == f"tiny_{name}"
+        encoder = opt.pop("network_g")["encoder"]
+        assert encoder == {"type": "EDSREncoder", "num_feat": 32, "num_block": 8}
+        for key in ("random_gates_iter", "balance_opt"):
+            assert (opt["train"].pop(key, None) is not None) == ("MoEISR" in name)
+    assert all(opt == family["LIIF"] for opt in family.values())
+
+
+@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+def test_the_tiny_family_trains(path, photographs, tmp_path):
+    opt = shrink(read(path), photographs, tmp_path)
+    model = build_model(opt)
+    model.feed_data(next(iter(loader(opt, "train"))))
+    model.update_learning_rate(1)
+    model.optimize_parameters(1)
+    assert model.get_current_log()["l_pix"] > 0
 
 
 @pytest.mark.parametrize("path", TRAIN, ids=lambda path: path.stem)

@@ -23,13 +23,24 @@ NETWORKS = {
 def test_a_grid_is_its_queries(name, size, band_queries, block_bytes, monkeypatch):
     monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
     monkeypatch.setattr("moeisr_plugin.render.surroundings._BLOCK_BYTES", {"cpu": block_bytes})
-    net, lr = lively(NETWORKS[name]()).eval(), picture(2, 5, 7).float()
+    net, lr = lively(NETWORKS[name]()).double().eval(), picture(2, 5, 7)
     rendered = render.render(net, render.encode(net, lr), size)
-    coord = make_coord(*size).expand(2, -1, -1)
-    cell = torch.tensor([2 / n for n in size]).expand(2, -1)
+    coord = make_coord(*size, dtype=torch.float64).expand(2, -1, -1)
+    cell = torch.tensor([2 / n for n in size], dtype=torch.float64).expand(2, -1)
     expected = net(lr, coord, cell).rgb.detach()
     assert rendered.shape == (2, 3, *size)
-    torch.testing.assert_close(rendered.flatten(2).transpose(1, 2), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(rendered.flatten(2).transpose(1, 2), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_single_precision_costs_no_more_than_its_rounding(name):
+    """Of LTE, the frequencies magnify it."""
+    net, lr = lively(NETWORKS[name]()), picture(2, 5, 7)
+    rounded = render.render(net, render.encode(net, lr.float()), (13, 22))
+    net = net.double()
+    exact = render.render(net, render.encode(net, lr), (13, 22)).float()
+    tolerance = 1e-4 if "LTE" in name else 1e-5
+    torch.testing.assert_close(rounded, exact, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("size", [(13, 22), (1, 40), (6, 7)])

@@ -109,6 +109,42 @@ def test_bad_sizes_are_refused_in_a_line(arguments, message):
         output_size(10, 10, **arguments)
 
 
+def test_a_budget_is_that_of_the_engine_and_the_picture_stays(upscaler):
+    image = picture(9, 5, 3)
+    encoded = upscaler.encode(image)
+    free = encoded.render(scale=2)
+    lr = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    for budget in (0.0, 0.3, 1.0):
+        encoding = render.within_budget(upscaler.net, render.encode(upscaler.net, lr), budget)
+        expected = render.render(upscaler.net, encoding, (18, 10))[0].clamp(0, 1).mul(255).round()
+        bounded = encoded.within_budget(budget).render(scale=2)
+        np.testing.assert_array_equal(bounded, expected.permute(1, 2, 0).numpy())
+    np.testing.assert_array_equal(encoded.render(scale=2), free)
+
+
+def test_a_budget_holds_for_colour_and_alpha(upscaler):
+    encoded = upscaler.encode(picture(9, 5, 4))
+    shallow, deep = (encoded.within_budget(budget) for budget in (0, 1))
+    assert (shallow.expert_map() != deep.expert_map()).any(axis=2).all()
+    for c in (0, 3):
+        assert (shallow.render(scale=2)[..., c] != deep.render(scale=2)[..., c]).any()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision_costs_little_and_keeps_the_type(weights, upscaler, precision):
+    image = picture(9, 15, 4)
+    rounded = Upscaler(weights, device="cpu", precision=precision)(image, scale=3)
+    exact = upscaler(image, scale=3)
+    assert rounded.dtype == exact.dtype
+    difference = np.abs(rounded.astype(int) - exact)
+    assert 0 < difference.max() < 6
+
+
+def test_an_unknown_precision_is_refused(weights):
+    with pytest.raises(ValueError, match="precision is 'float8'; give float32, bfloat16, float16"):
+        Upscaler(weights, device="cpu", precision="float8")
+
+
 def test_weights_that_are_none_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
         Upscaler(tmp_path / "absent.pth")

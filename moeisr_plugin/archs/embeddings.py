@@ -87,8 +87,8 @@ class LIIFGround(NamedTuple):
     rel_columns: list[Tensor]  # J of (hidden_dim, 2)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
-        table = self.tables[expert]
-        return torch.addmm(table[index], rel.to(table), self.rel_columns[expert].to(table).t())
+        hidden = self.tables[expert][index]  # (N, hidden_dim)
+        return hidden.addmm_(rel.to(hidden), self.rel_columns[expert].to(hidden).t())
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
         return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]

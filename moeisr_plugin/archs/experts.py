@@ -52,9 +52,12 @@ class Expert(nn.Module):
         return self.linears[0]
 
     def finish(self, hidden: Tensor) -> Tensor:
-        """From the first layer's output before its ReLU, (..., hidden_dim), to RGB in [-1, 1], (..., 3)."""
+        """From the first layer's output before its ReLU, (..., hidden_dim), to RGB in [-1, 1], (..., 3).
+
+        The first layer's output is overwritten: in training, memory is what a layer takes its time for.
+        """
         for linear in self.linears[1:]:
-            hidden = linear(F.relu(hidden))
+            hidden = linear(F.relu(hidden, inplace=True))
         return hidden
 
     def forward(self, features: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.commands.jobs import Job, plan_jobs
 from moeisr_plugin.commands.messages import one_line
@@ -58,6 +59,20 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     target.add_argument("--size", type=parse_size, metavar="WIDTHxHEIGHT", help="exact output size in pixels")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
     add_device(parser)
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="numbers to compute in; 16 bits are faster where the hardware has them and cost a little "
+        "quality (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=parse_budget,
+        metavar="B",
+        help="what decoding may cost: a share from 0, all by the shallowest expert, to 1, all by the deepest; "
+        "or 20000mac, MACs per output pixel (default: each pixel by the expert that suits it best)",
+    )
     parser.add_argument(
         "--expert-map",
         action="store_true",
@@ -110,7 +125,9 @@ def run(args: argparse.Namespace) -> int:
 def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
     from moeisr_plugin.upscaler import Upscaler  # parsing and planning need no torch
 
-    return Upscaler(args.weights, device=chosen_device(args), progress=sys.stderr.isatty())
+    return Upscaler(
+        args.weights, device=chosen_device(args), precision=args.precision, progress=sys.stderr.isatty()
+    )
 
 
 def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
@@ -126,6 +143,9 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     job.output.parent.mkdir(parents=True, exist_ok=True)
     _warn_of_little_room(job.output, picture, size)
     encoded = upscaler.encode(picture.pixels)
+    if args.budget is not None:
+        height, width = picture.pixels.shape[:2]
+        encoded = encoded.within_budget(args.budget.of(upscaler.net, (height, width), size))
     write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded)

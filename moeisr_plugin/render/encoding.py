@@ -55,7 +55,7 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
 
     Args:
         net: the network.
-        lr: (B, 3, h, w) in [0, 1].
+        lr: (B, 3, h, w) in [0, 1]; read in the precision of the encoder's parameters, kept in its own.
         tile: LR pixels along a side of what is encoded at a time, the context not counted; by default what
             suits the device.
 
@@ -68,8 +68,11 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; give a number of LR pixels, 1 or more")
     tile = tile or _TILE.get(lr.device.type, _TILE["cpu"])
+    like = next(net.encoder.parameters(), lr)
     with torch.inference_mode(), as_they_are(lr):
-        latent = in_tiles(lambda part: net.encoder((part - 0.5) / 0.5), lr, encoder_tiling(net.encoder, tile))
+        latent = in_tiles(
+            lambda part: net.encoder((part - 0.5) / 0.5), lr.to(like), encoder_tiling(net.encoder, tile)
+        )
         scores = in_tiles(net.mapper, latent, Tiling(tile, context=convolution_halo(net.mapper)))
         return Encoding(lr, latent, scores.contiguous())
 

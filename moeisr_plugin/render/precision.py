@@ -4,6 +4,7 @@ import torch
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 
+# Names by which users ask for them; the default, float32, is exact.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

@@ -16,7 +16,7 @@ from benchmarking.precisions import autocast, in_precision, matrix_precision
 from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
 
 ENCODERS = {
     "EDSR": {"type": "EDSREncoder", "num_feat": 64, "num_block": 16},
@@ -125,17 +125,11 @@ def contenders(
 
 def _packaged(network: Network, precision: str) -> Contender:
     net = in_precision(network.net, precision)
-    dtype = next(net.encoder.parameters()).dtype
-
-    def encode(lr: Tensor) -> Encoding:
-        # The picture that LTE paints on stays precise.
-        return routed(render.encode(net, lr.to(dtype))._replace(lr=lr), network.choice)
-
     return Contender(
         name=network.name,
         code=PACKAGE,
         precision=precision,
-        encode=encode,
+        encode=lambda lr: routed(render.encode(net, lr), network.choice),
         decode=partial(render.render, net),
         context=partial(matrix_precision, precision),
         network=network,

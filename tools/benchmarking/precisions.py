@@ -3,6 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 # Sides of the square matrices whose product tells the peak: large enough to be bound by arithmetic.
 _PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
+# Where the hardware lacks a precision a product takes minutes; one that takes this long is large enough.
+_PEAK_SECONDS = 0.05
 
 
 def in_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
@@ -46,10 +49,13 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
 
 def gemm_peak(precision: str, device: torch.device) -> float:
     """MACs per second of a large matrix product."""
-    side = _PEAK_SIDE[device.type]
-    left, right = (torch.randn(side, side, device=device).to(_dtype(precision)) for _ in range(2))
+    side, seconds = 128, 0.0
     with matrix_precision(precision):
-        return side**3 / best_seconds(lambda: left @ right, device)
+        while side < _PEAK_SIDE[device.type] and seconds < _PEAK_SECONDS:
+            side *= 2
+            left, right = (torch.randn(side, side, device=device).to(_dtype(precision)) for _ in range(2))
+            seconds = best_seconds(partial(torch.mm, left, right), device)
+    return side**3 / seconds
 
 
 def _dtype(precision: str) -> torch.dtype:
