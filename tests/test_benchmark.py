@@ -52,7 +52,8 @@ def run(tool, tmp_path_factory):
     """A small run: the folder it wrote and its report."""
     folder = tmp_path_factory.mktemp("run") / "results"
     options = "--device cpu --cases 2.5x6x5 --encoder tiny --repeats 3 --precisions float32 bfloat16"
-    assert tool.main.main([*options.split(), "--training", "2x4x9", "-o", str(folder)]) == 0
+    options += " --training 2x4x9 --training-precisions float32 bfloat16"
+    assert tool.main.main([*options.split(), "-o", str(folder)]) == 0
     return folder, json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))
 
 
@@ -124,6 +125,19 @@ def test_training_compares_both_codes(run):
         assert plain["times_plain"] == plain["decoder_times_plain"] == 1
         assert packaged["times_plain"] == plain["seconds"] / packaged["seconds"]
         assert packaged["batch"] == "2x4x9"
+
+
+def test_iterations_of_training_are_counted_in_each_precision(run):
+    folder, report = run
+    assert [(row["network"], row["precision"], row["compiled"]) for row in report["iterations"]] == [
+        (network, precision, False)
+        for network in ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s")
+        for precision in ("float32", "bfloat16")
+    ]
+    for row in report["iterations"]:
+        assert len(row["runs"]) == 3
+        assert row["samples_per_s"] == 2 * row["iterations_per_s"] == 2 / sorted(row["runs"])[1]
+    assert "## Iterations of training" in (folder / "benchmark.md").read_text(encoding="utf-8")
 
 
 def test_the_tables_are_made_of_the_report(run, tool):
@@ -347,6 +361,8 @@ def test_published_code_is_a_contender(checkout, tool):
         ("--shares MoEISRLIIF-s=0.5,0.5", "needs 4 numbers, not 2"),
         ("--shares LIFF=1", "choose one of LIIF"),
         ("--precisions tf32", "needs a GPU"),
+        ("--training --training-precisions tf32", "--training-precisions tf32: needs a GPU"),
+        ("--compile", "--training-precisions and --compile: need --training"),
         ("--weights nowhere.pth", "nowhere.pth: no such file of weights"),
         ("--cases 1x2x2 --networks LIIF --beside-liif nowhere", "nowhere: no checkout with a network 'liif'"),
     ],

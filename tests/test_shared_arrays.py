@@ -12,7 +12,12 @@ from torch.utils.data import DataLoader, Dataset
 from moeisr_plugin.data import shared_arrays
 from moeisr_plugin.data.shared_arrays import SharedArrays
 
-ARRAYS = [noise(5, 7), noise(3, 3, seed=1, dtype=np.uint16), noise(4, 9, seed=2), np.zeros((2, 1, 3), np.uint8)]
+ARRAYS = [
+    noise(5, 7),
+    noise(3, 3, seed=1, dtype=np.uint16),
+    noise(4, 9, seed=2),
+    np.zeros((2, 1, 3), np.uint8),
+]
 
 
 @pytest.mark.parametrize("slab", [1, 100, 10**6])

@@ -3,6 +3,7 @@
     python tools/benchmark.py -o results
     python tools/benchmark.py --cases 4x96x96 --networks LIIF MoEISRLIIF-s --precisions float32 bfloat16
     python tools/benchmark.py --beside-liif path/to/liif --beside-lmf path/to/LMF --threads 1 2 -o results
+    python tools/benchmark.py --training --training-precisions float32 tf32 bfloat16 --compile -o results
 
 Each network is decoded by the package and by a plain reference that does what the publications say
 (tools/plain_decoders.py); on request the published code itself runs beside them. All run in turns, there and
@@ -29,6 +30,7 @@ import torch
 from benchmarking.budgets import measure_budgets
 from benchmarking.cases import Case, expert_map, lr_picture, parse_case, shares_of_mean_depth
 from benchmarking.contenders import ENCODERS, MEAN_EXTRA_LAYERS, NETWORKS, Network, contenders
+from benchmarking.iterations import measure_iterations
 from benchmarking.machine import machine
 from benchmarking.precisions import PRECISIONS, gemm_peak
 from benchmarking.rendering import Row, add_peak_share, measure
@@ -77,6 +79,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(chosen_device(args) or ("cuda" if torch.cuda.is_available() else "cpu"))
     if "tf32" in args.precisions and device.type != "cuda":
         raise ValueError("--precisions tf32: needs a GPU")
+    if device.type != "cuda" and "tf32" in args.training_precisions:
+        raise ValueError("--training-precisions tf32: needs a GPU")
+    if (args.training_precisions or args.compile) and not args.training:
+        raise ValueError("--training-precisions and --compile: need --training")
     if args.budgets and not (args.weights and args.pictures):
         raise ValueError("--budgets: needs --weights and --pictures")
     names = args.networks or (["LIIF"] if args.weights else list(NETWORKS))
@@ -91,6 +97,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "gemm": [],
         "rendering": [],
         "training": [],
+        "iterations": [],
         "budgets": [],
     }
     for threads in args.threads:
@@ -118,6 +125,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             wanted = build_networks(args.encoder, _TRAINED, [], device)
             rows = measure_training(wanted, args.training, args.repeats, device)
             report["training"] += [{"threads": threads, **row} for row in rows]
+            rows = measure_iterations(
+                wanted,
+                args.training,
+                args.training_precisions or (["float32"] if args.compile else []),
+                [False, True] if args.compile else [False],
+                args.repeats,
+                device,
+            )
+            report["iterations"] += [{"threads": threads, **row} for row in rows]
     if args.budgets:
         scales = list(dict.fromkeys(case.scale for case in args.cases))
         report["budgets"] = measure_budgets(
@@ -236,6 +252,16 @@ def _parser() -> argparse.ArgumentParser:
         const=Batch(),
         metavar="SAMPLESxLR_SIZExQUERIES",
         help=f"also a step of training (default: {Batch().label})",
+    )
+    parser.add_argument(
+        "--training-precisions",
+        nargs="+",
+        choices=PRECISIONS,
+        default=[],
+        help="with --training: also whole iterations in these precisions",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="with --training: also whole iterations, compiled and not"
     )
     parser.add_argument(
         "--budgets",

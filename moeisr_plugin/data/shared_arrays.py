@@ -11,7 +11,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-# Bytes shared at a time: few enough to be copied without a thought, enough for each to cost a file descriptor.
+# Bytes shared at a time: few enough to be copied once more, enough for each to cost a file descriptor.
 _SLAB = 256 * 2**20
 # Where Linux keeps shared memory. Containers often bound it, and writing past the bound kills the process.
 _SHARED_MEMORY = Path("/dev/shm")
@@ -49,8 +49,8 @@ class SharedArrays:
             self.nbytes += start
         if not self.is_shared:
             get_root_logger().warning(
-                f"{_SHARED_MEMORY} has no room for {self.nbytes / 2**20:.0f} MiB of pictures, so that spawned "
-                "workers copy them; enlarge it (docker run --shm-size)"
+                f"{_SHARED_MEMORY} has no room for {self.nbytes / 2**20:.0f} MiB of pictures, so that "
+                "spawned workers copy them; enlarge it (docker run --shm-size)"
             )
 
     def __getitem__(self, index: int) -> np.ndarray:

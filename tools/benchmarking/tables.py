@@ -56,6 +56,15 @@ _TRAINING: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("× plain", "times_plain", _times),
     ("Memory", "peak_bytes", _mebibytes),
 )
+_ITERATIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("Network", "network", str),
+    ("Precision", "precision", str),
+    ("Threads", "threads", str),
+    ("Compiled", "compiled", lambda compiled: "yes" if compiled else "no"),
+    ("Iterations/s", "iterations_per_s", "{:.2f}".format),
+    ("Samples/s", "samples_per_s", "{:.0f}".format),
+    ("Memory", "peak_bytes", _mebibytes),
+)
 _BUDGETS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("Network", "network", str),
     ("Scale", "scale", "×{:g}".format),
@@ -77,6 +86,10 @@ def markdown(report: Report) -> str:
         parts.append("## A step of training, forward and backward")
         parts.append(f"{batch[0]} samples of {batch[1]}×{batch[1]} LR pixels, {batch[2]} queries each.")
         parts.append(_table(_TRAINING, report["training"]))
+    if report["iterations"]:
+        parts.append("## Iterations of training")
+        parts.append("Batches as above; forward, backward and the step of Adam.")
+        parts.append(_table(_ITERATIONS, report["iterations"]))
     if report["budgets"]:
         parts.append("## Within a budget")
         parts.append("Means over the pictures. Budget 0 is the shallowest expert everywhere, 1 the deepest.")

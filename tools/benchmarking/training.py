@@ -45,13 +45,19 @@ def parse_batch(text: str) -> Batch:
     return Batch(samples, lr_size, queries)
 
 
+def random_queries(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """LR patches (B, 3, h, h), coordinates (B, Q, 2) and cells (B, 2) of scales from 1 to 4."""
+    generator = torch.Generator().manual_seed(0)
+    lr = torch.rand(batch.samples, 3, batch.lr_size, batch.lr_size, generator=generator)
+    coord = torch.rand(batch.samples, batch.queries, 2, generator=generator) * 2 - 1
+    scale = 1 + 3 * torch.rand(batch.samples, 1, generator=generator)
+    cell = (2 / (batch.lr_size * scale)).repeat(1, 2)  # (B, 2)
+    return lr.to(device), coord.to(device), cell.to(device)
+
+
 def measure_training(networks: list[Network], batch: Batch, repeats: int, device: torch.device) -> list[Row]:
     """A row per network and code, in float32: seconds of the decoder's step and of the whole one."""
-    generator = torch.Generator().manual_seed(0)
-    lr = torch.rand(batch.samples, 3, batch.lr_size, batch.lr_size, generator=generator).to(device)
-    coord = (torch.rand(batch.samples, batch.queries, 2, generator=generator) * 2 - 1).to(device)
-    scale = 1 + 3 * torch.rand(batch.samples, 1, generator=generator)
-    cell = (2 / (batch.lr_size * scale)).repeat(1, 2).to(device)  # (B, 2)
+    lr, coord, cell = random_queries(batch, device)
     codes: dict[str, Mix] = {
         PLAIN: lambda net, encoding, coord, cell: plain_decoders.mix(
             net, encoding, coord, cell, _GATE(encoding.scores)
