@@ -84,7 +84,8 @@ def _batches(opt: Mapping[str, Any], phase: str, pictures: int, run: Run) -> Ite
         yield f"{path}.meta_info_file", f"{dataset.get('meta_info_file')}: lists no picture; correct it"
     elif phase == "train":
         ratio = dataset.get("dataset_enlarge_ratio", 1)
-        num_gpu = opt["num_gpu"] if isinstance(opt["num_gpu"], int) else torch.cuda.device_count()
+        num_gpu = torch.cuda.device_count() if opt["num_gpu"] == "auto" else opt["num_gpu"]
+        num_gpu = min(num_gpu, torch.cuda.device_count())  # more were reported already
         batch = dataset["batch_size_per_gpu"] * (max(num_gpu, 1) if run.launcher == "none" else 1)
         samples = math.ceil(pictures * ratio / run.world_size)
         if batch > samples:

@@ -95,4 +95,4 @@ def _what(error: yaml.YAMLError) -> str:
         return f"the tag {tag} is refused, as options are plain data; remove it"
     if ";" in problem:  # the loader of this package says what to do
         return problem
-    return f"not valid YAML ({problem}); correct this line or the one before"
+    return f"not valid YAML ({problem}); correct it there or just before"

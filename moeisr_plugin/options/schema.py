@@ -17,9 +17,13 @@ from moeisr_plugin.options.rules import (
     Report,
     Rule,
     Section,
+    apply_to_keys,
+    below,
+    nearest,
     needed,
     one_of,
     or_empty,
+    shown,
 )
 from moeisr_plugin.options.signatures import Registered, named
 
@@ -96,15 +100,26 @@ class Datasets(Rule):
     is_train: bool
 
     def _apply(self, value: Any, path: str, report: Report) -> Any:
-        phases = list(value) if isinstance(value, Mapping) else []
-        prefixes = ("val",) if self.is_train else ("val", "test")
-        rules = {p: DATASET for p in (*prefixes, *phases) if str(p).split("_")[0] in prefixes}
-        if self.is_train:
-            rules["train"] = needed(TRAIN_SET)
-        elif not phases:
+        if not isinstance(value, Mapping):
+            report(path, f"is {shown(value)}; give {self.words}")
+            return FAULTY
+        if not value and not self.is_train:
             report(path, "is empty; give a data set, as datasets.test_1")
             return FAULTY
-        return Section(keys=rules).apply(value, path, report)
+        phases = ["train", "val"] if self.is_train else ["test", "val"]
+        unknown = [name for name in value if not self._is_phase(name)]
+        for name in unknown:
+            report(below(path, name), f"unknown; {nearest(str(name).split('_')[0], phases)}")
+        known = {name: dataset for name, dataset in value.items() if name not in unknown}
+        rules = {name: TRAIN_SET if name == "train" else DATASET for name in known}
+        if self.is_train and not unknown:  # else it may be there, misspelt
+            rules["train"] = needed(TRAIN_SET)
+        return apply_to_keys(rules, known, path, report, open=False)
+
+    def _is_phase(self, name: Any) -> bool:
+        if name == "train":
+            return self.is_train
+        return str(name).split("_")[0] in (("val",) if self.is_train else ("val", "test"))
 
 
 @dataclass(frozen=True, kw_only=True)
