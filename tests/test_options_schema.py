@@ -2,6 +2,7 @@
 
 import copy
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -370,6 +371,10 @@ CONTRADICTIONS = {
         {"datasets.train.prefetch_mode": "cuda"},
         "datasets.train.prefetch_mode: is cuda, but this runs on the CPU; give cpu or remove the line",
     ),
+    "parts of a batch": (
+        {"train.accumulate": 3},
+        "train.accumulate: is 3, more parts than a batch of 2 has samples; lower it",
+    ),
     "warm-up": (
         {"train.warmup_iter": 9},
         "train.warmup_iter: is 9, more than total_iter 1; lower it",
@@ -623,6 +628,43 @@ def test_all_problems_are_told_at_once(training_options, run):
     ]
 
 
+def paths_in(section, path=""):
+    for key, value in section.items():
+        yield f"{path}{key}"
+        if isinstance(value, dict):
+            yield from paths_in(value, f"{path}{key}.")
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_whatever_is_wrong_is_told_and_never_raised(is_train, training_options, testing_options):
+    rng = random.Random(0)
+    junk = [
+        None,
+        True,
+        -1,
+        0,
+        7,
+        1e9,
+        float("nan"),
+        "",
+        "x",
+        "~",
+        [],
+        [None],
+        [[1]],
+        {},
+        {1: 2},
+        {"type": 3},
+        GONE,
+    ]
+    opt = training_options if is_train else testing_options
+    for _ in range(150):
+        changes = {path: rng.choice(junk) for path in rng.sample(sorted(paths_in(opt)), 3)}
+        innermost_first = dict(sorted(changes.items(), key=lambda change: -change[0].count(".")))
+        for problem in problems_of(edited(opt, innermost_first), is_train=is_train, check_files=True):
+            assert "\n" not in problem
+
+
 def test_debug_shows_a_traceback(training_options, monkeypatch):
     written(edited(training_options, {"name": GONE}))
     monkeypatch.setattr(sys, "argv", ["train.py", "-opt", "options.yml", "--debug"])
@@ -745,6 +787,7 @@ def test_numbers_and_words_given_as_text_are_converted(training_options):
         {"train.scheduler": {"type": "CosineAnnealingLR", "T_max": 10, "eta_min": "1e-6"}},
         {"train.scheduler": {"type": "CosineAnnealingRestartLR", "periods": [1]}},
         {"train.precision": "bfloat16", "train.channels_last": True, "train.compile": True},
+        {"train.compile": "reduce-overhead", "train.tf32": True, "datasets.train.max_pixels": 10**8},
         {"train.accumulate": 2, "train.clip_grad_norm": 0.5, "train.max_bad_steps": 10},
         {"datasets.train.skip_bad_pictures": True, "datasets.train.cache": "memory"},
         {"val": GONE, "datasets.val_1": GONE},

@@ -38,6 +38,14 @@ class Run(NamedTuple):
         return int(os.environ.get(variable, 1))
 
 
+def batch_of_process(opt: Mapping[str, Any], run: Run) -> int:
+    """The samples in a training batch of one process, which without a launcher is for all GPUs."""
+    num_gpu = torch.cuda.device_count() if opt["num_gpu"] == "auto" else opt["num_gpu"]
+    num_gpu = min(num_gpu, torch.cuda.device_count())  # more are reported by themselves
+    per_gpu = opt["datasets"]["train"]["batch_size_per_gpu"]
+    return per_gpu * (max(num_gpu, 1) if run.launcher == "none" else 1)
+
+
 def contradictions(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """All that do not go together, but for what hangs on values that were reported already."""
     with suppress(UnsoundError):
@@ -140,6 +148,13 @@ def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 # Of this package's own model
+
+
+def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    accumulate = (opt.get("train") or {}).get("accumulate", 1)
+    if run.is_train and accumulate > 1 and accumulate > batch_of_process(opt, run):
+        batch = batch_of_process(opt, run)
+        yield "train.accumulate", f"is {accumulate}, more parts than a batch of {batch} has samples; lower it"
 
 
 def network(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -260,6 +275,7 @@ EVERYWHERE: tuple[Check, ...] = (
     unused_validation,
 )
 IMPLICIT: tuple[Check, ...] = (
+    parts,
     network,
     experts,
     perceptual,

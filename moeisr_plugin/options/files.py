@@ -6,12 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from moeisr_plugin.commands.messages import one_line
 from moeisr_plugin.data.pairing import list_pairs
 from moeisr_plugin.data.storage import open_pictures
-from moeisr_plugin.options.contradictions import Finding, Run
+from moeisr_plugin.options.contradictions import Finding, Run, batch_of_process
 from moeisr_plugin.options.keys import DATASETS, PICTURES
 from moeisr_plugin.options.rules import UnsoundError
 
@@ -84,9 +82,7 @@ def _batches(opt: Mapping[str, Any], phase: str, pictures: int, run: Run) -> Ite
         yield f"{path}.meta_info_file", f"{dataset.get('meta_info_file')}: lists no picture; correct it"
     elif phase == "train":
         ratio = dataset.get("dataset_enlarge_ratio", 1)
-        num_gpu = torch.cuda.device_count() if opt["num_gpu"] == "auto" else opt["num_gpu"]
-        num_gpu = min(num_gpu, torch.cuda.device_count())  # more were reported already
-        batch = dataset["batch_size_per_gpu"] * (max(num_gpu, 1) if run.launcher == "none" else 1)
+        batch = batch_of_process(opt, run)
         samples = math.ceil(pictures * ratio / run.world_size)
         if batch > samples:
             enough = math.ceil(batch * run.world_size / pictures)

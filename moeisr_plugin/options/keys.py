@@ -31,6 +31,8 @@ from moeisr_plugin.options.rules import (
 )
 from moeisr_plugin.options.signatures import named
 
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
 
 def read_num_gpu(value: Any) -> int | str:
     return value if value == "auto" else whole(0).read(value)
@@ -64,11 +66,16 @@ def read_odd(value: Any) -> int:
     return kernel
 
 
+def read_compile(value: Any) -> bool | str:
+    return value if value in COMPILE_MODES else flag().read(value)
+
+
 SCALE = Value(words="a number of at least 1, or two, [vertical, horizontal]", read=read_scale)
 SCALE_RANGE = Value(words="[smallest, largest], both at least 1", read=read_scale_range)
 DEPTHS = Value(words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]", read=read_growing)
 ODD = Value(words="an odd whole number of at least 1", read=read_odd)
 NUM_GPU = Value(words="the number of GPUs, 0 for the CPU, or auto", read=read_num_gpu)
+COMPILE = Value(words=f"true, false, {', '.join(COMPILE_MODES)}", read=read_compile)
 WEIGHTS = Value(words="a file of weights", read=text().read)
 FOLDER = Value(words="a folder of pictures or an LMDB", read=text().read)
 
@@ -139,7 +146,8 @@ IMPLICIT_TRAIN: dict[str, Rule] = {
     "accumulate": whole(1),
     "clip_grad_norm": number(above=0),
     "channels_last": flag(),
-    "compile": flag(),
+    "compile": COMPILE,
+    "tf32": flag(),
     "max_bad_steps": whole(1),
 }
 
@@ -157,6 +165,7 @@ PICTURES: dict[str, Rule] = {
     "first_k": or_empty(whole(1)),
     "cache": one_of(*CACHES),
     "skip_bad_pictures": flag(),
+    "max_pixels": whole(1),
 }
 
 DATASETS: dict[str, dict[str, Rule]] = {
@@ -240,9 +249,9 @@ METRIC_RANGES: dict[str, Rule] = {
 
 
 def optimisers() -> dict[str, Callable]:
-    """Those of torch that take a step from gradients alone."""
+    """Those of torch that take a step from the gradients of any parameters."""
     classes = inspect.getmembers(torch.optim, inspect.isclass)
-    unfit = ("Optimizer", "LBFGS", "SparseAdam")
+    unfit = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
     return {name: cls for name, cls in classes if name not in unfit}
 
 

@@ -112,9 +112,12 @@ class Datasets(Rule):
             report(below(path, name), f"unknown; {nearest(str(name).split('_')[0], phases)}")
         known = {name: dataset for name, dataset in value.items() if name not in unknown}
         rules = {name: TRAIN_SET if name == "train" else DATASET for name in known}
-        if self.is_train and not unknown:  # else it may be there, misspelt
+        if self.is_train and not unknown:
             rules["train"] = needed(TRAIN_SET)
-        return apply_to_keys(rules, known, path, report, open=False)
+        sound = apply_to_keys(rules, known, path, report, open=False)
+        if unknown:
+            sound.faulty |= {"train"}.difference(sound)  # it may be there, misspelt
+        return sound
 
     def _is_phase(self, name: Any) -> bool:
         if name == "train":

@@ -83,7 +83,8 @@ def named(noun: str, names: Callable[[], Mapping[str, Any]]) -> Named:
 
 def find(registry: Mapping[str, Any], name: Any) -> Any:
     """What the toolbox finds under a name, or None; the toolbox's own may carry a suffix."""
-    return next((registry[key] for key in (name, f"{name}_basicsr") if key in registry), None)
+    names = (name, f"{name}_basicsr") if isinstance(name, str) else ()
+    return next((registry[key] for key in names if key in registry), None)
 
 
 def parameter_rules(
