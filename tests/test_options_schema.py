@@ -194,6 +194,10 @@ WRONG = {
         [3, 2],
         "is [3, 2]; give whole numbers of at least 2 that grow, such as [2, 3, 4, 5]",
     ),
+    "network_g.encoder": (
+        {"type": "ToolboxEncoder", "arch": "EDSR", "params": [64]},
+        "is [64]; give a section of keys and values",
+    ),
     "network_g.local_ensemble": ("both", "is 'both'; give true or false"),
     "train.total_iter": (0, "is 0; give a whole number of at least 1"),
     "train.ema_decay": (1, "is 1; give a number of at least 0 and below 1"),
@@ -211,11 +215,14 @@ WRONG = {
 }
 
 
+PARTS = {"network_g.encoder": "network_g.encoder.params"}
+
+
 @pytest.mark.parametrize("path", WRONG)
 def test_a_value_that_is_none_of_its_kind_is_shown_with_what_to_give(path, training_options, run):
     value, text = WRONG[path]
     written(edited(training_options, {path: value}))
-    assert run() == (2, [f"options.yml: {path}: {text}"], [])
+    assert run() == (2, [f"options.yml: {PARTS.get(path, path)}: {text}"], [])
 
 
 MISSING = {

@@ -238,6 +238,17 @@ def list_of(item: Value, *, length: int | None = None) -> Value:
     return Value(words=f"a list, {count}{item.words} each", read=read)
 
 
+def mapping() -> Value:
+    """A section whose keys are for others to check."""
+
+    def read(value: Any) -> Mapping:
+        if not isinstance(value, Mapping):
+            raise ValueError
+        return value
+
+    return Value(words="a section of keys and values", read=read)
+
+
 def like(default: Any) -> Value:
     """What suits a parameter of foreign code, of which the default alone is known."""
     for types, rule in (((bool,), flag()), ((int, float), number())):

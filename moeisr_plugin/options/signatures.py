@@ -16,6 +16,7 @@ from moeisr_plugin.options.rules import (
     flag,
     like,
     list_of,
+    mapping,
     nearest,
     needed,
     number,
@@ -71,7 +72,7 @@ class Named(Rule):
 
     def _apply(self, value: Any, path: str, report: Report) -> Any:
         if find(self.names(), value) is None:
-            report(path, f"there is no {self.noun} {value}; {nearest(value, self.names())}")
+            report(path, f"there is no {self.noun} {str(value)[:80]}; {nearest(value, self.names())}")
             return FAULTY
         return value
 
@@ -141,6 +142,8 @@ def annotated(annotation: Any) -> Value | None:
         told = [rule for rule in rules if rule is not None]
         rule = told[0] if len(told) == 1 else anything()
         return or_empty(rule) if type(None) in arguments else rule
+    if origin is Mapping:
+        return mapping()
     if origin in (Sequence, Iterable, list):
         return list_of(annotated(arguments[0]) or anything())
     if origin is tuple and Ellipsis not in arguments:
