@@ -16,7 +16,8 @@ import sys
 import types
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def apply() -> None:
     silence_meshgrid()
     # From here on basicsr can be imported, and the rest patches what it defines.
     mend_yaml_loader()
-    mend_missing_gpus()
+    mend_parse_options()
     mend_init_dist()
     mend_load_resume_state()
 
@@ -121,15 +122,15 @@ def mend_yaml_loader() -> None:
     options.ordered_yaml = ordered_yaml
 
 
-def mend_missing_gpus() -> None:
-    """Checks `num_gpu` where the options are parsed, not deep inside the first `.to('cuda')`.
+def mend_parse_options() -> None:
+    """Checks the whole of the options before anything is built or written, and `--force_yml` without `eval`.
 
-    Mends `parse_options` in basicsr/utils/options.py:82, as train.py and test.py know it. Can go when the
-    toolbox checks the number itself.
+    Mends `parse_options` in basicsr/utils/options.py:82, as train.py and test.py know it: it checks nothing
+    and executes what `--force_yml` holds. Can go when the toolbox checks options and only reads them.
     """
     for name in ("utils.options", "train", "test"):
         module = toolbox(name)
-        module.parse_options = with_gpu_check(module.parse_options)
+        module.parse_options = with_strict_options(module.parse_options)
 
 
 def mend_init_dist() -> None:
@@ -158,9 +159,20 @@ def mend_load_resume_state() -> None:
 
 
 class OptionsLoader(yaml.SafeLoader):
-    """A safe YAML loader that keeps mappings ordered and reads `1e-4`, without a dot, as the number it is."""
+    """A safe YAML loader that keeps mappings ordered, takes a key once, and reads `1e-4` as a number."""
 
     def construct_ordered(self, node: yaml.MappingNode) -> OrderedDict:
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            problem = None
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a key is a list or a mapping; give a word"
+            elif key.value in first:
+                problem = f"key {key.value} is there twice, first in line {first[key.value]}; remove one"
+            if problem:
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            first[key.value] = key.start_mark.line + 1
+        self.flatten_mapping(node)
         return OrderedDict(self.construct_pairs(node))
 
 
@@ -185,25 +197,31 @@ def ordered_yaml() -> tuple[type, type]:
     return OptionsLoader, OptionsDumper
 
 
-def with_gpu_check(parse_options: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps `parse_options` so that it refuses more GPUs than torch sees.
-
-    Raises (from the wrapped function):
-        ValueError: `num_gpu` exceeds the number of CUDA devices.
-    """
+def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps `parse_options` so that it is given options that have been read and checked."""
 
     @functools.wraps(parse_options)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        opt, arguments = parse_options(*args, **kwargs)
-        wanted, present = opt["num_gpu"], torch.cuda.device_count()
-        if isinstance(wanted, int) and wanted > present:
-            remedy = "set num_gpu: 0 to run on the CPU, or num_gpu: auto"
-            raise ValueError(
-                f"{arguments.opt}: num_gpu is {wanted}, but torch sees {present} CUDA devices; {remedy}"
-            )
-        return opt, arguments
+    def strict(root_path: str, is_train: bool = True) -> Any:
+        # Not above: it needs the toolbox, and this package's archs.
+        strictly = importlib.import_module("moeisr_plugin.options")
+        opt, arguments = strictly.options_of_command(sys.argv[1:], root_path, is_train=is_train)
+        with read_already(opt, arguments):
+            return parse_options(root_path, is_train)
 
-    return checked
+    return strict
+
+
+@contextmanager
+def read_already(opt: OrderedDict, arguments: list[str]) -> Iterator[None]:
+    """Lets the toolbox's `parse_options` find these options and arguments, instead of those it would read."""
+    options, ordered_yaml, argv = toolbox("utils.options"), toolbox("utils.options").ordered_yaml, sys.argv
+    loader = types.SimpleNamespace(get_single_data=lambda: opt, dispose=lambda: None)
+    try:
+        options.ordered_yaml = lambda: (lambda stream: loader, None)
+        sys.argv = [argv[0], *arguments]
+        yield
+    finally:
+        options.ordered_yaml, sys.argv = ordered_yaml, argv
 
 
 def with_gloo(init_dist: Callable[..., None]) -> Callable[..., None]:

@@ -1,19 +1,23 @@
 """Tests with the toolbox's own pipeline, everything of this package being registered.
 
-    python -m moeisr_plugin.test -opt options/test/NAME.yml
+    python -m moeisr_plugin.test -opt options/test/NAME.yml [--check]
 
 Results and logs go below the current directory.
 """
 
 import os
+import sys
 
 import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr, registers; `python test.py` needs it)
 from basicsr.test import test_pipeline
 
+from moeisr_plugin.commands.messages import errors_in_one_line
+
 
 def main() -> None:
     """Tests as the command line says."""
-    test_pipeline(os.getcwd())
+    with errors_in_one_line("test", debug="--debug" in sys.argv):
+        test_pipeline(os.getcwd())
 
 
 # Spawned data workers import this file, and must not start another test.

@@ -1,19 +1,23 @@
 """Trains with the toolbox's own pipeline, everything of this package being registered.
 
-    python -m moeisr_plugin.train -opt options/train/NAME.yml [--auto_resume] [--launcher pytorch]
+    python -m moeisr_plugin.train -opt options/train/NAME.yml [--check] [--auto_resume] [--launcher pytorch]
 
 Experiments, logs and checkpoints go below the current directory.
 """
 
 import os
+import sys
 
 import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr, registers; `python train.py` needs it)
 from basicsr.train import train_pipeline
 
+from moeisr_plugin.commands.messages import errors_in_one_line
+
 
 def main() -> None:
     """Trains as the command line says."""
-    train_pipeline(os.getcwd())
+    with errors_in_one_line("train", debug="--debug" in sys.argv):
+        train_pipeline(os.getcwd())
 
 
 # Spawned data workers import this file, and must not start another training.

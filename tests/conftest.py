@@ -14,3 +14,52 @@ def photographs(tmp_path_factory):
     Image.fromarray(data.astronaut()[40:143, 170:281]).save(folder / "astronaut.png")
     Image.fromarray(data.chelsea()[80:191, 100:197]).save(folder / "chelsea.png")
     return folder
+
+
+@pytest.fixture
+def training_options(photographs):
+    """Options of a training that takes no time, with nothing wrong in them; each test has its own."""
+    return {
+        "name": "try",
+        "model_type": "ImplicitSRModel",
+        "num_gpu": 0,
+        "manual_seed": 0,
+        "datasets": {
+            "train": {
+                "name": "photographs",
+                "type": "ArbitraryScaleDataset",
+                "dataroot_gt": str(photographs),
+                "lr_size": 8,
+                "sample_q": 16,
+                "num_worker_per_gpu": 0,
+                "batch_size_per_gpu": 2,
+            },
+            "val_1": {
+                "name": "photographs",
+                "type": "ScaleValidationDataset",
+                "dataroot_gt": str(photographs),
+                "scale": 2,
+                "protocol": "benchmark",
+            },
+        },
+        "network_g": {
+            "type": "MoEISRLIIF",
+            "encoder": {"type": "EDSREncoder", "num_feat": 8, "num_block": 1},
+            "hidden_dim": 8,
+            "expert_depths": [2, 3],
+        },
+        "path": {},
+        "train": {
+            "optim_g": {"type": "Adam", "lr": 1e-4},
+            "scheduler": {"type": "MultiStepLR", "milestones": [10]},
+            "total_iter": 1,
+            "pixel_opt": {"type": "L1Loss"},
+            "balance_opt": {"type": "BalanceLoss"},
+        },
+        "val": {
+            "val_freq": 1,
+            "save_img": False,
+            "metrics": {"psnr": {"type": "calculate_psnr_protocol"}},
+        },
+        "logger": {"print_freq": 1, "save_checkpoint_freq": 1, "use_tb_logger": False},
+    }

@@ -8,6 +8,9 @@ from pathlib import Path
 import moeisr_plugin  # isort: skip  (before basicsr, which it mends)
 import basicsr
 import pytest
+import torch
+import yaml
+from basicsr.archs import build_network
 
 import moeisr_plugin.test
 import moeisr_plugin.train
@@ -76,11 +79,19 @@ def test_arguments_are_the_toolboxs(module, monkeypatch, capsys):
     assert "-opt" in capsys.readouterr().out
 
 
-def test_started_as_a_module_it_writes_here_and_not_beside_the_toolbox(tmp_path):
-    options = tmp_path / "empty.yml"
-    options.write_text("name: try\nnum_gpu: 0\nmanual_seed: 0\nmodel_type: none\ndatasets: {}\npath: {}\n")
-    done = run_module("moeisr_plugin.test", "-opt", str(options), cwd=tmp_path)
-    assert (tmp_path / "results/try").is_dir(), done.stderr
+def test_started_as_a_module_it_writes_here_and_not_beside_the_toolbox(tmp_path, training_options):
+    opt = {
+        key: training_options[key] for key in ("name", "num_gpu", "manual_seed", "model_type", "network_g")
+    }
+    opt["datasets"] = {"test_1": training_options["datasets"]["val_1"]}
+    opt["path"] = {"pretrain_network_g": "weights.pth"}
+    opt["val"] = {"save_img": False}
+    net = build_network(opt["network_g"])
+    torch.save({"params": net.state_dict()}, tmp_path / "weights.pth")
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(opt))
+    done = run_module("moeisr_plugin.test", "-opt", "test.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "results/try").glob("*.log"))
     assert not (TOOLBOX.parent / "results").exists()
 
 

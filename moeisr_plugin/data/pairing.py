@@ -12,7 +12,21 @@ CACHES = ("none", "memory")
 
 
 def open_pairs(opt: Mapping[str, Any]) -> tuple[PictureSource | None, PictureSource | None]:
-    """Opens the HR and the LR pictures, whichever the options name, in the same order.
+    """Opens the HR and the LR pictures as `list_pairs`, and decodes them all if they are to be in memory.
+
+    Args:
+        opt: a dataset's options: beside those of `list_pairs`, `cache` (none, or memory: decode all at once).
+
+    Raises:
+        ValueError: one line, on whatever is wrong with the options or the pictures.
+    """
+    hr, lr = list_pairs(opt)
+    cache = opt.get("cache", "none")
+    return _prepare(hr, cache), _prepare(lr, cache)
+
+
+def list_pairs(opt: Mapping[str, Any]) -> tuple[PictureSource | None, PictureSource | None]:
+    """Lists the HR and the LR pictures, whichever the options name, in the same order, without reading them.
 
     Args:
         opt: a dataset's options: `dataroot_gt` and `dataroot_lq`; `io_backend`, `recursive`; `filename_tmpl`
@@ -41,8 +55,7 @@ def open_pairs(opt: Mapping[str, Any]) -> tuple[PictureSource | None, PictureSou
     else:
         leading = leading.take(keys[: opt.get("first_k")])
         hr, lr = (leading, None) if hr else (None, leading)
-    cache = opt.get("cache", "none")
-    return _prepare(hr, cache), _prepare(lr, cache)
+    return hr, lr
 
 
 def _chosen_keys(pictures: PictureSource, meta_info_file: str | None) -> list[str]:

@@ -1,6 +1,7 @@
 """The loss that keeps the mapper from sending every pixel to the same expert."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class BalanceLoss(nn.Module):
         *,
         loss_weight: float = 1.0,
         expert_weights: Sequence[float] | None = None,
-        reduction: str = "sum",
+        reduction: Literal["sum", "mean"] = "sum",
     ) -> None:
         super().__init__()
         if reduction not in ("sum", "mean"):

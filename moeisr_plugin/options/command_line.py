@@ -1,0 +1,97 @@
+"""The arguments of a training or a test, and the options they name, checked before anything else happens."""
+
+import argparse
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from moeisr_plugin.options.checking import OptionsError, check
+from moeisr_plugin.options.contradictions import Run
+from moeisr_plugin.options.reading import force_options, read_options
+
+USER_ERROR = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Answers a wrong command line in one line instead of the whole usage."""
+        self.exit(USER_ERROR, f"{self.prog}: {message} (--help tells more)\n")
+
+
+def options_of_command(
+    arguments: Sequence[str], root: str, *, is_train: bool
+) -> tuple[OrderedDict[str, Any], list[str]]:
+    """Reads and checks the options that a command line names.
+
+    Args:
+        arguments: the command line, without the program.
+        root: the folder that experiments and results go below.
+        is_train: whether it is a training, or a test.
+
+    Returns:
+        The options, and the command line that is left for the toolbox's own parser.
+
+    Raises:
+        SystemExit: 2 if the options cannot be used, after a line on stderr for each problem; 0 with `--check`
+            if they can.
+        OptionsError: with `--debug`, instead of exit 2.
+    """
+    command = _parser().parse_args(arguments)
+    try:
+        opt = _checked(command, Run(is_train, command.launcher, command.auto_resume, root))
+    except OptionsError as error:
+        if command.debug:
+            raise
+        if _is_first_process():
+            print(error, file=sys.stderr)
+        raise SystemExit(USER_ERROR) from None
+    if command.check:
+        if _is_first_process():
+            print(f"{command.opt}: the options are fine")
+        raise SystemExit(0)
+    return opt, _for_toolbox(command)
+
+
+def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
+    try:
+        opt = force_options(read_options(command.opt), command.force_yml)
+    except ValueError as error:
+        raise OptionsError([str(error)]) from error
+    opt, problems = check(opt, run)
+    if problems:
+        raise OptionsError([f"{command.opt}: {problem}" for problem in problems])
+    return opt
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The toolbox's arguments, and this package's own."""
+    parser = _Parser(allow_abbrev=False)
+    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
+    parser.add_argument("--check", action="store_true", help="check the options, and stop")
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="of processes"
+    )
+    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="the toolbox's debug mode (experiment debug_NAME, frequent output), and tracebacks of errors",
+    )
+    parser.add_argument(
+        "--force_yml", nargs="+", default=[], metavar="KEY:KEY=VALUE", help="override options of the file"
+    )
+    # torch.distributed.launch passes it with a hyphen.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def _for_toolbox(command: argparse.Namespace) -> list[str]:
+    flags = [f"--{name}" for name in ("auto_resume", "debug") if getattr(command, name)]
+    valued = ["--launcher", command.launcher, "--local_rank", str(command.local_rank)]
+    return ["-opt", command.opt, *valued, *flags]
+
+
+def _is_first_process() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0

@@ -1,0 +1,286 @@
+"""Settings that are sound by themselves and do not go together.
+
+Each function takes the options without what was found faulty, so that any key may be missing, and yields the
+path of a key with what is wrong and the remedy.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, complete_params
+from moeisr_plugin.models.implicit_sr_model import dataset_label
+from moeisr_plugin.options.rules import UnsoundError, nearest
+from moeisr_plugin.options.schema import IMPLICIT_MODEL
+from moeisr_plugin.options.signatures import find, named_parameters
+
+Finding = tuple[str, str]
+
+
+class Run(NamedTuple):
+    """What the command line says of a run."""
+
+    is_train: bool = True
+    launcher: str = "none"
+    auto_resume: bool = False
+    root: str = "."  # experiments and results go below
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+        variable = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}.get(self.launcher, "")
+        return int(os.environ.get(variable, 1))
+
+
+def batch_of_process(opt: Mapping[str, Any], run: Run) -> int:
+    """The samples in a training batch of one process, which without a launcher is for all GPUs."""
+    num_gpu = torch.cuda.device_count() if opt["num_gpu"] == "auto" else opt["num_gpu"]
+    num_gpu = min(num_gpu, torch.cuda.device_count())  # more are reported by themselves
+    per_gpu = opt["datasets"]["train"]["batch_size_per_gpu"]
+    return per_gpu * (max(num_gpu, 1) if run.launcher == "none" else 1)
+
+
+def contradictions(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """All that do not go together, but for what hangs on values that were reported already."""
+    with suppress(UnsoundError):
+        for check in (*EVERYWHERE, *(IMPLICIT if opt.get("model_type") == IMPLICIT_MODEL else ())):
+            with suppress(UnsoundError):
+                yield from check(opt, run)
+
+
+def name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    path = PurePath(opt.get("name", "unnamed"))
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        yield "name", f"is {str(path)!r}, which leads out of the experiments; give a plain name"
+
+
+def gpus(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    wanted, present = opt.get("num_gpu"), torch.cuda.device_count()
+    if isinstance(wanted, int) and wanted > present:
+        remedy = "set num_gpu: 0 to run on the CPU, or num_gpu: auto"
+        yield "num_gpu", f"is {wanted}, but torch sees {present} CUDA devices; {remedy}"
+
+
+def launcher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    started = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}.get(run.launcher)
+    if started is not None and started not in os.environ:
+        by = {"pytorch": "torchrun", "slurm": "srun"}[run.launcher]
+        yield "--launcher", f"{run.launcher} needs the variables that {by} sets; start this with {by}"
+    if run.launcher == "none" and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        processes = os.environ["WORLD_SIZE"]
+        yield "--launcher", f"none, but torchrun started {processes} processes; add --launcher pytorch"
+
+
+def top_scale(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    stated = {
+        phase: dataset["scale"] for phase, dataset in _datasets(opt) if dataset.get("scale") is not None
+    }
+    others = [f"datasets.{phase}" for phase, scale in stated.items() if scale != opt.get("scale")]
+    if "scale" in opt and others:
+        yield "scale", f"overwrites the scale of {', '.join(others)}; remove one or the other"
+
+
+def loaders(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    for phase, dataset in _datasets(opt):
+        path = f"datasets.{phase}"
+        workers = dataset.get("num_worker_per_gpu") if phase == "train" else 0
+        if dataset.get("persistent_workers") and workers == 0:
+            if phase == "train":
+                remedy = "set num_worker_per_gpu: 1 or more, or remove the line"
+            else:
+                remedy = "the toolbox validates without workers; remove the line"
+            yield f"{path}.persistent_workers", f"is true without workers; {remedy}"
+        if dataset.get("prefetch_mode") == "cuda":
+            if opt.get("num_gpu") == 0 or not torch.cuda.is_available():
+                yield (
+                    f"{path}.prefetch_mode",
+                    "is cuda, but this runs on the CPU; give cpu or remove the line",
+                )
+            elif not dataset.get("pin_memory"):
+                yield f"{path}.prefetch_mode", "is cuda, which needs pinned memory; set pin_memory: true"
+
+
+def schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    train = opt.get("train") or {}
+    total = train.get("total_iter")
+    for key in ("warmup_iter", "random_gates_iter"):
+        if total is not None and train.get(key, 0) > total:
+            yield f"train.{key}", f"is {train[key]}, more than total_iter {total}; lower it"
+
+
+def scheduler(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    train = opt.get("train") or {}
+    settings = train.get("scheduler") or {}
+    lists = {
+        "CosineAnnealingRestartLR": "periods",
+        "MultiStepRestartLR": "restarts",
+        "MultiStepLR": "restarts",
+    }
+    key = lists.get(settings.get("type", ""))
+    if key is None or (key == "periods" and key not in settings):
+        return
+    count = len(settings.get(key, [0]))
+    weights = len(settings.get("restart_weights", [1]))
+    if count != weights:
+        yield "train.scheduler.restart_weights", f"has {weights} values for {count} {key}; give one for each"
+    total = train.get("total_iter", 0)
+    if key == "periods" and sum(settings["periods"]) < total:
+        covered = sum(settings["periods"])
+        yield "train.scheduler.periods", f"end at {covered}, before total_iter {total}; extend or add one"
+
+
+def logging(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    logger = opt.get("logger") or {}
+    if (logger.get("wandb") or {}).get("project") and not logger.get("use_tb_logger"):
+        yield "logger.wandb.project", "wandb reads TensorBoard's log; set use_tb_logger: true"
+
+
+def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    sets = [f"datasets.{phase}" for phase, _ in _datasets(opt) if phase.startswith("val")]
+    if run.is_train and sets and opt.get("val") is None:
+        yield "val", f"missing, so that {', '.join(sets)} would never be used; add it or remove them"
+
+
+# Of this package's own model
+
+
+def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    accumulate = (opt.get("train") or {}).get("accumulate", 1)
+    if run.is_train and accumulate > 1 and accumulate > batch_of_process(opt, run):
+        batch = batch_of_process(opt, run)
+        yield "train.accumulate", f"is {accumulate}, more parts than a batch of {batch} has samples; lower it"
+
+
+def network(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    kind = (opt.get("network_g") or {}).get("type")
+    network_class = find(dict(iter(ARCH_REGISTRY)), kind)
+    if isinstance(network_class, type) and not issubclass(network_class, ImplicitSR):
+        own = "LIIF, LTE, MoEISRLIIF or MoEISRLTE"
+        yield "network_g.type", f"is {kind}, but ImplicitSRModel trains {own}; change one or the other"
+
+
+def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    num_experts = _num_experts(opt.get("network_g") or {})
+    train = opt.get("train") or {}
+    balance = train.get("balance_opt")
+    if num_experts == 1:
+        if balance:
+            yield "train.balance_opt", "has nothing to balance in a network with one expert; remove it"
+        if train.get("random_gates_iter"):
+            yield "train.random_gates_iter", "has no choice to make in a network with one expert; remove it"
+    elif num_experts is not None and balance and balance.get("expert_weights"):
+        weights = len(balance["expert_weights"])
+        if weights != num_experts:
+            text = f"has {weights} values for {num_experts} experts; give one for each"
+            yield "train.balance_opt.expert_weights", text
+
+
+def perceptual(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    if (opt.get("train") or {}).get("perceptual_opt"):
+        text = "a perceptual loss needs whole patches, and training sees single queries; remove it"
+        yield "train.perceptual_opt", text
+
+
+def encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    options = (opt.get("network_g") or {}).get("encoder") or {}
+    path = "network_g.encoder"
+    if options.get("type") == "SwinIREncoder":
+        depths, heads = (options.get(key, (6,) * 6) for key in ("depths", "num_heads"))
+        if len(depths) != len(heads):
+            yield f"{path}.num_heads", f"has {len(heads)} values for {len(depths)} depths; give one for each"
+        width = options.get("embed_dim", 180)
+        if any(head < 1 or width % head for head in heads):
+            yield f"{path}.num_heads", f"is {list(heads)}; each must divide embed_dim {width}"
+    if options.get("type") == "ToolboxEncoder" and "arch" in options:
+        arch, params = options["arch"], options.get("params") or {}
+        if arch not in FAMILIES:
+            yield f"{path}.arch", f"no encoder is cut from {arch}; {nearest(arch, FAMILIES)}"
+            return
+        try:
+            complete_params(arch, params)
+        except ValueError as error:
+            yield f"{path}.params", str(error).removeprefix("ToolboxEncoder: ")
+
+
+def queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """More queries than the smallest HR patch has pixels."""
+    dataset = dict(_datasets(opt)).get("train", {})
+    if dataset.get("type") != "ArbitraryScaleDataset" or dataset.get("dataroot_lq"):
+        return
+    side = round(dataset.get("lr_size", 48) * dataset.get("scale_range", [1, 4])[0])
+    wanted = dataset.get("sample_q", 2304)
+    if wanted > side**2:
+        text = f"is {wanted}, but the smallest HR patch has {side}x{side} = {side**2} pixels"
+        yield "datasets.train.sample_q", f"{text}; lower it or raise lr_size"
+
+
+def scale_of_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    for phase, dataset in _datasets(opt):
+        pairs = dataset.get("dataroot_gt") and dataset.get("dataroot_lq")
+        if dataset.get("type") != "ScaleValidationDataset":
+            continue
+        if not pairs and dataset.get("scale") is None and "scale" not in opt:
+            yield (
+                f"datasets.{phase}.scale",
+                "missing; give a number of at least 1, or two, [vertical, horizontal]",
+            )
+        if not dataset.get("dataroot_gt") and not dataset.get("dataroot_lq"):
+            yield f"datasets.{phase}.dataroot_gt", "missing; give a folder of pictures or an LMDB"
+
+
+def results_by_name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Validation sets whose results would be filed under one label."""
+    first: dict[str, str] = {}
+    for phase, dataset in _datasets(opt):
+        if phase != "train" and "name" in dataset:
+            label = dataset_label({**dataset, "scale": opt.get("scale", dataset.get("scale"))})
+            other = first.setdefault(label, phase)
+            if other != phase:
+                text = f"is {dataset['name']!r}, as that of datasets.{other} at the same scale"
+                yield f"datasets.{phase}.name", f"{text}; results would be mixed up, so rename one"
+
+
+def _datasets(opt: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield from (opt.get("datasets") or {}).items()
+
+
+def _num_experts(network: Mapping[str, Any]) -> int | None:
+    """The number of a network's experts, None where its type does not tell."""
+    network_class = find(dict(iter(ARCH_REGISTRY)), network.get("type"))
+    if not isinstance(network_class, type) or not issubclass(network_class, ImplicitSR):
+        return None
+    defaults = {parameter.name: parameter.default for parameter in named_parameters(network_class)}
+    if "expert_depths" not in defaults:
+        return 1 if "depth" in defaults else None
+    depths: Sequence[int] = network.get("expert_depths", defaults["expert_depths"])
+    return len(depths)
+
+
+Check = Callable[[Mapping[str, Any], Run], Iterator[Finding]]
+EVERYWHERE: tuple[Check, ...] = (
+    name,
+    gpus,
+    launcher,
+    top_scale,
+    loaders,
+    schedule,
+    scheduler,
+    logging,
+    unused_validation,
+)
+IMPLICIT: tuple[Check, ...] = (
+    parts,
+    network,
+    experts,
+    perceptual,
+    encoder,
+    queries,
+    scale_of_validation,
+    results_by_name,
+)

@@ -1,0 +1,125 @@
+"""What the options name must be there: pictures, lists of them, weights, states; and enough pictures."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from moeisr_plugin.commands.messages import one_line
+from moeisr_plugin.data.pairing import list_pairs
+from moeisr_plugin.data.storage import open_pictures
+from moeisr_plugin.options.contradictions import Finding, Run, batch_of_process
+from moeisr_plugin.options.keys import DATASETS, PICTURES
+from moeisr_plugin.options.rules import UnsoundError
+
+DATAROOTS = ("dataroot_gt", "dataroot_lq")
+
+
+def missing_files(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """All that is not there, but for what hangs on values that were reported already."""
+    with suppress(UnsoundError):
+        for phase, dataset in (opt.get("datasets") or {}).items():
+            with suppress(UnsoundError):
+                yield from _pictures(opt, phase, dataset, run)
+    for check in (_weights, _resume_state):
+        with suppress(UnsoundError):
+            yield from check(opt, run)
+
+
+def _pictures(opt: Mapping[str, Any], phase: str, dataset: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    path = f"datasets.{phase}"
+    if dataset.get("type") not in DATASETS:
+        yield from _foreign_folders(path, dataset)
+        return
+    options = _expanded(dataset)
+    if faults := list(_folders(path, options)):
+        yield from faults
+    elif any(options.get(root) for root in DATAROOTS):
+        try:
+            hr, lr = list_pairs(options)
+        except (ValueError, OSError) as error:
+            yield path, one_line(error)
+        else:
+            pictures = next(source for source in (hr, lr) if source is not None)
+            yield from _batches(opt, phase, len(pictures), run)
+
+
+def _folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]:
+    for root in DATAROOTS:
+        if dataset.get(root):
+            try:
+                open_pictures(dataset, root)
+            except (ValueError, OSError) as error:
+                yield f"{path}.{root}", one_line(error)
+    listing = dataset.get("meta_info_file")
+    if listing and not Path(listing).is_file():
+        yield f"{path}.meta_info_file", f"{listing}: no such file; correct the path or remove the line"
+
+
+def _foreign_folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]:
+    """Of data sets that read their folders in ways of their own."""
+    for root in DATAROOTS:
+        if root in dataset:
+            folder = Path(dataset[root]).expanduser()
+            if not folder.exists():
+                yield f"{path}.{root}", f"{dataset[root]}: no such folder; correct the path"
+            elif folder.is_dir() and not any(folder.iterdir()):
+                yield f"{path}.{root}", f"{dataset[root]}: the folder is empty; correct the path"
+
+
+def _expanded(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set's options say of its pictures, with `~` as the toolbox expands it."""
+    stated = {key: dataset[key] for key in PICTURES if key in dataset}
+    roots = {root: str(Path(stated[root]).expanduser()) for root in DATAROOTS if stated.get(root)}
+    return {**stated, **roots}
+
+
+def _batches(opt: Mapping[str, Any], phase: str, pictures: int, run: Run) -> Iterator[Finding]:
+    """An epoch must hold a batch: the toolbox drops what does not fill one, and would train on nothing."""
+    path, dataset = f"datasets.{phase}", opt["datasets"][phase]
+    if pictures == 0:
+        yield f"{path}.meta_info_file", f"{dataset.get('meta_info_file')}: lists no picture; correct it"
+    elif phase == "train":
+        ratio = dataset.get("dataset_enlarge_ratio", 1)
+        batch = batch_of_process(opt, run)
+        samples = math.ceil(pictures * ratio / run.world_size)
+        if batch > samples:
+            enough = math.ceil(batch * run.world_size / pictures)
+            of_all = f" of {run.world_size} processes" if run.world_size > 1 else ""
+            yield (
+                f"{path}.batch_size_per_gpu",
+                f"gives batches of {batch}, but an epoch{of_all} has {samples} samples ({pictures} pictures, "
+                f"dataset_enlarge_ratio {ratio}); lower it or set dataset_enlarge_ratio: {enough}",
+            )
+
+
+def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    paths = opt["path"]
+    pretrained = (opt.get("network_g") or {}).get("encoder", {}).get("pretrained")
+    if pretrained:
+        yield from _file("network_g.encoder.pretrained", pretrained)
+    if paths.get("resume_state") or _resumes_by_itself(opt, run):
+        return  # the toolbox then takes the networks saved with the state
+    for key, path in paths.items():
+        if key.startswith("pretrain_network") and path:
+            yield from _file(f"path.{key}", path)
+
+
+def _resume_state(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    path = opt["path"].get("resume_state")
+    if run.is_train and path and not run.auto_resume:
+        yield from _file("path.resume_state", path)
+
+
+def _resumes_by_itself(opt: Mapping[str, Any], run: Run) -> bool:
+    states = Path(run.root, "experiments", opt["name"], "training_states")
+    return run.is_train and run.auto_resume and any(states.glob("*.state"))
+
+
+def _file(key: str, path: str) -> Iterator[Finding]:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        yield key, f"{path}: no such file; correct the path"
+    elif file.stat().st_size == 0:
+        yield key, f"{path}: the file is empty; copy or make it again"

@@ -1,0 +1,268 @@
+"""The known keys of an option file. A new key is one line in one of the tables.
+
+Keys of networks, losses, metrics, optimisers and schedulers are parameters of what is named, and are read
+from its signature; of them here are only the ranges, which a signature cannot tell.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from basicsr.models import lr_scheduler as toolbox_schedulers
+from basicsr.utils.registry import MODEL_REGISTRY
+
+from moeisr_plugin.data.grids import scale_per_axis
+from moeisr_plugin.data.pairing import CACHES
+from moeisr_plugin.data.resampling import DOWNSAMPLING
+from moeisr_plugin.metrics import PROTOCOLS
+from moeisr_plugin.options.rules import (
+    Rule,
+    Section,
+    Value,
+    flag,
+    list_of,
+    needed,
+    number,
+    one_of,
+    or_empty,
+    text,
+    whole,
+)
+from moeisr_plugin.options.signatures import named
+
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+def read_num_gpu(value: Any) -> int | str:
+    return value if value == "auto" else whole(0).read(value)
+
+
+def read_scale(value: Any) -> Any:
+    """A scale in numbers, as a number or as a pair."""
+    numbers = [number().read(axis) for axis in value] if isinstance(value, list) else number().read(value)
+    scale_per_axis(numbers)
+    return numbers
+
+
+def read_scale_range(value: Any) -> list[float]:
+    smallest, largest = list_of(number(least=1), length=2).read(value)
+    if smallest > largest:
+        raise ValueError
+    return [smallest, largest]
+
+
+def read_growing(value: Any) -> list[int]:
+    depths = list_of(whole(2)).read(value)
+    if not depths or depths != sorted(set(depths)):
+        raise ValueError
+    return depths
+
+
+def read_odd(value: Any) -> int:
+    kernel = whole(1).read(value)
+    if kernel % 2 == 0:
+        raise ValueError
+    return kernel
+
+
+def read_compile(value: Any) -> bool | str:
+    return value if value in COMPILE_MODES else flag().read(value)
+
+
+SCALE = Value(words="a number of at least 1, or two, [vertical, horizontal]", read=read_scale)
+SCALE_RANGE = Value(words="[smallest, largest], both at least 1", read=read_scale_range)
+DEPTHS = Value(words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]", read=read_growing)
+ODD = Value(words="an odd whole number of at least 1", read=read_odd)
+NUM_GPU = Value(words="the number of GPUs, 0 for the CPU, or auto", read=read_num_gpu)
+COMPILE = Value(words=f"true, false, {', '.join(COMPILE_MODES)}", read=read_compile)
+WEIGHTS = Value(words="a file of weights", read=text().read)
+FOLDER = Value(words="a folder of pictures or an LMDB", read=text().read)
+
+# What the toolbox's trainer and data loaders read
+
+TOP: dict[str, Rule] = {
+    "name": needed(text()),
+    "model_type": needed(named("model", lambda: dict(iter(MODEL_REGISTRY)))),
+    "num_gpu": needed(NUM_GPU),
+    "manual_seed": or_empty(whole(0, below=2**32)),
+    "scale": SCALE,
+    "find_unused_parameters": flag(),
+}
+
+LOADER: dict[str, Rule] = {
+    "name": needed(text()),
+    "batch_size_per_gpu": whole(1),
+    "num_worker_per_gpu": whole(0),
+    "dataset_enlarge_ratio": number(above=0),
+    "use_shuffle": flag(),
+    "pin_memory": flag(),
+    "persistent_workers": flag(),
+    "prefetch_mode": or_empty(one_of("cpu", "cuda")),
+    "num_prefetch_queue": whole(1),
+}
+
+LOGGER: dict[str, Rule] = {
+    "print_freq": whole(1),
+    "save_checkpoint_freq": whole(1),
+    "use_tb_logger": flag(),
+    "wandb": or_empty(Section(keys={"project": or_empty(text()), "resume_id": or_empty(text())})),
+}
+
+DIST: dict[str, Rule] = {
+    "backend": one_of("nccl", "gloo"),
+    "port": whole(1, below=2**16),
+}
+
+PATH: dict[str, Rule] = {
+    "resume_state": or_empty(text()),
+    "ignore_resume_networks": or_empty(list_of(text())),
+}
+
+PATH_OF_NETWORK: dict[str, Rule] = {
+    "pretrain_network": or_empty(WEIGHTS),
+    "strict_load": flag(),
+    "param_key": or_empty(text()),
+}
+
+SCHEDULE: dict[str, Rule] = {
+    "total_iter": whole(1),
+    "warmup_iter": whole(-1),
+    "ema_decay": number(least=0, below=1),
+}
+
+VAL: dict[str, Rule] = {
+    "val_freq": whole(1),
+    "save_img": needed(flag()),
+    "suffix": or_empty(text()),
+    "pbar": flag(),
+}
+
+# What this package reads beyond
+
+IMPLICIT_TRAIN: dict[str, Rule] = {
+    "random_gates_iter": whole(0),
+    "precision": one_of("float32", "bfloat16", "float16"),
+    "accumulate": whole(1),
+    "clip_grad_norm": number(above=0),
+    "channels_last": flag(),
+    "compile": COMPILE,
+    "tf32": flag(),
+    "max_bad_steps": whole(1),
+}
+
+IMPLICIT_VAL: dict[str, Rule] = {
+    "routing_health": flag(),
+}
+
+PICTURES: dict[str, Rule] = {
+    "dataroot_gt": or_empty(FOLDER),
+    "dataroot_lq": or_empty(FOLDER),
+    "io_backend": Section(keys={"type": needed(one_of("disk", "lmdb"))}),
+    "recursive": flag(),
+    "filename_tmpl": text(),
+    "meta_info_file": or_empty(text()),
+    "first_k": or_empty(whole(1)),
+    "cache": one_of(*CACHES),
+    "skip_bad_pictures": flag(),
+    "max_pixels": whole(1),
+}
+
+DATASETS: dict[str, dict[str, Rule]] = {
+    "ArbitraryScaleDataset": {
+        **PICTURES,
+        "dataroot_gt": needed(FOLDER),
+        "lr_size": whole(1),
+        "scale_range": SCALE_RANGE,
+        "scale": SCALE,
+        "sample_q": whole(1),
+        "use_hflip": flag(),
+        "use_rot": flag(),
+    },
+    "ScaleValidationDataset": {
+        **PICTURES,
+        "scale": or_empty(SCALE),
+        "downsample": one_of(*DOWNSAMPLING),
+        "protocol": one_of(*PROTOCOLS),
+    },
+}
+
+FOREIGN_PICTURES: dict[str, Rule] = {
+    "dataroot_gt": FOLDER,
+    "dataroot_lq": FOLDER,
+}
+
+# Ranges of parameters, by name
+
+NETWORK_RANGES: dict[str, Rule] = {
+    "hidden_dim": whole(1),
+    "depth": whole(2),
+    "expert_depths": DEPTHS,
+    "mapper_depth": whole(1),
+    "mapper_kernel_size": ODD,
+    "mapper_hidden_dim": or_empty(whole(1)),
+    "tau": number(above=0),
+    "num_freq_features": whole(1),
+    "max_trained_scale": number(least=1),
+    "num_feat": whole(1),
+    "num_block": whole(1),
+    "num_layer": whole(1),
+    "num_grow_ch": whole(1),
+    "embed_dim": whole(1),
+    "window_size": whole(1),
+    "mlp_ratio": number(above=0),
+    "drop_path_rate": number(least=0, below=1),
+}
+
+LOSS_RANGES: dict[str, Rule] = {
+    "loss_weight": number(least=0),
+    "expert_weights": or_empty(list_of(number(above=0))),
+    "reduction": one_of("none", "mean", "sum"),
+}
+
+OPTIMISER_RANGES: dict[str, Rule] = {
+    "lr": number(above=0),
+    "betas": list_of(number(least=0, below=1), length=2),
+    "eps": number(above=0),
+    "weight_decay": number(least=0),
+    "momentum": number(least=0),
+}
+
+SCHEDULER_RANGES: dict[str, Rule] = {
+    "milestones": list_of(whole(1)),
+    "gamma": number(above=0),
+    "restarts": list_of(whole(0)),
+    "restart_weights": list_of(number(above=0)),
+    "periods": list_of(whole(1)),
+    "eta_min": number(least=0),
+    "T_max": whole(1),
+}
+
+METRIC_RANGES: dict[str, Rule] = {
+    "protocol": one_of(*PROTOCOLS),
+    "scale": SCALE,
+    "crop_border": whole(0),
+}
+
+
+# What can be named
+
+
+def optimisers() -> dict[str, Callable]:
+    """Those of torch that take a step from the gradients of any parameters."""
+    classes = inspect.getmembers(torch.optim, inspect.isclass)
+    unfit = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
+    return {name: cls for name, cls in classes if name not in unfit}
+
+
+def schedulers() -> dict[str, Callable]:
+    """The toolbox's, and those of torch that can be told in an option file."""
+    classes = inspect.getmembers(torch.optim.lr_scheduler, inspect.isclass)
+    torchs = [(name, cls) for name, cls in classes if name.endswith(("LR", "WarmRestarts"))]
+    unfit = ("LambdaLR", "MultiplicativeLR", "SequentialLR")
+    toolboxs = {
+        "MultiStepLR": toolbox_schedulers.MultiStepRestartLR,
+        "MultiStepRestartLR": toolbox_schedulers.MultiStepRestartLR,
+        "CosineAnnealingRestartLR": toolbox_schedulers.CosineAnnealingRestartLR,
+    }
+    return {**{name: cls for name, cls in torchs if name not in unfit}, **toolboxs}

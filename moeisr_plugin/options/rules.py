@@ -1,0 +1,302 @@
+"""What a value may be: rules that give it in its type, or say what is wrong with it."""
+
+import datetime
+import math
+import reprlib
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+Report = Callable[[str, str], None]
+"""Takes the path of a key, and what is wrong with it with the remedy."""
+
+FAULTY: Any = object()
+"""Stands for a value that was reported."""
+
+
+class UnsoundError(Exception):
+    """A check asked for what was reported already."""
+
+
+class Sound(OrderedDict[str, Any]):
+    """A section with its values in their types, and without those that were reported.
+
+    To ask for one of the latter raises UnsoundError, lest a check take a default in its place.
+    """
+
+    faulty: frozenset[str] = frozenset()
+
+    def __contains__(self, key: object) -> bool:
+        self._must_be_sound(key)
+        return super().__contains__(key)
+
+    def __getitem__(self, key: str) -> Any:
+        self._must_be_sound(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default  # noqa: SIM401  that would ask get
+
+    def _must_be_sound(self, key: object) -> None:
+        if key in self.faulty:
+            raise UnsoundError(key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """What a value may be.
+
+    Attributes:
+        words: the same for messages, as in "give a number".
+        required: whether its key must be there.
+        nullable: whether it may be empty (`~`).
+    """
+
+    words: str
+    required: bool = False
+    nullable: bool = False
+
+    def apply(self, value: Any, path: str, report: Report) -> Any:
+        """The value in its type, or `FAULTY` once it has been reported."""
+        if value is not None:
+            return self._apply(value, path, report)
+        if self.nullable:
+            return None
+        report(path, f"is empty; give {self.words}{'' if self.required else ', or remove the line'}")
+        return FAULTY
+
+    @abstractmethod
+    def _apply(self, value: Any, path: str, report: Report) -> Any: ...
+
+
+AnyRule = TypeVar("AnyRule", bound=Rule)
+
+
+def needed(rule: AnyRule) -> AnyRule:
+    """The rule of a key that must be there."""
+    return replace(rule, required=True)
+
+
+def or_empty(rule: AnyRule) -> AnyRule:
+    """The rule of a key that may be there and empty."""
+    return replace(rule, nullable=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value(Rule):
+    """Anything but a section; `read` gives it in its type, and raises ValueError if it cannot."""
+
+    read: Callable[[Any], Any]
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        try:
+            return self.read(value)
+        except ValueError:
+            report(path, f"is {shown(value)}; give {self.words}")
+            return FAULTY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section(Rule):
+    """A mapping.
+
+    Attributes:
+        keys: the known keys and their rules.
+        open: whether others may be there, too.
+    """
+
+    words: str = "a section of keys and values"
+    keys: Mapping[str, Rule]
+    open: bool = False
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report(path, f"is {shown(value)}; give {self.words}")
+            return FAULTY
+        return apply_to_keys(self.keys, value, path, report, open=self.open)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachKey(Rule):
+    """A mapping whose keys are free and whose values all follow one rule."""
+
+    words: str = "a section of keys and values"
+    rule: Rule
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        keys = dict.fromkeys(value, self.rule) if isinstance(value, Mapping) else {}
+        return Section(keys=keys).apply(value, path, report)
+
+
+def apply_to_keys(
+    rules: Mapping[str, Rule], section: Mapping, path: str, report: Report, *, open: bool
+) -> Sound:
+    """Reports what is wrong with the keys of a section, and gives the rest."""
+    sound = Sound()
+    faulty: set[str] = set()
+    for key, value in section.items():
+        if key in rules:
+            value = rules[key].apply(value, below(path, key), report)
+            if value is FAULTY:
+                faulty.add(key)
+                continue
+        elif not open:
+            report(below(path, key), f"unknown; {nearest(key, rules)}")
+            faulty.update(get_close_matches(str(key), rules, n=1))  # probably there, but misspelt
+            continue
+        sound[key] = value
+    for key, rule in rules.items():
+        if rule.required and key not in section and key not in faulty:
+            report(below(path, key), f"missing; give {rule.words}")
+            faulty.add(key)
+    sound.faulty = frozenset(faulty.difference(sound))
+    return sound
+
+
+def below(path: str, key: object) -> str:
+    """The path of a key in the section at `path`."""
+    return f"{path}.{key}" if path else str(key)
+
+
+def nearest(name: object, known: Collection[str]) -> str:
+    """What to write instead of an unknown name."""
+    close = get_close_matches(str(name), known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known here: {', '.join(sorted(known))}" if known else "remove it"
+
+
+def shown(value: Any) -> str:
+    """A value for messages, cut short."""
+    if isinstance(value, Mapping):
+        return "a section"
+    return reprlib.repr(list(value)) if isinstance(value, tuple) else reprlib.repr(value)
+
+
+# Values
+
+
+def anything() -> Value:
+    """No restriction."""
+    return Value(words="a value", read=lambda value: value, nullable=True)
+
+
+def flag() -> Value:
+    return Value(words="true or false", read=_read_flag)
+
+
+def text() -> Value:
+    return Value(words="a text", read=_read_text)
+
+
+def one_of(*names: str) -> Value:
+    """One of some words."""
+
+    def read(value: Any) -> str:
+        if value not in names:
+            raise ValueError
+        return value
+
+    return Value(words=" or ".join(filter(None, [", ".join(names[:-1]), names[-1]])), read=read)
+
+
+def number(*, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Value:
+    """A finite number in a range."""
+    words = f"a number{_range_words(above, least, below)}"
+
+    def read(value: Any) -> float:
+        return _within(_read_number(value), above, least, below)
+
+    return Value(words=words, read=read)
+
+
+def whole(least: float = -math.inf, *, below: float = math.inf) -> Value:
+    """A whole number in a range; `!!float 1e6` is one."""
+    words = f"a whole number{_range_words(-math.inf, least, below)}"
+
+    def read(value: Any) -> int:
+        read_value = _within(_read_number(value), -math.inf, least, below)
+        if read_value != int(read_value):
+            raise ValueError
+        return int(read_value)
+
+    return Value(words=words, read=read)
+
+
+def list_of(item: Value, *, length: int | None = None) -> Value:
+    """A list of values that follow one rule."""
+    count = "" if length is None else f"{length} of "
+
+    def read(value: Any) -> list:
+        if not isinstance(value, list | tuple) or length not in (None, len(value)) or None in value:
+            raise ValueError
+        return [item.read(part) for part in value]
+
+    return Value(words=f"a list, {count}{item.words} each", read=read)
+
+
+def mapping() -> Value:
+    """A section whose keys are for others to check."""
+
+    def read(value: Any) -> Mapping:
+        if not isinstance(value, Mapping):
+            raise ValueError
+        return value
+
+    return Value(words="a section of keys and values", read=read)
+
+
+def like(default: Any) -> Value:
+    """What suits a parameter of foreign code, of which the default alone is known."""
+    for types, rule in (((bool,), flag()), ((int, float), number())):
+        if isinstance(default, types):
+            # Lists and sections pass: 64 may stand for [64, 64].
+            return replace(rule, read=_or_no_scalar(rule.read), nullable=True)
+    return anything()
+
+
+def _or_no_scalar(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: read(value) if isinstance(value, str | int | float) else value
+
+
+def _read_flag(value: Any) -> bool:
+    words = {"true": True, "false": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _read_text(value: Any) -> str:
+    # YAML takes a name like 2024 or 2024-01-31 for a number or a date.
+    is_name = isinstance(value, str | int | datetime.date) and not isinstance(value, bool)
+    if not is_name or str(value) == "":
+        raise ValueError
+    return str(value)
+
+
+def _read_number(value: Any) -> int | float:
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _within(value: float, above: float, least: float, below: float) -> float:
+    if not (above < value < below and least <= value):
+        raise ValueError
+    return value
+
+
+def _range_words(above: float, least: float, below: float) -> str:
+    limits = {"above": above, "of at least": least, "below": below}
+    stated = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
+    return f" {' and '.join(stated)}" if stated else ""

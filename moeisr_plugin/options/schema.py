@@ -1,0 +1,200 @@
+"""What an option file may hold, as a whole.
+
+Known is what this package and the toolbox's SRModel read. Other models, data sets and classes that take any
+argument may have keys of their own: those pass.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
+
+from moeisr_plugin.options import keys
+from moeisr_plugin.options.rules import (
+    FAULTY,
+    EachKey,
+    Report,
+    Rule,
+    Section,
+    apply_to_keys,
+    below,
+    nearest,
+    needed,
+    one_of,
+    or_empty,
+    shown,
+)
+from moeisr_plugin.options.signatures import Registered, named
+
+IMPLICIT_MODEL = "ImplicitSRModel"
+STRICT_MODELS = (IMPLICIT_MODEL, "SRModel")
+
+
+def registered(noun: str, registry: Any, **attributes: Any) -> Registered:
+    return Registered(noun=noun, registry=lambda: dict(iter(registry)), **attributes)
+
+
+ENCODER = registered("network", ARCH_REGISTRY, rules=keys.NETWORK_RANGES)
+NETWORK = registered("network", ARCH_REGISTRY, rules={**keys.NETWORK_RANGES, "encoder": ENCODER})
+LOSS = registered("loss", LOSS_REGISTRY, rules=keys.LOSS_RANGES)
+OPTIMISER = Registered(
+    noun="optimiser",
+    registry=keys.optimisers,
+    rules=keys.OPTIMISER_RANGES,
+    extra={"lr": needed(keys.OPTIMISER_RANGES["lr"])},
+    supplied=frozenset({"params", "lr"}),
+)
+SCHEDULER = Registered(
+    noun="scheduler",
+    registry=keys.schedulers,
+    rules=keys.SCHEDULER_RANGES,
+    supplied=frozenset({"optimizer"}),
+)
+METRIC = registered(
+    "metric",
+    METRIC_REGISTRY,
+    rules=keys.METRIC_RANGES,
+    # The model passes a data set's own protocol and scale, which a metric's options override.
+    extra={
+        "better": one_of("higher", "lower"),
+        "protocol": keys.METRIC_RANGES["protocol"],
+        "scale": keys.METRIC_RANGES["scale"],
+    },
+    supplied=frozenset({"img", "img2", "protocol", "scale"}),
+)
+
+
+def schema(opt: Mapping[str, Any], *, is_train: bool) -> Section:
+    """The rules of an option file of this model type.
+
+    Args:
+        opt: the options, as yet unchecked.
+        is_train: whether it is for training, or for testing.
+    """
+    model = opt.get("model_type")
+    strict = model in STRICT_MODELS
+    networks = {key: NETWORK for key in opt if isinstance(key, str) and key.startswith("network_")}
+    required = needed if is_train else _as_it_is
+    return Section(
+        keys={
+            **keys.TOP,
+            **networks,
+            **({"network_g": needed(NETWORK)} if strict else {}),
+            "datasets": needed(Datasets(is_train=is_train)),
+            "path": needed(Section(keys=_path(networks, model, is_train), open=not strict)),
+            "train": required(_train(model, is_train)),
+            "val": or_empty(_val(model, is_train)) if is_train else needed(_val(model, is_train)),
+            "logger": required(_with_needed(keys.LOGGER, is_train)),
+            "dist_params": or_empty(Section(keys=keys.DIST, open=True)),
+        },
+        open=not strict,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Datasets(Rule):
+    """Data sets by phase: `train` and `val_1`, `val_2`... of a training, `test_1`... of a test."""
+
+    words: str = "a section with a data set each"
+    is_train: bool
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report(path, f"is {shown(value)}; give {self.words}")
+            return FAULTY
+        if not value and not self.is_train:
+            report(path, "is empty; give a data set, as datasets.test_1")
+            return FAULTY
+        phases = ["train", "val"] if self.is_train else ["test", "val"]
+        unknown = [name for name in value if not self._is_phase(name)]
+        for name in unknown:
+            report(below(path, name), f"unknown; {nearest(str(name).split('_')[0], phases)}")
+        known = {name: dataset for name, dataset in value.items() if name not in unknown}
+        rules = {name: TRAIN_SET if name == "train" else DATASET for name in known}
+        if self.is_train and not unknown:
+            rules["train"] = needed(TRAIN_SET)
+        sound = apply_to_keys(rules, known, path, report, open=False)
+        if unknown:
+            sound.faulty |= {"train"}.difference(sound)  # it may be there, misspelt
+        return sound
+
+    def _is_phase(self, name: Any) -> bool:
+        if name == "train":
+            return self.is_train
+        return str(name).split("_")[0] in (("val",) if self.is_train else ("val", "test"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Rule):
+    """A data set: the keys of its type, and those of the toolbox's loader."""
+
+    words: str = "a section with a type"
+    loader: Mapping[str, Rule]
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        kind = value.get("type") if isinstance(value, Mapping) else None
+        name = needed(named("data set", lambda: dict(iter(DATASET_REGISTRY))))
+        own = keys.DATASETS.get(str(kind))
+        rules = {"type": name, **self.loader, **(keys.FOREIGN_PICTURES if own is None else own)}
+        return Section(keys=rules, open=own is None).apply(value, path, report)
+
+
+DATASET = Dataset(loader=keys.LOADER)
+TRAIN_SET = Dataset(
+    loader={
+        **keys.LOADER,
+        "batch_size_per_gpu": needed(keys.LOADER["batch_size_per_gpu"]),
+        "num_worker_per_gpu": needed(keys.LOADER["num_worker_per_gpu"]),
+    }
+)
+
+
+def _path(networks: Mapping[str, Rule], model: Any, is_train: bool) -> dict[str, Rule]:
+    labels = {"g", *(name.removeprefix("network_") for name in networks)}
+    of_networks = {
+        f"{prefix}_{label}": rule for label in labels for prefix, rule in keys.PATH_OF_NETWORK.items()
+    }
+    if model == IMPLICIT_MODEL and not is_train:
+        of_networks["pretrain_network_g"] = needed(keys.WEIGHTS)
+    return {**keys.PATH, **of_networks}
+
+
+def _train(model: Any, is_train: bool) -> Section:
+    required = needed if is_train else _as_it_is
+    if model not in STRICT_MODELS:
+        return Section(keys={**keys.SCHEDULE, "total_iter": required(keys.SCHEDULE["total_iter"])}, open=True)
+    implicit = model == IMPLICIT_MODEL
+    return Section(
+        keys={
+            **keys.SCHEDULE,
+            "total_iter": required(keys.SCHEDULE["total_iter"]),
+            "optim_g": required(OPTIMISER),
+            "scheduler": required(SCHEDULER),
+            "pixel_opt": required(LOSS) if implicit else or_empty(LOSS),
+            "perceptual_opt": or_empty(LOSS),
+            **({"balance_opt": or_empty(LOSS), **keys.IMPLICIT_TRAIN} if implicit else {}),
+        }
+    )
+
+
+def _val(model: Any, is_train: bool) -> Section:
+    frequency = keys.VAL["val_freq"]
+    return Section(
+        keys={
+            **keys.VAL,
+            "val_freq": needed(frequency) if is_train else frequency,
+            "metrics": or_empty(EachKey(rule=METRIC)),
+            **(keys.IMPLICIT_VAL if model == IMPLICIT_MODEL else {}),
+        },
+        open=model not in STRICT_MODELS,
+    )
+
+
+def _with_needed(rules: Mapping[str, Rule], is_train: bool) -> Section:
+    wanted = ("print_freq", "save_checkpoint_freq", "use_tb_logger") if is_train else ()
+    return Section(keys={key: needed(rule) if key in wanted else rule for key, rule in rules.items()})
+
+
+def _as_it_is(rule: Any) -> Any:
+    return rule

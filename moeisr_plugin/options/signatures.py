@@ -1,0 +1,151 @@
+"""Sections that name something registered: their keys are the parameters of what they name."""
+
+import inspect
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Union, get_args, get_origin
+
+from moeisr_plugin.options.rules import (
+    FAULTY,
+    Report,
+    Rule,
+    Value,
+    anything,
+    apply_to_keys,
+    flag,
+    like,
+    list_of,
+    mapping,
+    nearest,
+    needed,
+    number,
+    one_of,
+    or_empty,
+    shown,
+    text,
+    whole,
+)
+
+OWN_PACKAGES = ("moeisr_plugin", "basicsr", "torch")
+PLAIN = {bool: flag(), int: whole(), float: number(), str: text()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered(Rule):
+    """A section whose `type` names a class or function, and whose other keys are its parameters.
+
+    Attributes:
+        registry: gives what there is by name; asked at each check, as users register their own.
+        rules: rules of parameters by name, before those that the signature tells.
+        extra: keys that someone else reads.
+        supplied: parameters that someone else passes.
+    """
+
+    words: str = "a section with a type"
+    noun: str
+    registry: Callable[[], Mapping[str, Callable]]
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    extra: Mapping[str, Rule] = field(default_factory=dict)
+    supplied: frozenset[str] = frozenset()
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report(path, f"is {shown(value)}; give {self.words}")
+            return FAULTY
+        name = needed(named(self.noun, self.registry))
+        target = find(self.registry(), value.get("type"))
+        if target is None:
+            apply_to_keys({"type": name}, value, path, report, open=True)
+            return FAULTY
+        rules = parameter_rules(target, self.rules, self.supplied)
+        rules = {"type": name, **self.extra, **rules}
+        return apply_to_keys(rules, value, path, report, open=takes_any(target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Rule):
+    """The name of something registered."""
+
+    noun: str
+    names: Callable[[], Mapping[str, Any]]
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        if find(self.names(), value) is None:
+            report(path, f"there is no {self.noun} {str(value)[:80]}; {nearest(value, self.names())}")
+            return FAULTY
+        return value
+
+
+def named(noun: str, names: Callable[[], Mapping[str, Any]]) -> Named:
+    """The rule of a name; `names` is asked at each check."""
+    return Named(words=f"the name of a {noun}", noun=noun, names=names)
+
+
+def find(registry: Mapping[str, Any], name: Any) -> Any:
+    """What the toolbox finds under a name, or None; the toolbox's own may carry a suffix."""
+    names = (name, f"{name}_basicsr") if isinstance(name, str) else ()
+    return next((registry[key] for key in names if key in registry), None)
+
+
+def parameter_rules(
+    target: Callable, known: Mapping[str, Rule], supplied: Collection[str] = ()
+) -> dict[str, Rule]:
+    """A rule for each parameter that a section can give, by the known ones, its annotation or its default."""
+    rules = {}
+    # Elsewhere a parameter of the same name may mean something else.
+    known = known if target.__module__.split(".")[0] in OWN_PACKAGES else {}
+    for parameter in named_parameters(target):
+        if parameter.name not in supplied:
+            rule = (
+                choice(parameter.annotation)
+                or known.get(parameter.name)
+                or annotated(parameter.annotation)
+                or like(parameter.default)
+            )
+            rules[parameter.name] = needed(rule) if parameter.default is parameter.empty else rule
+    return rules
+
+
+def named_parameters(target: Callable) -> list[inspect.Parameter]:
+    """The parameters of a class or function that can be passed by name, annotations evaluated if possible."""
+    try:
+        signature = inspect.signature(target, eval_str=True)
+    except NameError:  # an annotation that exists for type checkers alone
+        signature = inspect.signature(target)
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [parameter for parameter in signature.parameters.values() if parameter.kind in by_name]
+
+
+def takes_any(target: Callable) -> bool:
+    """Whether a section may hold keys beyond the named parameters of what it names.
+
+    The metrics of this package take any only because they are called with what is meant for others.
+    """
+    if target.__module__.startswith("moeisr_plugin."):
+        return False
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
+
+
+def choice(annotation: Any) -> Value | None:
+    """The rule of a Literal, None for another type."""
+    return one_of(*get_args(annotation)) if get_origin(annotation) is Literal else None
+
+
+def annotated(annotation: Any) -> Value | None:
+    """The rule of a type, None for one that says nothing of use here."""
+    if annotation in PLAIN:
+        return PLAIN[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        rules = [annotated(argument) for argument in arguments if argument is not type(None)]
+        told = [rule for rule in rules if rule is not None]
+        rule = told[0] if len(told) == 1 else anything()
+        return or_empty(rule) if type(None) in arguments else rule
+    if origin is Mapping:
+        return mapping()
+    if origin in (Sequence, Iterable, list):
+        return list_of(annotated(arguments[0]) or anything())
+    if origin is tuple and Ellipsis not in arguments:
+        return list_of(annotated(arguments[0]) or anything(), length=len(arguments))
+    return None
