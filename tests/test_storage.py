@@ -122,6 +122,9 @@ def test_an_lmdb_without_a_listing_or_with_a_bad_one(tmp_path):
     listing.write_text("a.png (4,4,3) 1\nb.png\n")
     with pytest.raises(ValueError, match=r"meta_info\.txt: line 2 is 'b\.png', not"):
         LmdbPictures(root)
+    listing.write_bytes("ä.png (4,4,3) 1\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"meta_info\.txt: is no UTF-8 text"):
+        LmdbPictures(root)
     listing.unlink()
     with pytest.raises(ValueError, match=r"meta_info\.txt: no such file"):
         LmdbPictures(root)

@@ -122,7 +122,11 @@ class LmdbPictures(PictureSource):
                 raise ValueError(f"{file}: no such file; make the LMDB again or correct the dataroot")
         self._headers: dict[str, Header] = {}
         names = []
-        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            lines = listing.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise ValueError(f"{listing}: is no UTF-8 text; make the LMDB again") from None
+        for number, line in enumerate(lines, start=1):
             match = re.match(r"(.+?)\s+\((\d+),(\d+),(\d+)\)", line)
             if match is None:
                 raise ValueError(f"{listing}: line {number} is {line!r}, not 'name.png (h,w,c) level'")
