@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 
@@ -289,6 +290,15 @@ def test_a_full_checkpoint_gives_the_toolbox_features(arch, form, tmp_path):
     encoder = ToolboxEncoder(arch=arch, params=TINY_TOOLBOX[arch], pretrained=str(tmp_path / "full.pth"))
     encoder, net, lr = encoder.double().eval(), net.double().eval(), image(13, 10)
     torch.testing.assert_close(encoder(lr), own_features(arch, net, (lr + 1) / 2))
+
+
+def test_a_full_network_in_safetensors_will_do(tmp_path):
+    net = full_network("MSRResNet")
+    safetensors.torch.save_file(net.state_dict(), tmp_path / "full.safetensors")
+    path = str(tmp_path / "full.safetensors")
+    encoder = ToolboxEncoder(arch="MSRResNet", params=TINY_TOOLBOX["MSRResNet"], pretrained=path)
+    for name, value in encoder.net.state_dict().items():
+        assert torch.equal(value, net.state_dict()[name]), name
 
 
 def test_param_key_chooses_between_averaged_and_plain_weights(tmp_path):
