@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        with _termination_interrupts():
+        with _termination_interrupts(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of what an error tells, or what does no harm
             return args.run(args)
     except (ValueError, OSError, MemoryError) as error:
         if args.debug:

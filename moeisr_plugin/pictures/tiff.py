@@ -1,5 +1,6 @@
 """TIFF: reading 16 bits a sample, and metadata that do not break what they are copied into."""
 
+import logging
 from typing import Any, BinaryIO
 
 import cv2
@@ -17,6 +18,9 @@ TAGS_OF_OFFSETS = (37500, 40965)  # maker note and interoperability: they point 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Both byte orders, of TIFF and of BigTIFF."""
 
+
+# Without any handler its complaints go to stderr, many for a file whose fault an error tells in one line.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3}
 """The photometric interpretations that are read, each with its number of colours."""
