@@ -14,7 +14,7 @@ from io import BytesIO
 
 import torch
 
-SECONDS_PER_CASE = 20
+SECONDS_PER_CASE = 60
 EXTRA_MEMORY = 2**30
 """Address space that a batch may take beyond what its process has at the start, in bytes."""
 STRIKING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -118,8 +118,8 @@ def survive(numbers: range, feed: Callable[[int], bool]) -> None:
 def _feed_all(numbers: range, feed: Callable[[int], bool], shared: mmap.mmap) -> dict:
     torch.set_num_threads(1)  # its pool does not survive a fork
     with open("/proc/self/statm") as file:
-        size = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + EXTRA_MEMORY,) * 2)
+        limit = int(file.read().split()[0]) * resource.getpagesize() + EXTRA_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     failures, accepted = [], 0
     for number in numbers:

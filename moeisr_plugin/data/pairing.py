@@ -47,11 +47,12 @@ def open_pairs(
     else:
         leading = leading.take(keys[: opt.get("first_k")])
         hr, lr = (leading, None) if hr else (None, leading)
-    sources = [_cached(pictures, opt.get("cache", "none")) for pictures in (hr, lr) if pictures]
+    cache = opt.get("cache", "none")
+    sources = [_cached(pictures, cache) for pictures in (hr, lr) if pictures is not None]
     sources = _without_bad(sources, skip=opt.get("skip_bad_pictures", False), decode=decode_all)
     for pictures in sources:
         _warn_of_alpha(pictures)
-    return sources[0] if hr else None, sources[-1] if lr else None
+    return sources[0] if hr is not None else None, sources[-1] if lr is not None else None
 
 
 def _chosen_keys(pictures: PictureSource, meta_info_file: str | None) -> list[str]:

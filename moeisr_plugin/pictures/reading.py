@@ -178,5 +178,7 @@ def _told_plainly() -> Iterator[None]:
     except UnidentifiedImageError:
         raise PictureError("is not a picture of a known format; convert it to PNG first") from None
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split())
+        if " " not in reason:  # a key or an index, which says nothing by itself
+            reason = f"{type(error).__name__} {reason}".strip()
         raise PictureError(f"is damaged or incomplete ({reason}); copy or export it again") from error

@@ -18,7 +18,6 @@ TAGS_OF_OFFSETS = (37500, 40965)  # maker note and interoperability: they point 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Both byte orders, of TIFF and of BigTIFF."""
 
-
 # Without any handler its complaints go to stderr, many for a file whose fault an error tells in one line.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
