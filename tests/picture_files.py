@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
+import lmdb
 import numpy as np
 from basicsr.utils.lmdb_util import LmdbMaker
 
@@ -46,6 +47,15 @@ def write_lmdb(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
         maker.put(encode(picture), key, picture.shape)
     maker.close()
     return str(root)
+
+
+def put(root: str | Path, key: bytes, value: bytes | None) -> None:
+    """Sets a value of an LMDB that is not open, or deletes it."""
+    with lmdb.open(str(root), map_size=2**26) as environment, environment.begin(write=True) as transaction:
+        if value is None:
+            transaction.delete(key)
+        else:
+            transaction.put(key, value)
 
 
 def upscale_pixels(pixels, enlarge):

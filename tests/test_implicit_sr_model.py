@@ -5,11 +5,12 @@ import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
-from picture_files import write_lmdb
 from PIL import Image
 
 from moeisr_plugin import render
 from moeisr_plugin.checkpoints import network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.data.lmdb_recipe import Recipe
+from moeisr_plugin.data.lmdb_writing import write_lmdb
 from moeisr_plugin.models.implicit_sr_model import dataset_label
 
 
@@ -124,14 +125,14 @@ def test_training_is_reproducible_and_learns(photographs, tmp_path):
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 
-def test_lmdb_folder_and_memory_train_to_the_same_loss(photographs, tmp_path):
-    pictures = {path.stem: np.asarray(Image.open(path)) for path in sorted(photographs.iterdir())}
-    dataroot = write_lmdb(tmp_path / "photographs.lmdb", pictures)
-    lmdb = {"dataroot_gt": dataroot, "io_backend": {"type": "lmdb"}}
+@pytest.mark.parametrize("workers", [0, 1])
+def test_lmdb_folder_and_memory_train_to_the_same_loss(photographs, tmp_path, workers):
+    write_lmdb(tmp_path / "photographs.lmdb", Recipe([photographs]))
+    lmdb = {"dataroot_gt": str(tmp_path / "photographs.lmdb"), "io_backend": {"type": "lmdb"}}
     logs = []
     for change in ({}, lmdb, {"cache": "memory"}, {**lmdb, "cache": "memory"}):
         opt = options(photographs, tmp_path)
-        opt["datasets"]["train"].update(change)
+        opt["datasets"]["train"].update(num_worker_per_gpu=workers, **change)
         logs.append(train(opt, 4)[1])
     assert logs[0] == logs[1] == logs[2] == logs[3]
 

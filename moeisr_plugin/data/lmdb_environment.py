@@ -5,15 +5,22 @@ from pathlib import Path
 
 import lmdb
 
+from moeisr_plugin.data.lmdb_pages import check_size
+
 # LMDB forbids opening an environment twice in a process, so its handle can only be kept process-wide.
-_environments: dict[Path, tuple[int, lmdb.Environment]] = {}
+_environments: dict[Path, tuple[tuple[int, int, int], lmdb.Environment]] = {}
 
 
 def read_value(root: Path, key: str) -> bytes:
     """Reads one value; the environment is opened on the first one, again in each forked worker.
 
+    Args:
+        root: the LMDB's folder; `lmdb_pages.check_database` has passed its data.mdb.
+        key: the key, kept as UTF-8.
+
     Raises:
-        ValueError: the LMDB is damaged, or the key is missing or empty.
+        ValueError: the LMDB is cut off or damaged, or the key is missing or empty.
+        OSError: the LMDB is gone.
     """
     try:
         with _environment(root.resolve()).begin() as transaction:
@@ -26,23 +33,14 @@ def read_value(root: Path, key: str) -> bytes:
 
 
 def _environment(root: Path) -> lmdb.Environment:
-    process, environment = _environments.get(root, (None, None))
-    if environment is not None and process == os.getpid():
-        return environment
+    file = (root / "data.mdb").stat()
+    identity = os.getpid(), file.st_dev, file.st_ino
+    known, environment = _environments.get(root, (None, None))
     if environment is not None:
-        environment.close()  # inherited through fork, for which LMDB vouches for nothing
-    environment = _open(root)
-    _environments[root] = os.getpid(), environment
-    return environment
-
-
-def _open(root: Path) -> lmdb.Environment:
+        if known == identity:
+            return environment
+        environment.close()  # the file was replaced, or this process forked, after which LMDB will not do
+    check_size(root / "data.mdb")  # reading past the end of a mapped file would kill the process
     environment = lmdb.open(str(root), readonly=True, lock=False, readahead=False, create=False)
-    # Reading past the end of the file would kill the process. Only deleting a value in the very
-    # transaction that wrote it, which no picture LMDB sees, leaves a sound file shorter than its page count.
-    expected = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    actual = (root / "data.mdb").stat().st_size
-    if actual < expected:
-        environment.close()
-        raise ValueError(f"data.mdb is cut off: {actual} of {expected} bytes; copy or make it again")
+    _environments[root] = identity, environment
     return environment

@@ -6,7 +6,7 @@ Each lists the same pictures in the same order, so that a seed gives the same tr
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from basicsr.utils import get_root_logger
 
 from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_environment import read_value
+from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.pictures import MAX_PIXELS, Header, check_size, decode_header, errors_name
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -111,28 +112,22 @@ class LmdbPictures(PictureSource):
     """Encoded pictures in an LMDB, listed in its meta_info.txt by lines `name.png (h,w,c) level`.
 
     Args:
-        root: the LMDB's folder, with data.mdb and meta_info.txt.
+        root: the LMDB's folder, whose name ends in .lmdb, with data.mdb and meta_info.txt.
     """
 
     def __init__(self, root: str | Path, *, max_pixels: int = MAX_PIXELS):
         root = Path(root)
-        listing = root / "meta_info.txt"
-        for file in (root / "data.mdb", listing):
+        if root.suffix != ".lmdb":
+            raise ValueError(f"{root}: an LMDB's name ends in .lmdb; rename it or correct the dataroot")
+        for file in (root / "data.mdb", root / "meta_info.txt"):
             if not file.is_file():
                 raise ValueError(f"{file}: no such file; make the LMDB again or correct the dataroot")
+        check_database(root / "data.mdb")
         self._headers: dict[str, Header] = {}
         names = []
-        try:
-            lines = listing.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise ValueError(f"{listing}: is no UTF-8 text; make the LMDB again") from None
-        for number, line in enumerate(lines, start=1):
-            match = re.match(r"(.+?)\s+\((\d+),(\d+),(\d+)\)", line)
-            if match is None:
-                raise ValueError(f"{listing}: line {number} is {line!r}, not 'name.png (h,w,c) level'")
-            name, height, width, channels = match.groups()
+        for name, header in _listed(root / "meta_info.txt"):
             names.append(Path(name))
-            self._headers[_key(names[-1])] = Header(int(height), int(width), has_alpha=channels == "4")
+            self._headers[_key(names[-1])] = header
         super().__init__(root, _names_by_key(root, names), max_pixels=max_pixels)
 
     def _header(self, key: str) -> Header:
@@ -140,7 +135,14 @@ class LmdbPictures(PictureSource):
         return self._headers[key]
 
     def _read(self, key: str) -> np.ndarray:
-        picture = decode_rgb(read_value(self.root, key), max_pixels=self.max_pixels)
+        try:
+            value = read_value(self.root, key)
+        except OSError as error:
+            raise ValueError(f"the LMDB cannot be read ({error}); copy or make it again") from error
+        try:
+            picture = decode_rgb(value, max_pixels=self.max_pixels)
+        except ValueError as error:
+            raise ValueError(f"key {key!r}: {error}, then make the LMDB again") from error
         height, width, _ = self._headers[key]
         if picture.shape[:2] != (height, width):
             h, w = picture.shape[:2]
@@ -149,6 +151,25 @@ class LmdbPictures(PictureSource):
                 "make the LMDB again"
             )
         return picture
+
+
+def _listed(listing: Path) -> Iterator[tuple[str, Header]]:
+    """The names and sizes in a meta_info.txt."""
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{listing}: is no UTF-8 text; make the LMDB again") from None
+    if not any(line.strip() for line in lines):
+        raise ValueError(f"{listing}: lists no picture; make the LMDB again")
+    for number, line in enumerate(lines, start=1):
+        match = re.fullmatch(r"(.+\.\w+)\s+\((\d{1,9}),(\d{1,9}),(\d)\)(\s+\d+)?\s*", line)
+        if match is not None:
+            name, height, width, channels, _ = match.groups()
+            yield name, Header(int(height), int(width), has_alpha=channels == "4")
+        elif line.strip():
+            raise ValueError(
+                f"{listing}: line {number} is {line!r}, not 'name.png (h,w,c) level'; make the LMDB again"
+            )
 
 
 class PicturesInMemory(PictureSource):

@@ -1,0 +1,113 @@
+"""What goes into an LMDB: pictures of folders, whole or cut, under which keys."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from moeisr_plugin.data.storage import FolderPictures
+from moeisr_plugin.data.sub_images import SubImages
+
+_LONGEST_KEY = 511  # bytes; LMDB's own limit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an LMDB holds.
+
+    Args:
+        folders: of pictures; a key is a picture's path below its folder, without the suffix.
+        recursive: subfolders too.
+        sub_images: how pictures are cut; None stores them whole.
+        compress_level: of the PNGs, 0 to 9; 1 is the toolbox's, larger is smaller and slower to make.
+    """
+
+    folders: Sequence[str | Path]
+    recursive: bool = False
+    sub_images: SubImages | None = None
+    compress_level: int = 1
+
+    def text(self) -> str:
+        """As JSON, the same for the same content wherever it is asked for."""
+        folders = [str(Path(folder).resolve()) for folder in self.folders]
+        return json.dumps(asdict(self) | {"folders": folders}, indent=1)
+
+    def pictures(self) -> list["SourcePicture"]:
+        """All pictures, sorted by their keys.
+
+        Raises:
+            ValueError: a folder without pictures, or names that cannot be keys; one line.
+        """
+        if self.compress_level not in range(10):
+            raise ValueError(f"compress_level is {self.compress_level}; give 0 to 9")
+        pictures: dict[str, SourcePicture] = {}
+        for folder in self.folders:
+            source = FolderPictures(folder, recursive=self.recursive)
+            for index in range(len(source)):
+                picture = SourcePicture(source, index, self.sub_images)
+                _check_key(picture)
+                other = pictures.setdefault(picture.first_key, picture)
+                if other is not picture:
+                    raise ValueError(
+                        f"{other.path} and {picture.path} would both be stored as {picture.first_key!r}; "
+                        "rename one or make two LMDBs"
+                    )
+        return [pictures[key] for key in sorted(pictures)]
+
+
+class BadPictureError(ValueError):
+    """A picture that cannot be stored, named in one line."""
+
+
+@dataclass(frozen=True)
+class SourcePicture:
+    """A picture of a folder, to be stored whole or cut."""
+
+    source: FolderPictures
+    index: int
+    sub_images: SubImages | None
+
+    @property
+    def path(self) -> str:
+        return self.source.path(self.index)
+
+    @property
+    def first_key(self) -> str:
+        """The picture's key, or that of its first sub-image."""
+        key = self.source.keys[self.index]
+        return key if self.sub_images is None else self.sub_images.key(key, 1)
+
+    def has_alpha(self) -> bool:
+        return self.source.header(self.index).has_alpha
+
+    def read(self) -> list[tuple[str, np.ndarray]]:
+        """The pixels to store (h, w, 3) RGB, uint8 or uint16, by their keys.
+
+        Raises:
+            BadPictureError: damaged, or too small to cut.
+        """
+        key = self.source.keys[self.index]
+        try:
+            pixels = self.source.read(self.index)
+        except ValueError as error:
+            raise BadPictureError(str(error)) from error
+        if self.sub_images is None:
+            return [(key, pixels)]
+        try:
+            return list(self.sub_images.cut(key, pixels))
+        except ValueError as error:
+            raise BadPictureError(f"{self.path}: {error}") from error
+
+
+def _check_key(picture: SourcePicture) -> None:
+    key = picture.first_key
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{picture.path!r}: the name is not UTF-8; rename it") from None
+    if length > _LONGEST_KEY:
+        raise ValueError(f"{picture.path}: a key of {length} bytes, {_LONGEST_KEY} are the most; rename it")
+    if key.splitlines() != [key]:
+        raise ValueError(f"{picture.path!r}: a line break in the name; rename it")

@@ -1,0 +1,233 @@
+"""An LMDB holds what its folders do, for the toolbox too, appears whole or not at all, and loses no work."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from basicsr.data.data_util import paired_paths_from_lmdb
+from basicsr.utils import FileClient, imfrombytes
+from picture_files import encode, noise, positions, put, write_folder
+from PIL import Image
+
+from moeisr_plugin.data import lmdb_writing
+from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe
+from moeisr_plugin.data.lmdb_writing import write_lmdb
+from moeisr_plugin.data.storage import FolderPictures, LmdbPictures
+from moeisr_plugin.data.sub_images import SubImages
+
+
+def assert_holds_the_folder(database, folder, *, recursive=False):
+    stored, pictures = LmdbPictures(database), FolderPictures(folder, recursive=recursive)
+    assert stored.keys == pictures.keys
+    for index in range(len(pictures)):
+        expected = pictures.read(index)
+        np.testing.assert_array_equal(stored.read(index), expected)
+        assert stored.read(index).dtype == expected.dtype
+        assert stored.header(index) == (*expected.shape[:2], False)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with a picture of every kind that the datasets read."""
+    root = Path(
+        write_folder(
+            tmp_path / "mixed",
+            {
+                "rgb.png": noise(9, 7),
+                "deep.png": noise(8, 8, dtype=np.uint16),
+                "grey.png": noise(6, 5, channels=1),
+                "alpha.png": noise(6, 5, channels=4),
+                "photo.jpg": positions(40, 30),
+                "photo.v2.webp": positions(20, 30),
+                "sub/Zürich 東京.bmp": noise(5, 6),
+            },
+        )
+    )
+    Image.fromarray(noise(9, 9)).quantize(16).save(root / "palette.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise(12, 9)).save(root / "turned.png", exif=turned)
+    Image.fromarray(noise(9, 12, channels=4)).convert("CMYK").save(root / "print.tif")
+    return root
+
+
+def test_holds_what_training_from_the_folder_sees(mixed, tmp_path):
+    summary = write_lmdb(tmp_path / "out" / "m.lmdb", Recipe([mixed], recursive=True), threads=3)
+    assert summary.transparent == 1
+    assert not summary.skipped
+    assert_holds_the_folder(tmp_path / "out" / "m.lmdb", mixed, recursive=True)
+    assert os.listdir(tmp_path / "out") == ["m.lmdb"]
+    assert sorted(os.listdir(tmp_path / "out" / "m.lmdb")) == ["data.mdb", "lock.mdb", "meta_info.txt"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_toolbox_reads_it(mixed, tmp_path):
+    for name in ("deep.png", "photo.v2.webp"):  # 8 bits are all it reads, and its keys end at the first dot
+        (mixed / name).unlink()
+    database = str(tmp_path / "m.lmdb")
+    write_lmdb(database, Recipe([mixed]))
+    pairs = paired_paths_from_lmdb([database, database], ["lq", "gt"])
+    client = FileClient("lmdb", db_paths=[database], client_keys=["gt"])
+    pictures = FolderPictures(mixed)
+    assert [pair["gt_path"] for pair in pairs] == pictures.keys
+    for index, key in enumerate(pictures.keys):
+        decoded = imfrombytes(client.get(key, "gt"), float32=False)
+        assert decoded is not None
+        np.testing.assert_array_equal(decoded[..., ::-1], pictures.read(index))
+    assert Path(database, "meta_info.txt").read_text().splitlines()[0] == "alpha.png (6,5,3) 1"
+    client.client._client["gt"].close()
+
+
+def test_several_folders_make_one(tmp_path):
+    a = write_folder(tmp_path / "a", {"1.png": noise(4, 4, seed=1)})
+    b = write_folder(tmp_path / "b", {"0.png": noise(5, 5, seed=2), "2.png": noise(6, 6, seed=3)})
+    summary = write_lmdb(tmp_path / "ab.lmdb", Recipe([a, b]))
+    assert summary.keys == LmdbPictures(tmp_path / "ab.lmdb").keys == ["0", "1", "2"]
+    np.testing.assert_array_equal(LmdbPictures(tmp_path / "ab.lmdb").read(2), noise(6, 6, seed=3))
+
+
+def test_sub_images_of_hr_and_lr_pair(tmp_path):
+    hr = write_folder(tmp_path / "HR", {"01.png": positions(40, 32), "02.png": positions(50, 32)})
+    lr = write_folder(tmp_path / "X2", {"01x2.png": positions(20, 16), "02x2.png": positions(25, 16)})
+    write_lmdb(tmp_path / "hr.lmdb", Recipe([hr], sub_images=SubImages(20, 10)))
+    write_lmdb(tmp_path / "lr.lmdb", Recipe([lr], sub_images=SubImages(10, 5)))
+    high, low = LmdbPictures(tmp_path / "hr.lmdb"), LmdbPictures(tmp_path / "lr.lmdb")
+    assert high.keys == low.keys
+    assert len(high) == 3 * 3 + 4 * 3  # at 0, 10, 12 and at 0, 10, 20, (30)
+    for index in range(len(high)):
+        assert high.read(index).shape == (20, 20, 3)
+        assert (high.read(index)[0, 0, :2] == 2 * low.read(index)[0, 0, :2]).all()
+
+
+def test_the_map_grows_as_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(lmdb_writing, "_FIRST_MAP_SIZE", 2**14)
+    pictures = {f"{i}.png": noise(100, 100, seed=i) for i in range(8)}  # 240 kB
+    folder = write_folder(tmp_path / "p", {"small.png": noise(1, 1)} | pictures)
+    write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
+    assert_holds_the_folder(tmp_path / "p.lmdb", folder)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(lmdb_writing, "_BYTES_PER_TRANSACTION", 1)
+    folder = write_folder(tmp_path / "p", {f"{i}.png": noise(20, 20, seed=i) for i in range(6)})
+    encoded = []
+    png = lmdb_writing._png
+
+    def interrupted_at_the_fourth(pixels, compress_level):
+        if len(encoded) == 3:
+            raise KeyboardInterrupt
+        encoded.append(pixels)
+        return png(pixels, compress_level)
+
+    recipe = Recipe([folder], sub_images=SubImages(20, 20))
+    monkeypatch.setattr(lmdb_writing, "_png", interrupted_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        write_lmdb(tmp_path / "p.lmdb", recipe)
+    assert sorted(os.listdir(tmp_path)) == ["p", "p.lmdb.partial"]
+    (tmp_path / "p.lmdb.partial" / ".c0ffee.part").touch()  # as kill -9 leaves it
+    monkeypatch.setattr(lmdb_writing, "_png", lambda *args: encoded.append(args[0]) or png(*args))
+    write_lmdb(tmp_path / "p.lmdb", recipe)
+    assert len(encoded) == 6
+    assert sorted(os.listdir(tmp_path / "p.lmdb")) == ["data.mdb", "lock.mdb", "meta_info.txt"]
+    stored = LmdbPictures(tmp_path / "p.lmdb")
+    assert stored.keys == [f"{i}_s001" for i in range(6)]
+    for i in range(6):
+        np.testing.assert_array_equal(stored.read(i), noise(20, 20, seed=i))
+
+
+def begun(tmp_path, monkeypatch):
+    """A folder, and an LMDB of it that was interrupted before it was verified."""
+    folder = write_folder(tmp_path / "p", {f"{i}.png": noise(20, 20, seed=i) for i in range(3)})
+    with monkeypatch.context() as patch:
+        patch.setattr(lmdb_writing, "_verify", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
+    return folder
+
+
+def test_what_an_earlier_run_left_must_fit(tmp_path, monkeypatch):
+    folder = begun(tmp_path, monkeypatch)
+    with pytest.raises(
+        ValueError, match=r"p\.lmdb\.partial: was begun with other folders or options; repeat"
+    ):
+        write_lmdb(tmp_path / "p.lmdb", Recipe([folder], compress_level=2))
+    Path(folder, "1.png").write_bytes(encode(noise(20, 20, seed=9)))
+    with pytest.raises(
+        ValueError, match=r"partial: key '1' is not what .*1\.png holds now; delete the former"
+    ):
+        write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
+    Path(folder, "1.png").unlink()
+    with pytest.raises(
+        ValueError, match=r"partial: holds pictures no longer in the folders; delete it and run"
+    ):
+        write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
+    assert not (tmp_path / "p.lmdb").exists()
+    data = tmp_path / "p.lmdb.partial" / "data.mdb"
+    data.write_bytes(data.read_bytes()[:9000])
+    with pytest.raises(ValueError, match=r"data\.mdb: is cut off.*: delete .*partial to begin anew$"):
+        write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
+
+
+def test_what_was_written_is_read_back(tmp_path, monkeypatch):
+    folder = begun(tmp_path, monkeypatch)
+    put(tmp_path / "p.lmdb.partial", b"1", encode(noise(20, 20, seed=1))[:-300])
+    with pytest.raises(ValueError, match=r"key '1' is not what"):
+        write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
+
+
+def test_bad_pictures_stop_it_or_are_left_out(tmp_path):
+    folder = write_folder(
+        tmp_path / "p", {"a.png": noise(20, 20), "b.png": noise(20, 20), "c.png": noise(9, 20)}
+    )
+    Path(folder, "b.png").write_bytes(encode(noise(20, 20))[:500])
+    recipe = Recipe([folder], sub_images=SubImages(10, 10))
+    with pytest.raises(BadPictureError, match=r"b\.png: is damaged"):
+        write_lmdb(tmp_path / "p.lmdb", recipe)
+    assert not (tmp_path / "p.lmdb").exists()
+    summary = write_lmdb(tmp_path / "p.lmdb", recipe, skip_bad_pictures=True)
+    assert LmdbPictures(tmp_path / "p.lmdb").keys == summary.keys == [f"a_s00{i}" for i in (1, 2, 3, 4)]
+    damaged, small = summary.skipped
+    assert damaged.startswith(f"{folder}/b.png: is damaged")
+    assert small.startswith(f"{folder}/c.png: 9x20 pixels are too few")
+
+
+def test_no_sound_picture_makes_no_lmdb(tmp_path):
+    folder = write_folder(tmp_path / "p", {"a.png": noise(9, 20)})
+    with pytest.raises(ValueError, match="all 1 pictures are bad; name folders with sound ones"):
+        write_lmdb(
+            tmp_path / "p.lmdb", Recipe([folder], sub_images=SubImages(10, 10)), skip_bad_pictures=True
+        )
+    assert not (tmp_path / "p.lmdb").exists()
+
+
+def test_targets_that_will_not_do(tmp_path):
+    folder = write_folder(tmp_path / "p", {"a.png": noise(9, 20)})
+    with pytest.raises(ValueError, match=r"/p2: an LMDB's name must end in \.lmdb; choose another"):
+        write_lmdb(tmp_path / "p2", Recipe([folder]))
+    (tmp_path / "p.lmdb").mkdir()
+    with pytest.raises(ValueError, match=r"p\.lmdb: exists already; remove it or choose another name"):
+        write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
+
+
+def test_names_that_cannot_be_keys(tmp_path):
+    deep = "/".join(["d" * 200] * 3)
+    for name, recipe, message in [
+        ("a\n.png", Recipe([tmp_path / "0"]), "a line break in the name; rename it"),
+        (deep + "/a.png", Recipe([tmp_path / "1"], recursive=True), "a key of 604 bytes, 511 are the most"),
+        (os.fsdecode(b"\xff.png"), Recipe([tmp_path / "2"]), "the name is not UTF-8; rename it"),
+        (
+            "a.png",
+            Recipe([tmp_path / "3", tmp_path / "3"]),
+            "would both be stored as 'a'; rename one or make two",
+        ),
+        ("a.png", Recipe([tmp_path / "4"], compress_level=10), "compress_level is 10; give 0 to 9"),
+        ("a.txt", Recipe([tmp_path / "5"]), "no picture found"),
+    ]:
+        path = Path(recipe.folders[0], name)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode(noise(4, 4)))
+        with pytest.raises(ValueError, match=message) as caught:
+            write_lmdb(tmp_path / "p.lmdb", recipe)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("p.lmdb*"))
