@@ -1,8 +1,12 @@
 """The `moeisr` command."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from moeisr_plugin import __version__
@@ -23,11 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 if some of several pictures failed; 2 for input that cannot be used, after one line on stderr;
-        130 if interrupted. With --debug the exception itself comes through.
+        130 if interrupted or terminated. With --debug the exception itself comes through.
     """
     args = _parser().parse_args(argv)
     try:
-        return args.run(args)
+        with _termination_interrupts(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of what an error tells, or what does no harm
+            return args.run(args)
     except (ValueError, OSError, MemoryError) as error:
         if args.debug:
             raise
@@ -43,6 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"moeisr {args.command}: interrupted", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Lets SIGTERM, as of `kill`, end a command as Ctrl-C does, so that it clears away what it began."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -61,3 +61,10 @@ def put(root: str | Path, key: bytes, value: bytes | None) -> None:
 def upscale_pixels(pixels, enlarge):
     """Enlarges pixels of any layout by a function of RGB alone, (H, W, 3) to (H', W', 3)."""
     return from_layers([enlarge(layer) for layer in to_layers(pixels)], like=pixels)
+
+
+def cut_off(path: Path, kept: float = 0.5) -> Path:
+    """Takes away the end of a file: its header stays, its pixels cannot be decoded."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    return path

@@ -13,7 +13,7 @@ import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
-from picture_files import noise, positions, write_folder, write_lmdb
+from picture_files import cut_off, noise, positions, write_folder, write_lmdb
 from PIL import Image
 
 from moeisr_plugin.archs.coordinates import make_coord
@@ -340,3 +340,42 @@ def test_cv2_and_the_dataset_agree_on_the_order_of_channels(tmp_path):
     sample = ArbitraryScaleDataset({"dataroot_gt": str(tmp_path), **SMALL})[0]
     assert torch.equal(sample["gt"], torch.tensor([1.0, 0, 0]).expand(64, 3))
     assert torch.equal(sample["lq"], torch.tensor([1.0, 0, 0]).view(3, 1, 1).expand(3, 8, 8))
+
+
+def damaged_dataset(tmp_path, **opt):
+    """Of four pictures, two of which are cut off behind their headers."""
+    pictures = [noise(80, 80, seed=seed) for seed in range(4)]
+    dataset = folder_dataset(tmp_path, pictures, **opt)
+    for index in (2, 3):
+        cut_off(tmp_path / "hr" / f"{index}.png")
+    return dataset
+
+
+def test_a_picture_found_damaged_is_named_and_stops_the_training(tmp_path):
+    with pytest.raises(ValueError, match=r"2\.png: is damaged or incomplete .*copy or export it again$"):
+        damaged_dataset(tmp_path).sample(2, seed=0)
+
+
+def test_in_place_of_a_damaged_picture_the_next_good_one_is_seen(tmp_path, caplog):
+    dataset = damaged_dataset(tmp_path, skip_bad_pictures=True)
+    logger = logging.getLogger("basicsr")
+    logger.addHandler(caplog.handler)
+    try:
+        for index in (2, 3, 2):
+            sample, expected = dataset.sample(index, seed=5), dataset.sample(0, seed=5)
+            assert sample["gt_path"] == expected["gt_path"]
+            assert torch.equal(sample["gt"], expected["gt"])
+        assert dataset.sample(1, seed=5)["gt_path"].endswith("1.png")
+    finally:
+        logger.removeHandler(caplog.handler)
+    skipped = [record.getMessage() for record in caplog.records if "Skipped" in record.getMessage()]
+    assert [line.split(": ")[1] for line in skipped] == [str(tmp_path / "hr" / f"{i}.png") for i in (2, 3)]
+    assert skipped[-1].endswith("(2 of 4 pictures so far)")
+
+
+def test_without_any_good_picture_the_training_stops(tmp_path):
+    dataset = damaged_dataset(tmp_path, skip_bad_pictures=True)
+    for index in (0, 1):
+        cut_off(tmp_path / "hr" / f"{index}.png")
+    with pytest.raises(ValueError, match=r"1\.png: .* \(none of 4 pictures can be read\)"):
+        dataset.sample(2, seed=0)

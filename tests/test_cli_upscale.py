@@ -1,10 +1,14 @@
 """`moeisr upscale` from the command line to the files, with bicubic enlargement in place of a network."""
 
+import os
+import signal
+import struct
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from picture_files import upscale_pixels
+from picture_files import cut_off, upscale_pixels
 from PIL import Image
 
 from moeisr_plugin.cli import main
@@ -335,6 +339,66 @@ def test_interruption_is_one_line(photo, capsys, monkeypatch, upscaler):
     monkeypatch.setattr(upscaler, "__call__", interrupt)
     assert moeisr(photo, "--scale", 2) == 130
     assert capsys.readouterr().err == "moeisr upscale: interrupted\n"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_a_signal_leaves_what_was_there_and_no_other_file(photo, monkeypatch, capsys, sent, suffix):
+    before = signal.getsignal(signal.SIGTERM)
+    output = draw(photo.with_name(f"photo_x2.{suffix}"))
+    held = output.read_bytes()
+
+    def half(self, *, size):
+        yield np.zeros((7, size[1], 3), np.uint8)
+        assert any(path.suffix == ".part" for path in output.parent.iterdir()) or suffix == "webp"
+        os.kill(os.getpid(), sent)
+        yield np.zeros((size[0] - 7, size[1], 3), np.uint8)
+
+    monkeypatch.setattr(Encoded, "render_bands", half)
+    assert moeisr(photo, "--scale", 2, "--format", suffix, "--overwrite") == 130
+    assert capsys.readouterr().err == "moeisr upscale: interrupted\n"
+    assert set(output.parent.iterdir()) == {photo, output}
+    assert output.read_bytes() == held
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def odd_pictures(folder):
+    """Every kind of picture that can be enlarged, by name with its size, and what cannot, with the reason."""
+    Image.new("RGB", (1, 1)).save(folder / "one_pixel.png")
+    Image.new("RGB", (5, 4)).quantize(4).save(folder / "palette.png")
+    Image.new("CMYK", (5, 4)).save(folder / "cmyk.jpg")
+    Image.new("RGBA", (5, 4)).save(folder / "alpha.webp")
+    Image.new("L", (5, 4)).save(folder / "png_inside.jpg", "PNG")
+    frames = [Image.new("L", (5, 4), value) for value in (10, 200)]
+    frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
+    draw(folder / "deep.tif", 5, 4, dtype=np.uint16)
+    cut_off(draw(folder / "truncated.png", 40, 40))
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("no picture")
+    bomb = bytearray(draw(folder / "bomb.png").read_bytes())
+    bomb[16:24] = struct.pack(">II", 60_000, 60_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    (folder / "bomb.png").write_bytes(bomb)
+    good = ["one_pixel", "palette", "cmyk", "alpha", "png_inside", "animated", "deep"]
+    return good, {
+        "bomb.png": "60000x60000 is more than the limit of 268435456 pixels; raise max_pixels (--max-pixels",
+        "empty.jpg": "is empty",
+        "text.png": "is not a picture",
+        "truncated.png": "is damaged or incomplete",
+    }
+
+
+def test_a_folder_of_odd_pictures_is_enlarged_as_far_as_can_be(tmp_path, capsys):
+    good, bad = odd_pictures(tmp_path)
+    assert moeisr(tmp_path, "--scale", 3, "-o", tmp_path / "out") == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(f"{n}_x3.png" for n in good)
+    for name in good:
+        assert size_of(tmp_path / "out" / f"{name}_x3.png") == ((3, 3) if name == "one_pixel" else (15, 12))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("moeisr upscale:")]
+    assert lines[-1] == "moeisr upscale: 4 of 11 pictures failed"
+    told = [line for line in lines[:-1] if "only the first is used" not in line]
+    for line, (name, reason) in zip(told, sorted(bad.items()), strict=True):
+        assert line.startswith(f"moeisr upscale: {tmp_path / name}: {reason}")
 
 
 def test_a_gpu_out_of_memory_is_one_line(photo, capsys, monkeypatch, upscaler):

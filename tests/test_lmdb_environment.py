@@ -91,8 +91,8 @@ def test_keys_beyond_ascii(tmp_path):
     [
         (None, "key 'a' is missing; make the LMDB again"),
         (b"", "key 'a' is empty; make the LMDB again"),
-        (b"garbage", "key 'a': not a picture in a known format; .* make the LMDB again"),
-        (encode(noise(30, 30))[:900], r"key 'a': damaged picture \(.*\); .* make the LMDB again"),
+        (b"garbage", "key 'a': is not a picture of a known format; .* make the LMDB again"),
+        (encode(noise(30, 30))[:900], r"key 'a': is damaged or incomplete \(.*\); .* make the LMDB again"),
         (encode(noise(4, 5)), "key 'a' holds 4x5 pixels where meta_info.txt says 30x20; make the LMDB again"),
     ],
 )

@@ -182,13 +182,13 @@ def test_bad_pictures_stop_it_or_are_left_out(tmp_path):
     )
     Path(folder, "b.png").write_bytes(encode(noise(20, 20))[:500])
     recipe = Recipe([folder], sub_images=SubImages(10, 10))
-    with pytest.raises(BadPictureError, match=r"b\.png: damaged picture"):
+    with pytest.raises(BadPictureError, match=r"b\.png: is damaged"):
         write_lmdb(tmp_path / "p.lmdb", recipe)
     assert not (tmp_path / "p.lmdb").exists()
     summary = write_lmdb(tmp_path / "p.lmdb", recipe, skip_bad_pictures=True)
     assert LmdbPictures(tmp_path / "p.lmdb").keys == summary.keys == [f"a_s00{i}" for i in (1, 2, 3, 4)]
     damaged, small = summary.skipped
-    assert damaged.startswith(f"{folder}/b.png: damaged picture")
+    assert damaged.startswith(f"{folder}/b.png: is damaged")
     assert small.startswith(f"{folder}/c.png: 9x20 pixels are too few")
 
 

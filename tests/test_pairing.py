@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from picture_files import noise, write_folder, write_lmdb
+from picture_files import cut_off, noise, write_folder, write_lmdb
 
 from moeisr_plugin.data.pairing import open_pairs
 
@@ -76,6 +76,74 @@ def test_dropped_alpha_is_logged_once(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         f"{root}: alpha is dropped from 2 pictures."
     ]
+
+
+@pytest.fixture
+def logged(caplog):
+    """What the toolbox's logger is told."""
+    logger = logging.getLogger("basicsr")
+    logger.addHandler(caplog.handler)
+    yield lambda: [record.getMessage() for record in caplog.records]
+    logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def bad_pairs(tmp_path):
+    """Five pairs: the HR of b is empty, the LR of c no picture, the HR of d cut off behind its header."""
+    names = [f"{name}.png" for name in "abcde"]
+    hr = write_folder(tmp_path / "hr", {name: noise(60, 60) for name in names})
+    lr = write_folder(tmp_path / "lr", {name: noise(30, 30) for name in names})
+    (tmp_path / "hr" / "b.png").write_bytes(b"")
+    (tmp_path / "lr" / "c.png").write_text("no picture")
+    cut_off(tmp_path / "hr" / "d.png")
+    return {"dataroot_gt": hr, "dataroot_lq": lr}
+
+
+@pytest.mark.parametrize(
+    ("opt", "decode_all", "number"), [({}, False, 2), ({}, True, 3), ({"cache": "memory"}, False, 3)]
+)
+def test_the_first_bad_picture_is_named_at_the_start_and_all_are_counted(bad_pairs, opt, decode_all, number):
+    remedy = f"{number} of 5 pictures cannot be read; skip_bad_pictures: true leaves them out"
+    with pytest.raises(ValueError, match=rf"hr/b\.png: is empty; .* \({remedy}\)$") as caught:
+        open_pairs({**bad_pairs, **opt}, decode_all=decode_all)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("opt", "decode_all", "left"), [({}, False, "ade"), ({}, True, "ae"), ({"cache": "memory"}, False, "ae")]
+)
+def test_bad_pictures_are_skipped_in_pairs_named_and_counted(bad_pairs, opt, decode_all, left, logged):
+    hr, lr = open_pairs({**bad_pairs, **opt, "skip_bad_pictures": True}, decode_all=decode_all)
+    assert hr is not None
+    assert lr is not None
+    assert hr.keys == lr.keys == list(left)
+    lines = [line for line in logged() if "kept in memory" not in line]
+    assert len(lines) == 5 - len(left) + 1
+    assert lines[0].startswith(f"Skipped: {bad_pairs['dataroot_gt']}/b.png: is empty")
+    assert lines[1].startswith(f"Skipped: {bad_pairs['dataroot_lq']}/c.png: is not a picture")
+    assert lines[-1] == f"{bad_pairs['dataroot_gt']}: {5 - len(left)} of 5 pictures skipped."
+
+
+def test_no_good_picture_is_an_error_also_when_bad_ones_are_skipped(tmp_path):
+    root = write_folder(tmp_path / "hr", {"a.png": noise(8, 8)})
+    (tmp_path / "hr" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a\.png: is empty; .* \(none of 1 pictures can be read\)$"):
+        open_pairs({"dataroot_gt": root, "skip_bad_pictures": True})
+
+
+@pytest.mark.parametrize("make", [write_folder, write_lmdb])
+def test_pictures_over_the_limit_are_refused_at_the_start(tmp_path, make):
+    names = ["a", "b"] if make is write_lmdb else ["a.png", "b.png"]
+    sizes = [(8, 8), (8, 9)]
+    root = make(tmp_path / "p.lmdb", {name: noise(*size) for name, size in zip(names, sizes, strict=True)})
+    opt = {"dataroot_gt": root, "io_backend": {"type": "lmdb" if make is write_lmdb else "disk"}}
+    hr, _ = open_pairs({**opt, "max_pixels": 72})
+    assert hr is not None
+    assert len(hr) == 2
+    with pytest.raises(
+        ValueError, match=r"b\.png: 9x8 is more than the limit of 71 pixels; raise max_pixels"
+    ):
+        open_pairs({**opt, "max_pixels": 71})
 
 
 def test_options_that_fit_nothing(roots):

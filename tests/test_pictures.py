@@ -1,6 +1,7 @@
 """Pictures keep their depth, alpha, profile and EXIF block on the way to disk and back."""
 
 import io
+import logging
 import os
 import struct
 import zlib
@@ -269,6 +270,17 @@ def test_bad_files_are_refused_in_a_line_that_names_them(tmp_path):
         assert message.startswith(f"{tmp_path / name}: "), message
         assert reason in message, message
         assert "\n" not in message
+
+
+def test_what_is_wrong_with_a_tiff_is_told_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that has set up no logging
+    write_picture(tmp_path / "a.tif", Picture(random_pixels((3,), np.uint16, (16, 16))))
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[12:14] = b"\xff\xff"  # the type of the first tag
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(PictureError):
+        read_picture(tmp_path / "a.tif")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

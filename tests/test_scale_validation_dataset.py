@@ -8,7 +8,7 @@ import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils.matlab_functions import imresize
-from picture_files import noise, write_folder, write_lmdb
+from picture_files import cut_off, noise, write_folder, write_lmdb
 from PIL import Image
 
 from moeisr_plugin.data import ScaleValidationDataset
@@ -122,3 +122,11 @@ def test_the_toolboxs_loader_keeps_scale_and_names(hr_root):
     assert batch["lq"].shape == (1, 3, 15, 12)
     assert batch["gt"].shape == (1, 3, 30, 44)
     assert Path(batch["lq_path"][0]).name == "0.png"
+
+
+def test_a_damaged_picture_is_left_out_from_the_start_so_that_none_counts_twice(hr_root):
+    cut_off(Path(hr_root, "0.png"))
+    with pytest.raises(ValueError, match=r"0\.png: is damaged"):
+        ScaleValidationDataset({"dataroot_gt": hr_root, "scale": 2})[0]
+    dataset = ScaleValidationDataset({"dataroot_gt": hr_root, "scale": 2, "skip_bad_pictures": True})
+    assert [dataset[index]["gt_path"] for index in range(len(dataset))] == [str(Path(hr_root, "1.png"))]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import noise, write_folder, write_lmdb
+from picture_files import cut_off, noise, write_folder, write_lmdb
 
 from moeisr_plugin.data.storage import FolderPictures, LmdbPictures, PicturesInMemory, open_pictures
 
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_named(tmp_path):
     root = write_folder(tmp_path, {"a.png": noise(30, 30)})
     data = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match=r"a\.png: damaged picture .*replace or remove it$"):
+    with pytest.raises(ValueError, match=r"a\.png: is damaged or incomplete .*copy or export it again$"):
         FolderPictures(root).read(0)
 
 
@@ -92,3 +92,15 @@ def test_memory_needs_no_file_any_more(tmp_path):
     shutil.rmtree(tmp_path / "p")
     np.testing.assert_array_equal(pictures.read(0), noise(4, 6))
     assert pictures.header(0) == (4, 6, False)
+
+
+def test_what_cannot_be_kept_in_memory_fails_when_it_is_asked_for(tmp_path):
+    root = write_folder(tmp_path / "p", {"a.png": noise(4, 6), "b.png": noise(40, 40)})
+    cut_off(tmp_path / "p" / "b.png")
+    pictures = PicturesInMemory(FolderPictures(root))
+    shutil.rmtree(root)
+    np.testing.assert_array_equal(pictures.read(0), noise(4, 6))
+    for ask in (pictures.header, pictures.read):
+        with pytest.raises(ValueError, match=r"/b\.png: is damaged") as caught:
+            ask(1)
+        assert str(caught.value).count("b.png") == 1

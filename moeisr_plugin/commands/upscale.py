@@ -70,7 +70,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--budget",
         type=parse_budget,
         metavar="B",
-        help="what decoding may cost: a share from 0, all by the shallowest expert, to 1, all by the deepest; "
+        help="what decoding may cost: a share from 0, all by the shallowest expert, to 1, the deepest; "
         "or 20000mac, MACs per output pixel (default: each pixel by the expert that suits it best)",
     )
     parser.add_argument(

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from moeisr_plugin.data.pairing import open_pairs
 from moeisr_plugin.data.patches import DownsampledPatches, PairedPatches, Patches
+from moeisr_plugin.pictures import PictureError
 
 
 @DATASET_REGISTRY.register()
@@ -26,6 +28,9 @@ class ArbitraryScaleDataset(Dataset):
             sample_q: HR pixels drawn from each patch without replacement, default 2304.
             use_hflip: mirror left and right at random, default true.
             use_rot: mirror top and bottom, and swap rows and columns, at random, default true.
+            skip_bad_pictures: a picture that turns out to be damaged during training is named once in each
+                worker, and from then on the next good one is seen in its place. Default false: it stops the
+                training.
 
     Raises:
         ValueError: options that fit neither each other nor the pictures, in one line.
@@ -33,6 +38,8 @@ class ArbitraryScaleDataset(Dataset):
 
     def __init__(self, opt: Mapping[str, Any]):
         self.opt = opt
+        self.skip_bad_pictures = opt.get("skip_bad_pictures", False)
+        self._bad: set[int] = set()
         self.use_hflip = opt.get("use_hflip", True)
         self.use_rot = opt.get("use_rot", True)
         self.sample_q = opt.get("sample_q", 2304)
@@ -72,7 +79,31 @@ class ArbitraryScaleDataset(Dataset):
         Returns:
             lq (3, lr_size, lr_size) RGB in [0, 1]; gt (Q, 3), the HR pixels drawn, in [0, 1]; coord (Q, 2),
             their centres in the patch, y first, in [-1, 1]; cell (2,), the size of one; gt_path, lq_path.
+
+        Raises:
+            PictureError: the picture cannot be read; with skip_bad_pictures, no picture can.
         """
+        while True:
+            good = self._next_good(index)
+            try:
+                return self._sample(good, seed)
+            except PictureError as error:
+                if not self.skip_bad_pictures:
+                    raise
+                self._bad.add(good)
+                if len(self._bad) == len(self):
+                    raise PictureError(f"{error} (none of {len(self)} pictures can be read)") from error
+                get_root_logger().warning(
+                    f"Skipped: {error} ({len(self._bad)} of {len(self)} pictures so far)"
+                )
+
+    def _next_good(self, index: int) -> int:
+        """The first index from this one on, cyclically, whose picture has not failed."""
+        while index in self._bad:
+            index = (index + 1) % len(self)
+        return index
+
+    def _sample(self, index: int, seed: int) -> dict[str, Any]:
         rng = np.random.default_rng(seed)
         lr, hr = self.patches.draw(index, rng)
         lr, hr = self._flip(lr, hr, rng)

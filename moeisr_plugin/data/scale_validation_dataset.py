@@ -28,6 +28,8 @@ class ScaleValidationDataset(Dataset):
             scale: a number or [vertical, horizontal], at least 1. For pairs it may be missing: the sizes
                 then tell.
             downsample: how LR is made from HR alone: pil (default, the published protocol) or matlab.
+            skip_bad_pictures: all pictures are then decoded at the start, so that results are of the same
+                pictures throughout.
 
     Raises:
         ValueError: options that fit neither each other nor the pictures, in one line.
@@ -38,7 +40,7 @@ class ScaleValidationDataset(Dataset):
         self.downsample = opt.get("downsample", DOWNSAMPLING[0])
         if self.downsample not in DOWNSAMPLING:
             raise ValueError(f"downsample is {self.downsample!r}; give one of {', '.join(DOWNSAMPLING)}")
-        self.hr, self.lr = open_pairs(opt)
+        self.hr, self.lr = open_pairs(opt, decode_all=opt.get("skip_bad_pictures", False))
         scale = None if opt.get("scale") is None else scale_per_axis(opt["scale"])
         self.grids = [self._grids(index, scale) for index in range(len(self))]
 

@@ -7,17 +7,17 @@ import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from basicsr.utils import get_root_logger
 
-from moeisr_plugin.data.decode import Header, decode_rgb, read_header
+from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_environment import read_value
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.shared_arrays import SharedArrays
+from moeisr_plugin.pictures import MAX_PIXELS, Header, check_size, decode_header, errors_name
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -28,16 +28,18 @@ class PictureSource(ABC):
     Args:
         root: folder or LMDB.
         names: the path of each picture below the root, by its key: the same without the suffix.
+        max_pixels: larger pictures are refused.
 
     Attributes:
         keys: the keys in the order of the indices; sorted, but for what `take` has picked.
     """
 
-    def __init__(self, root: Path, names: Mapping[str, str]):
+    def __init__(self, root: Path, names: Mapping[str, str], *, max_pixels: int = MAX_PIXELS):
         if not names:
             raise ValueError(f"{root}: no picture found; correct the dataroot")
         self.root = root
         self.names = names
+        self.max_pixels = max_pixels
         self.keys = sorted(names)
 
     def __len__(self) -> int:
@@ -54,25 +56,23 @@ class PictureSource(ABC):
         return str(self.root / self.names[self.keys[index]])
 
     def header(self, index: int) -> Header:
-        """Size, without decoding the picture."""
-        with self._errors_name(index):
+        """Size, without decoding the picture.
+
+        Raises:
+            PictureError: missing, no picture, too large, or of a layout that cannot be read; one line naming
+                the picture.
+        """
+        with errors_name(self.path(index)):
             return self._header(self.keys[index])
 
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) RGB, uint8 or uint16.
 
         Raises:
-            ValueError: missing, damaged, or not as the header said; one line naming the picture.
+            PictureError: missing, damaged, or not as the header said; one line naming the picture.
         """
-        with self._errors_name(index):
+        with errors_name(self.path(index)):
             return self._read(self.keys[index])
-
-    @contextmanager
-    def _errors_name(self, index: int) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.path(index)}: {error}") from error
 
     @abstractmethod
     def _header(self, key: str) -> Header: ...
@@ -87,9 +87,10 @@ class FolderPictures(PictureSource):
     Args:
         root: the folder.
         recursive: subfolders too.
+        max_pixels: larger pictures are refused.
     """
 
-    def __init__(self, root: str | Path, *, recursive: bool = False):
+    def __init__(self, root: str | Path, *, recursive: bool = False, max_pixels: int = MAX_PIXELS):
         root = Path(root)
         if not root.is_dir():
             raise ValueError(f"{root}: no such folder; correct the dataroot")
@@ -97,13 +98,15 @@ class FolderPictures(PictureSource):
             raise ValueError(f"{root}: an LMDB, not a folder of pictures; set io_backend: {{type: lmdb}}")
         below = [path.relative_to(root) for path in (root.rglob("*") if recursive else root.iterdir())]
         visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
-        super().__init__(root, _names_by_key(root, [p for p in visible if p.suffix.lower() in SUFFIXES]))
+        pictures = [path for path in visible if path.suffix.lower() in SUFFIXES]
+        super().__init__(root, _names_by_key(root, pictures), max_pixels=max_pixels)
 
     def _header(self, key: str) -> Header:
-        return read_header(str(self.root / self.names[key]))
+        with open(self.root / self.names[key], "rb") as file:
+            return decode_header(file, max_pixels=self.max_pixels)
 
     def _read(self, key: str) -> np.ndarray:
-        return decode_rgb((self.root / self.names[key]).read_bytes())
+        return decode_rgb((self.root / self.names[key]).read_bytes(), max_pixels=self.max_pixels)
 
 
 class LmdbPictures(PictureSource):
@@ -113,7 +116,7 @@ class LmdbPictures(PictureSource):
         root: the LMDB's folder, whose name ends in .lmdb, with data.mdb and meta_info.txt.
     """
 
-    def __init__(self, root: str | Path):
+    def __init__(self, root: str | Path, *, max_pixels: int = MAX_PIXELS):
         root = Path(root)
         if root.suffix != ".lmdb":
             raise ValueError(f"{root}: an LMDB's name ends in .lmdb; rename it or correct the dataroot")
@@ -126,15 +129,19 @@ class LmdbPictures(PictureSource):
         for name, header in _listed(root / "meta_info.txt"):
             names.append(Path(name))
             self._headers[_key(names[-1])] = header
-        super().__init__(root, _names_by_key(root, names))
+        super().__init__(root, _names_by_key(root, names), max_pixels=max_pixels)
 
     def _header(self, key: str) -> Header:
+        check_size(self._headers[key], self.max_pixels)
         return self._headers[key]
 
     def _read(self, key: str) -> np.ndarray:
-        value = read_value(self.root, key)
         try:
-            picture = decode_rgb(value)
+            value = read_value(self.root, key)
+        except OSError as error:
+            raise ValueError(f"the LMDB cannot be read ({error}); copy or make it again") from error
+        try:
+            picture = decode_rgb(value, max_pixels=self.max_pixels)
         except ValueError as error:
             raise ValueError(f"key {key!r}: {error}, then make the LMDB again") from error
         height, width, _ = self._headers[key]
@@ -167,22 +174,43 @@ def _listed(listing: Path) -> Iterator[tuple[str, Header]]:
 
 
 class PicturesInMemory(PictureSource):
-    """The decoded pictures of another source, all read at once, by this process alone; workers share them."""
+    """The decoded pictures of another source, all read at once, by this process alone; workers share them.
+
+    Bad ones fail when they are asked for.
+    """
 
     def __init__(self, source: PictureSource):
-        super().__init__(source.root, source.names)
+        super().__init__(source.root, source.names, max_pixels=source.max_pixels)
         self.keys = source.keys
-        self._headers = {key: source.header(index) for index, key in enumerate(source.keys)}
-        self._place = {key: index for index, key in enumerate(source.keys)}
-        self._pictures = SharedArrays(source.read(index) for index in range(len(source)))
+        self._headers: dict[str, Header] = {}
+        self._errors: dict[str, Exception] = {}
+        self._pictures = SharedArrays(self._decoded(source))
+        self._place = {key: index for index, key in enumerate(self._headers)}
         megabytes = self._pictures.nbytes / 2**20
         get_root_logger().info(f"{self.root}: {len(self)} pictures kept in memory, {megabytes:.0f} MiB.")
 
+    def _decoded(self, source: PictureSource) -> Iterator[np.ndarray]:
+        """The good pictures in order; their headers and the others' errors are noted."""
+        for key in self.keys:
+            try:
+                header, picture = source._header(key), source._read(key)
+            except (OSError, ValueError) as error:
+                self._errors[key] = error
+            else:
+                self._headers[key] = header
+                yield picture
+
     def _header(self, key: str) -> Header:
+        self._raise_error(key)
         return self._headers[key]
 
     def _read(self, key: str) -> np.ndarray:
+        self._raise_error(key)
         return self._pictures[self._place[key]]
+
+    def _raise_error(self, key: str) -> None:
+        if key in self._errors:
+            raise self._errors[key]
 
 
 def _key(path: Path) -> str:
@@ -202,7 +230,8 @@ def open_pictures(opt: Mapping[str, Any], dataroot: str) -> PictureSource:
     """Opens the pictures a dataset's options name.
 
     Args:
-        opt: `io_backend` ({type: disk | lmdb}, default disk) and `recursive` (default false).
+        opt: `io_backend` ({type: disk | lmdb}, default disk), `recursive` (default false) and `max_pixels`
+            (refuse larger pictures, default 2**28).
         dataroot: the key of `opt` that holds the folder or the LMDB.
 
     Raises:
@@ -212,8 +241,9 @@ def open_pictures(opt: Mapping[str, Any], dataroot: str) -> PictureSource:
     if not isinstance(root, str):
         raise ValueError(f"{dataroot} is {root!r}; give a folder or an LMDB")
     backend = (opt.get("io_backend") or {}).get("type", "disk")
+    max_pixels = opt.get("max_pixels", MAX_PIXELS)
     if backend == "disk":
-        return FolderPictures(root, recursive=opt.get("recursive", False))
+        return FolderPictures(root, recursive=opt.get("recursive", False), max_pixels=max_pixels)
     if backend == "lmdb":
-        return LmdbPictures(root)
+        return LmdbPictures(root, max_pixels=max_pixels)
     raise ValueError(f"io_backend type is {backend!r}; give disk or lmdb")

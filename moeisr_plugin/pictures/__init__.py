@@ -2,8 +2,16 @@
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
 from .bands import joined_bands
-from .picture import Picture, PictureError, upright
-from .reading import MAX_PIXELS, PICTURE_SUFFIXES, read_picture
+from .picture import Header, Picture, PictureError, upright
+from .reading import (
+    MAX_PIXELS,
+    PICTURE_SUFFIXES,
+    check_size,
+    decode_header,
+    decode_picture,
+    errors_name,
+    read_picture,
+)
 from .writing import (
     WRITABLE,
     check_holds,
@@ -17,9 +25,14 @@ __all__ = [
     "MAX_PIXELS",
     "PICTURE_SUFFIXES",
     "WRITABLE",
+    "Header",
     "Picture",
     "PictureError",
     "check_holds",
+    "check_size",
+    "decode_header",
+    "decode_picture",
+    "errors_name",
     "from_layers",
     "from_unit_planes",
     "joined_bands",

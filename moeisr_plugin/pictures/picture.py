@@ -1,6 +1,7 @@
 """A picture in memory: its pixels as stored, and what must survive an enlargement."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -10,6 +11,14 @@ ORIENTATION_TAG = 0x0112
 
 class PictureError(ValueError):
     """A picture cannot be read or written; the message is one line naming the file and the remedy."""
+
+
+class Header(NamedTuple):
+    """What a picture tells without being decoded."""
+
+    height: int
+    width: int
+    has_alpha: bool
 
 
 @dataclass

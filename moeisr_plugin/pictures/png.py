@@ -4,7 +4,6 @@ import itertools
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import cv2
@@ -21,17 +20,17 @@ DEFLATE_LEVEL = 4
 """Of enlarged photographs, three times as fast as zlib's own choice, 6, and a few per cent larger."""
 
 
-def is_png16(path: Path) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(25)
+def is_png16(file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(25)
     return head.startswith(SIGNATURE) and head[24:] == b"\x10"
 
 
-def read_png16_pixels(path: Path, image: Image.Image) -> np.ndarray:
+def read_png16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
     """Decodes at full depth.
 
     Args:
-        path: a file for which `is_png16` holds.
+        file: one for which `is_png16` holds.
         image: the same file as opened by Pillow, whose check of every chunk comes first: OpenCV gives
             black rows for some incomplete files. Its metadata are loaded on return.
 
@@ -39,7 +38,8 @@ def read_png16_pixels(path: Path, image: Image.Image) -> np.ndarray:
         (H, W) or (H, W, 2 | 3 | 4) uint16.
     """
     image.load()
-    data = np.fromfile(path, np.uint8)
+    file.seek(0)
+    data = np.frombuffer(file.read(), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise OSError("OpenCV cannot decode it")

@@ -1,16 +1,19 @@
 """Reading a picture with its full depth, colour profile and EXIF block."""
 
+import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import to_srgb
-from .picture import Picture, PictureError
+from .picture import Header, Picture, PictureError
 from .png import is_png16, read_png16_pixels
-from .tiff import descriptive_exif, is_tiff16, read_tiff16
+from .tiff import descriptive_exif, is_tiff16, read_tiff16, read_tiff16_header
 
 MAX_PIXELS = 2**28
 """Largest picture read unless told otherwise: 268 megapixels, 0.8 GB as 8-bit RGB."""
@@ -20,38 +23,111 @@ PICTURE_SUFFIXES = frozenset(
 )
 """The files of a folder that are taken for pictures."""
 
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+"""What Pillow may take a file for; it knows others, some of which start further programs."""
+
 EXIF_PREFIX = b"Exif\0\0"
 PLAIN_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "YCbCr": "RGB"}
+READABLE_MODES = {"L", "LA", "RGB", "RGBA", "CMYK", "LAB", *PLAIN_MODE}
+
+_pillow_limit = threading.Lock()
+"""Held while Pillow's own limit on pixels, which cannot be passed as an argument, is lifted."""
 
 
 def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Reads the first frame of a picture file.
+    """Reads the first frame of a picture file; see `decode_picture`.
+
+    Raises:
+        PictureError: the file is missing, empty, damaged, no picture, too large or of an unknown layout.
+    """
+    with errors_name(path), open(path, "rb") as file:
+        return decode_picture(file, max_pixels=max_pixels)
+
+
+def decode_picture(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decodes the first frame of a picture.
 
     8- and 16-bit grey and RGB, each with or without alpha, come as stored. 1-bit becomes grey, palettes
     become RGB(A), CMYK and Lab become sRGB through their profile. TIFF comes upright, all else with its
     EXIF orientation untouched.
 
     Args:
-        path: the file; what it holds decides, not its suffix.
+        file: a whole file, seekable; what it holds decides, not its name.
         max_pixels: larger pictures are refused before they are decoded.
 
     Raises:
-        PictureError: the file is missing, empty, damaged, no picture, too large or of an unknown layout.
+        PictureError: it is empty, damaged, no picture, too large or of an unknown layout; the message does
+            not name the file.
     """
-    path = Path(path)
-    with _errors_name(path):
-        if path.stat().st_size == 0:
-            raise PictureError(f"{path}: is empty; replace it by a picture")
-        if is_tiff16(path):
-            return read_tiff16(path, lambda width, height: _check_size(path, width, height, max_pixels))
-        with _open(path) as image:
-            _check_size(path, *image.size, max_pixels)
-            if is_png16(path):
-                return _describe(image, read_png16_pixels(path, image))
-            return _read_by_pillow(path, image)
+    header = decode_header(file, max_pixels=max_pixels)
+    with _told_plainly():
+        picture = _decode(file)
+        if picture.pixels.shape[:2] != (header.height, header.width):
+            raise ValueError("its size is not that in its header")
+        return picture
 
 
-def _read_by_pillow(path: Path, image: Image.Image) -> Picture:
+def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """Reads a picture's size, as of the pixels `decode_picture` gives, without decoding them.
+
+    Args and errors as of `decode_picture`, for what can be told without decoding.
+    """
+    with _told_plainly():
+        if not file.seek(0, io.SEEK_END):
+            raise PictureError("is empty; replace it by a picture")
+        header = read_tiff16_header(file) if is_tiff16(file) else _pillow_header(file)
+    check_size(header, max_pixels)
+    return header
+
+
+def check_size(header: Header, max_pixels: int) -> None:
+    """Raises `PictureError` for a picture of more pixels than that."""
+    if header.height * header.width > max_pixels:
+        raise PictureError(
+            f"{header.width}x{header.height} is more than the limit of {max_pixels} pixels; raise max_pixels "
+            "(--max-pixels of moeisr upscale) if you trust the file"
+        )
+
+
+@contextmanager
+def errors_name(path: str | Path) -> Iterator[None]:
+    """Puts a file's name before what is said of it.
+
+    Raises:
+        PictureError: in place of any OSError and ValueError.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise PictureError(f"{path}: there is no such file; check the name") from None
+    except PermissionError:
+        raise PictureError(f"{path}: may not be read; check its permissions") from None
+    except IsADirectoryError:
+        raise PictureError(f"{path}: is a folder; name a picture in it") from None
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror or error}); check the disk") from error
+    except ValueError as error:
+        raise PictureError(f"{path}: {error}") from error
+
+
+def _pillow_header(file: BinaryIO) -> Header:
+    with _open(file) as image:
+        readable = image.mode in READABLE_MODES or image.mode.startswith("I;16") or is_png16(file)
+        if not readable:
+            raise PictureError(f"has pixels of type {image.mode}; convert it to an 8- or 16-bit PNG first")
+        return Header(image.height, image.width, image.has_transparency_data)
+
+
+def _decode(file: BinaryIO) -> Picture:
+    if is_tiff16(file):
+        return read_tiff16(file)
+    with _open(file) as image:
+        if is_png16(file):
+            return _describe(image, read_png16_pixels(file, image))
+        return _decode_by_pillow(image)
+
+
+def _decode_by_pillow(image: Image.Image) -> Picture:
     exif = descriptive_exif(image.getexif()) if image.format == "TIFF" else None
     image.load()
     if image.mode in ("CMYK", "LAB"):
@@ -62,8 +138,6 @@ def _read_by_pillow(path: Path, image: Image.Image) -> Picture:
         mode = PLAIN_MODE.get(image.mode, image.mode)
         if "transparency" in image.info:
             mode = "LA" if mode == "L" else "RGBA"
-        if mode not in ("L", "LA", "RGB", "RGBA"):
-            raise PictureError(f"{path}: has pixels of type {mode}; convert it to an 8- or 16-bit PNG first")
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return _describe(image, pixels, exif=exif)
 
@@ -84,39 +158,27 @@ def _describe(image: Image.Image, pixels: np.ndarray, *, exif: bytes | None = No
     return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note)
 
 
-def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise PictureError(
-            f"{path}: {width}x{height} is more than the limit of {max_pixels} pixels; raise max_pixels "
-            "(--max-pixels on the command line) if you trust the file"
-        )
+def _open(file: BinaryIO) -> Image.Image:
+    file.seek(0)
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
-    """Opens a file by Pillow with its own size limit, which cannot be passed as an argument, lifted."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as image:
-            yield image
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-@contextmanager
-def _errors_name(path: Path) -> Iterator[None]:
+def _told_plainly() -> Iterator[None]:
+    """Turns whatever decoders raise on damaged data, which may be about anything, into a `PictureError`."""
     try:
         yield
     except (PictureError, MemoryError):
         raise
-    except FileNotFoundError:
-        raise PictureError(f"{path}: there is no such file; check the name") from None
-    except PermissionError:
-        raise PictureError(f"{path}: may not be read; check its permissions") from None
-    except IsADirectoryError:
-        raise PictureError(f"{path}: is a folder; name a picture in it") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{path}: is not a picture of a known format; convert it to PNG first") from None
-    except Exception as error:  # decoders raise about anything on damaged data
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"{path}: is damaged or incomplete ({reason}); copy or export it again") from error
+        raise PictureError("is not a picture of a known format; convert it to PNG first") from None
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if " " not in reason:  # a key or an index, which says nothing by itself
+            reason = f"{type(error).__name__} {reason}".strip()
+        raise PictureError(f"is damaged or incomplete ({reason}); copy or export it again") from error

@@ -1,15 +1,14 @@
 """TIFF: reading 16 bits a sample, and metadata that do not break what they are copied into."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import logging
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import tifffile
 from PIL import Image
 
-from .picture import ORIENTATION_TAG, Picture, PictureError, upright
+from .picture import ORIENTATION_TAG, Header, Picture, PictureError, upright
 
 EXIF_IFD, GPS_IFD, ICC_TAG = 34665, 34853, 34675
 # Description, maker, model, software, date, artist, copyright: the tags that speak of the picture, not of
@@ -19,13 +18,44 @@ TAGS_OF_OFFSETS = (37500, 40965)  # maker note and interoperability: they point 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Both byte orders, of TIFF and of BigTIFF."""
 
+# Without any handler its complaints go to stderr, many for a file whose fault an error tells in one line.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-def is_tiff16(path: Path) -> bool:
-    with open(path, "rb") as file:
-        if file.read(4) not in MAGIC:
-            return False
-    with tifffile.TiffFile(path) as tiff:
+COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3}
+"""The photometric interpretations that are read, each with its number of colours."""
+MOST_SAMPLES = 8
+"""Of a pixel: more are no picture, but they are memory."""
+
+
+def is_tiff16(file: BinaryIO) -> bool:
+    file.seek(0)
+    if file.read(4) not in MAGIC:
+        return False
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
         return tiff.pages.first.bitspersample == 16
+
+
+def read_tiff16_header(file: BinaryIO) -> Header:
+    """Reads what there is to know of a file for which `is_tiff16` holds, upright, without decoding it.
+
+    Raises:
+        PictureError: a layout that cannot be read.
+    """
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        kind, area = tifffile.PHOTOMETRIC(page.photometric).name, page.imagewidth * page.imagelength
+        if kind not in COLOURS or page.dtype != np.uint16 or page.size > MOST_SAMPLES * area:
+            raise PictureError(
+                f"is a {kind} picture of {page.dtype} with {page.samplesperpixel} samples a pixel; "
+                "convert it to 16-bit RGB first"
+            )
+        has_alpha = _extra_sample(page) != tifffile.EXTRASAMPLE.UNSPECIFIED
+        height, width = page.imagelength, page.imagewidth
+        if _orientation(page) >= 5:
+            height, width = width, height
+        return Header(height, width, has_alpha)
 
 
 def descriptive_exif(tags: Image.Exif) -> bytes | None:
@@ -46,25 +76,23 @@ def descriptive_tags(tags: Image.Exif) -> dict[int, Any]:
     return kept
 
 
-def read_tiff16(path: Path, check_size: Callable[[int, int], None]) -> Picture:
+def read_tiff16(file: BinaryIO) -> Picture:
     """Reads the first page of a TIFF with 16 bits a sample, turned upright as Pillow does with 8 bits.
 
     Args:
-        path: a file for which `is_tiff16` holds.
-        check_size: called with (width, height) before decoding; raises for what is too large.
+        file: one for which `read_tiff16_header` has no complaint.
     """
-    with open(path, "rb") as file, tifffile.TiffFile(file) as tiff:
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
-        check_size(page.imagewidth, page.imagelength)
         tags = Image.Exif()
         if not tiff.is_bigtiff:
             file.seek(0)
             tags.load_from_fp(file)
-        pixels = _plain(path, page, _decode(path, page))
-        orientation = page.tags.valueof(ORIENTATION_TAG, 1)
+        pixels = _plain(page, _decode(file, page))
         dpi = page.get_resolution(unit="INCH") if page.tags.get("XResolution") else None
         return Picture(
-            upright(pixels, int(orientation)),
+            upright(pixels, _orientation(page)),
             icc_profile=page.tags.valueof(ICC_TAG),
             exif=descriptive_exif(tags),
             dpi=dpi if dpi is None or min(dpi) > 0 else None,
@@ -72,43 +100,52 @@ def read_tiff16(path: Path, check_size: Callable[[int, int], None]) -> Picture:
         )
 
 
-def _decode(path: Path, page: tifffile.TiffPage) -> np.ndarray:
+def _orientation(page: tifffile.TiffPage) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) where the tag is missing or has no such value."""
+    value = page.tags.valueof(ORIENTATION_TAG, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _extra_sample(page: tifffile.TiffPage) -> int:
+    """What the first sample beyond the colours is."""
+    return page.extrasamples[0] if page.extrasamples else tifffile.EXTRASAMPLE.UNSPECIFIED
+
+
+def _decode(file: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
     """Decodes into (H, W) or (H, W, C), RGB order."""
     try:
         pixels = page.asarray()
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-        return _decode_by_opencv(path, page)
+        return _decode_by_opencv(file, page)
     return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
 
 
-def _decode_by_opencv(path: Path, page: tifffile.TiffPage) -> np.ndarray:
+def _decode_by_opencv(file: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
     """Decodes what tifffile needs a further package for: LZW above all."""
-    data = bytearray(path.read_bytes())
+    file.seek(0)
+    data = bytearray(file.read())
     tag = page.tags.get(ORIENTATION_TAG)
     if tag is not None:  # OpenCV 5 fails on turned TIFF
         data[tag.valueoffset : tag.valueoffset + 2] = np.array(1, page.parent.byteorder + "u2").tobytes()
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.size != np.prod(page.shape):
-        raise PictureError(f"{path}: cannot decode its compression; save it uncompressed or as PNG")
+        raise PictureError("cannot decode its compression; save it uncompressed or as PNG")
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-def _plain(path: Path, page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray:
+def _plain(page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray:
     """Brings any sample layout to grey or RGB, with alpha only where the file calls it that."""
-    kinds = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3}
     kind = tifffile.PHOTOMETRIC(page.photometric).name
-    if kind not in kinds or pixels.dtype != np.uint16:
-        raise PictureError(f"{path}: is a {kind} picture of {pixels.dtype}; convert it to 16-bit RGB first")
-    colours = kinds[kind]
+    colours = COLOURS[kind]
     samples = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
     colour = samples[..., :colours]
     if kind == "MINISWHITE":
         colour = 65535 - colour
-    extra = page.extrasamples[0] if page.extrasamples else tifffile.EXTRASAMPLE.UNSPECIFIED
+    extra = _extra_sample(page)
     if extra == tifffile.EXTRASAMPLE.UNSPECIFIED:
         return np.squeeze(colour, axis=2) if colours == 1 else colour
     alpha = samples[..., colours : colours + 1]

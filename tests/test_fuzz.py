@@ -1,0 +1,193 @@
+"""Damaged pictures, checkpoints and databases end in one line that names the file, never in anything worse.
+
+MOEISR_FUZZ multiplies the number of cases.
+"""
+
+import os
+import random
+import shutil
+from io import BytesIO
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+import tifffile
+import torch
+from fuzzing import cases, mutate, mutate_png, mutate_zip, survive
+from picture_files import encode, noise
+from PIL import Image, ImageCms
+from references import TINY_ENCODER, lively
+
+from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
+from moeisr_plugin.cli import main
+from moeisr_plugin.data import ArbitraryScaleDataset, ScaleValidationDataset
+from moeisr_plugin.tensor_files import write_tensor_file
+
+MAX_PIXELS = 2**16
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def accepted(path: Path, feed) -> bool:
+    """Whether feeding ends well; an error must be one line that names the file."""
+    try:
+        feed()
+    except ValueError as error:
+        message = str(error)
+        assert str(path) in message, message
+        assert "\n" not in message, message
+        return False
+    return True
+
+
+def saved(image, name, **options):
+    file = BytesIO()
+    image.save(file, name, **options)
+    return file.getvalue()
+
+
+def seed_pictures() -> list[tuple[str, bytes]]:
+    """Tiny pictures in all formats and layouts, by suffix, with profile, EXIF block and resolution."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Acme"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    rgb, rgba = (Image.fromarray(noise(16, 12, channels=channels)) for channels in (3, 4))
+    smooth = Image.linear_gradient("L").resize((12, 16)).convert("RGB")
+    told = {"exif": exif.tobytes(), "icc_profile": profile}
+    deep = BytesIO()
+    tifffile.imwrite(deep, noise(16, 12, dtype=np.uint16), photometric="rgb", compression="zlib")
+    pages = [smooth, rgb]
+    return [
+        (".png", saved(rgb, "PNG", dpi=(72, 72), **told)),
+        (".png", saved(rgba, "PNG")),
+        (".png", saved(rgb.quantize(8), "PNG", transparency=0)),
+        (".png", encode(noise(16, 12, channels=4, dtype=np.uint16))),
+        (".png", encode(noise(16, 12, channels=1, dtype=np.uint16))),
+        (".jpg", saved(smooth, "JPEG", dpi=(72, 72), **told)),
+        (".jpg", saved(smooth, "JPEG", progressive=True)),
+        (".jpg", saved(smooth.convert("CMYK"), "JPEG")),
+        (".webp", saved(smooth, "WEBP", **told)),
+        (".webp", saved(rgba, "WEBP", lossless=True)),
+        (".webp", saved(rgb, "WEBP", save_all=True, append_images=pages)),
+        (".tif", saved(rgb, "TIFF", compression="tiff_lzw", icc_profile=profile, dpi=(72, 72))),
+        (".tif", saved(smooth, "TIFF", save_all=True, append_images=pages)),
+        (".tif", saved(rgb.convert("CMYK"), "TIFF", compression="tiff_deflate")),
+        (".tif", saved(Image.new("LAB", (12, 16), (128, 128, 128)), "TIFF", icc_profile=lab)),
+        (".tif", deep.getvalue()),
+        (".tif", encode(noise(16, 12, dtype=np.uint16), ".tif")),
+        (".bmp", saved(rgb, "BMP")),
+    ]
+
+
+class Unchanged:
+    """Has the interface of `Upscaler` and of `EncodedPicture`, and gives back what it gets."""
+
+    def __init__(self, *args, **options):
+        self.image = np.empty(0)
+
+    def encode(self, image):
+        self.image = image
+        return self
+
+    def render_bands(self, *, size):
+        yield self.image
+
+
+def test_damaged_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Unchanged)
+    seeds = seed_pictures()
+    small = {"lr_size": 4, "sample_q": 16, "scale_range": [1, 2], "max_pixels": MAX_PIXELS}
+
+    def feed(number):
+        rng = random.Random(number)
+        suffix, data = seeds[number % len(seeds)]
+        is_png = data.startswith(b"\x89PNG")
+        path = tmp_path / str(number) / f"a{suffix}"
+        path.parent.mkdir()
+        path.write_bytes(mutate_png(data, rng) if is_png and rng.random() < 0.7 else mutate(data, rng))
+        folder = {"dataroot_gt": str(path.parent), "max_pixels": MAX_PIXELS, "scale": 2}
+        good = accepted(path, lambda: ArbitraryScaleDataset({**folder, **small}).sample(0, seed=0))
+        if number % 4 == 0:
+            accepted(path, lambda: ScaleValidationDataset({**folder, "skip_bad_pictures": True})[0])
+        options = ["--scale", "1", "-o", f"{path.parent}/out{rng.choice(['.png', '.tiff'])}"]
+        limit = ["--max-pixels", str(MAX_PIXELS), "--debug"]
+        accepted(path.parent, lambda: main(["upscale", str(path), *options, *limit]))
+        left = {file.name for file in path.parent.iterdir()} - {path.name, "out.png", "out.tiff"}
+        assert not left, left
+        shutil.rmtree(path.parent)
+        return good
+
+    survive(cases(60), feed)
+
+
+def seed_checkpoints(folder: Path) -> list[tuple[str, bytes]]:
+    """Tiny networks in all formats, by suffix."""
+    torch.manual_seed(0)
+    liif = lively(LIIF(encoder=TINY_ENCODER, hidden_dim=6, unfold=False))
+    mixture = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6, unfold=False, expert_depths=(2, 3)))
+    for number, net in enumerate((liif, mixture)):
+        checkpoint = {"params": net.state_dict(), "network_g": net.hyper_parameters}
+        if number:
+            checkpoint["params_ema"] = net.state_dict()
+        for suffix in (".pth", ".safetensors"):
+            write_tensor_file(folder / f"{number}{suffix}", checkpoint)
+        torch.save(checkpoint, folder / f"old{number}.pth", _use_new_zipfile_serialization=False)
+    return [(path.suffix, path.read_bytes()) for path in sorted(folder.iterdir())]
+
+
+def test_damaged_checkpoints(tmp_path):
+    seeds = seed_checkpoints(tmp_path)
+
+    def feed(number):
+        rng = random.Random(number)
+        suffix, data = seeds[number % len(seeds)]
+        is_zip = data.startswith(b"PK")
+        path = tmp_path / f"damaged{suffix}"
+        path.write_bytes(mutate_zip(data, rng) if is_zip and rng.random() < 0.8 else mutate(data, rng))
+        target = tmp_path / f"out{rng.choice(['.pth', '.safetensors'])}"
+        return accepted(path, lambda: main(["convert", str(path), str(target), "--overwrite", "--debug"]))
+
+    survive(cases(20), feed)
+
+
+def seed_database(folder: Path) -> dict[str, bytes]:
+    """An LMDB of a few pictures; what it is made of."""
+    values = {str(i): encode(noise(16, 12, seed=i), suffix) for i, suffix in enumerate((".png", ".jpg"))}
+    with lmdb.open(str(folder), map_size=2**17) as environment, environment.begin(write=True) as transaction:
+        for key, value in values.items():
+            transaction.put(key.encode(), value)
+    (folder / "meta_info.txt").write_text("".join(f"{key}.png (16,12,3) 1\n" for key in values))
+    (folder / "lock.mdb").unlink()
+    return values
+
+
+def test_damaged_databases(tmp_path):
+    values = seed_database(tmp_path / "seed.lmdb")
+
+    def feed(number):
+        rng = random.Random(number)
+        root = tmp_path / f"{number}.lmdb"  # an open environment belongs to its path
+        shutil.copytree(tmp_path / "seed.lmdb", root)
+        damaged = root / rng.choice(["data.mdb", "meta_info.txt"])
+        if number % 3:
+            key, value = rng.choice(list(values.items()))
+            with (
+                lmdb.open(str(root), map_size=2**17) as environment,
+                environment.begin(write=True) as writing,
+            ):
+                writing.put(key.encode(), mutate(value, rng))
+        else:
+            damaged.write_bytes(mutate(damaged.read_bytes(), rng, cut=damaged.suffix == ".txt"))
+        opt = {"dataroot_gt": str(root), "io_backend": {"type": "lmdb"}, "max_pixels": MAX_PIXELS, "scale": 2}
+        good = accepted(root, lambda: [ScaleValidationDataset(opt)[index] for index in range(2)])
+        shutil.rmtree(root)
+        return good
+
+    survive(cases(20), feed)
