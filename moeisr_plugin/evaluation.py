@@ -375,14 +375,14 @@ def _write(folder: Path, sample: Sample, suffix: str, rgb: np.ndarray) -> None:
 
 def _timed(work: Callable[[], Result], device: torch.device, repeats: int) -> tuple[Result, float]:
     """The result, and the median of the seconds it took; a GPU answers before its work is done."""
-    seconds = []
+    runs = []
     for _ in range(repeats):
         start = time.perf_counter()
         result = work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return result, statistics.median(seconds)
+        runs.append((result, time.perf_counter() - start))
+    return runs[-1][0], statistics.median(seconds for _, seconds in runs)
 
 
 def _hidden(progress: bool | None) -> bool | None:

@@ -117,15 +117,24 @@ def as_markdown(evaluation: Evaluation) -> str:
     """A table of averages, a row per scale and network, with what it takes to read it."""
     rows = averages(evaluation)
     budgets = budget_averages(evaluation)
-    measured = dict.fromkeys(key for row in rows for key in row)
-    legend = [text for key, text in _LEGEND.items() if any(_belongs(name, key) for name in measured)]
-    text = [f"# {evaluation.dataset}", "", _protocol_sentence(evaluation.protocol), *legend, ""]
-    text += _table(_COLUMNS, rows)
+    text = [f"# {evaluation.dataset}", "", protocol_sentence(evaluation.protocol), *legend(rows), ""]
+    text += table_of_averages(rows)
     if budgets:
         text += ["", "Within a budget: 0 is the shallowest expert everywhere, 1 the deepest.", ""]
         text += _table(_BUDGET_COLUMNS, budgets)
     remarks = [*evaluation.notes, *_skipped_sentences(evaluation)]
     return "\n".join([*text, *([""] if remarks else []), *(f"- {remark}" for remark in remarks)]) + "\n"
+
+
+def table_of_averages(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown, of rows as `averages` and a report in JSON have them."""
+    return _table(_COLUMNS, rows)
+
+
+def legend(rows: list[dict[str, Any]]) -> list[str]:
+    """What it takes to read the figures of a table."""
+    measured = dict.fromkeys(key for row in rows for key in row)
+    return [text for key, text in _LEGEND.items() if any(_belongs(name, key) for name in measured)]
 
 
 def _table(columns: tuple[_Column, ...], rows: list[dict[str, Any]]) -> list[str]:
@@ -213,7 +222,8 @@ def _aligned(table: list[list[str]]) -> list[str]:
     return [line(table[0]), line(rule), *map(line, table[1:])]
 
 
-def _protocol_sentence(protocol: str) -> str:
+def protocol_sentence(protocol: str) -> str:
+    """What PSNR and SSIM are measured on."""
     luma, margin = PROTOCOLS[protocol]
     beyond = f" and {margin} pixels more" if margin else ""
     return (
