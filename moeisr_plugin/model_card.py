@@ -12,6 +12,7 @@ from moeisr_plugin.training_log import Training
 
 COUNTED_LR = (180, 320)  # (h, w), of which MACs are told
 COUNTED_SCALES = (2, 4, 8)
+_SAMPLING = ("lr_size", "sample_q", "scale_range")
 
 _PAPERS = {
     "MoEISR": (
@@ -129,7 +130,7 @@ def model_entry(model: Model) -> dict[str, Any]:
             "Training Resources": model.statement.hardware,
             "Training Time (s)": round(training.seconds),
             "Iterations": training.iterations,
-            "Batch Size": training.samples // training.iterations,
+            "Batch Size": training.batch,
             "SHA-256": model.sha256,
             "License": model.statement.licence,
         },
@@ -193,15 +194,13 @@ def _giga(macs: float) -> str:
 def _training(model: Model) -> str:
     training, options = model.training, model.training.options
     train, data = options["train"], options["datasets"]["train"]
-    low, high = data["scale_range"]
     goes = f", in {training.goes} goes" if training.goes > 1 else ""
     rows = {
         "Option file": f"`{training.option_file}`",
         "Pictures": f"{training.pictures:,}",
-        "LR patches": f"{data['lr_size']}×{data['lr_size']}, {data['sample_q']:,} queries each",
-        "Scales": f"{low} to {high}",
+        "Samples": _parameters({key: data[key] for key in _SAMPLING if key in data}) or "by default",
         "Iterations": f"{training.iterations:,} of {train['total_iter']:,}",
-        "Batch": f"{training.samples // training.iterations}, {training.samples:,} patches in all",
+        "Batch": f"{training.batch}, {training.samples:,} patches in all",
         "Optimiser": _spelt(train["optim_g"]),
         "Schedule": _spelt(train["scheduler"]),
         "Losses": "; ".join(_spelt(train[key]) for key in ("pixel_opt", "balance_opt") if train.get(key)),
@@ -223,8 +222,12 @@ def _training(model: Model) -> str:
 
 def _spelt(options: Mapping[str, Any]) -> str:
     """A type and its parameters."""
-    rest = ", ".join(f"{key} {value}" for key, value in options.items() if key != "type")
+    rest = _parameters(options)
     return f"{options['type']} ({rest})" if rest else options["type"]
+
+
+def _parameters(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in options.items() if key != "type")
 
 
 def _sources(statement: Statement) -> str:

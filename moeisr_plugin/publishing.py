@@ -62,7 +62,10 @@ def publish(
     net = network_of(content, checkpoint)
     training = read_training(experiment or checkpoint.resolve().parent.parent, checkpoint)
     _check_pictures(statement, training, card_file)
+    _check_network(net.hyper_parameters, training, checkpoint)
     name = str(name or training.options["name"])
+    if name != Path(name).name:
+        raise ValueError(f"--name {name}: is no name of a file; leave slashes out")
     index = read_index(folder / INDEX)
     former = [folder / str(model["Weights"]) for model in index["Models"] if model["Name"] == name]
     if former and not overwrite:
@@ -98,7 +101,7 @@ def publish(
                 file.write(text.encode())
         written = _move((Path(stage, file_name) for file_name in (model.file, *texts)), folder)
     for path in former:
-        if path not in written:
+        if path not in written and path.parent == folder:
             path.unlink(missing_ok=True)
     return written
 
@@ -113,6 +116,19 @@ def _check_pictures(statement: Statement, training: Training, card_file: Path) -
         raise ValueError(
             f"{card_file}: training_images: are {stated} pictures in all, but the training read "
             f"{training.pictures}; correct their numbers"
+        )
+
+
+def _check_network(hyper_parameters: Mapping[str, Any], training: Training, checkpoint: Path) -> None:
+    """Refuses logs of another training than the checkpoint's."""
+    trained = training.options["network_g"]
+    differing = [key for key, value in trained.items() if key != "encoder" and value != hyper_parameters[key]]
+    encoder = {key: value for key, value in trained["encoder"].items() if key != "pretrained"}
+    differing += [f"encoder.{key}" for key in encoder if encoder[key] != hyper_parameters["encoder"].get(key)]
+    if differing:
+        raise ValueError(
+            f"{checkpoint}: differs in network_g.{differing[0]} from the training whose logs are given; name "
+            "its own folder by --experiment"
         )
 
 

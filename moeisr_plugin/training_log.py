@@ -36,9 +36,15 @@ class Training:
 
     @property
     def samples(self) -> int:
-        """Patches that were trained on up to the checkpoint, those of all processes."""
-        batch = self.options["datasets"]["train"]["batch_size_per_gpu"]
-        return self.iterations * batch * self.options.get("world_size", 1)
+        """Patches that were trained on up to the checkpoint, those of all processes and GPUs."""
+        return self.iterations * self.batch
+
+    @property
+    def batch(self) -> int:
+        """Patches of an iteration."""
+        options = self.options
+        at_once = options.get("world_size", 1) if options.get("dist") else max(options.get("num_gpu", 1), 1)
+        return options["datasets"]["train"]["batch_size_per_gpu"] * at_once
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def test_card_tells_the_training_from_its_logs(experiment, checkpoint, iteration
     assert rows["Batch"] == f"16, {iterations * 16:,} patches in all"
     assert rows["Seconds"] == f"{seconds:,.0f}, in 2 goes, validation included"
     assert rows["Pictures"] == "42"
+    assert rows["Samples"] == "lr_size 24, sample_q 576, scale_range [1, 4]"
     assert rows["Seed"] == "7"
     assert rows["Optimiser"] == "Adam (lr 0.001)"
     assert rows["Schedule"] == "MultiStepLR (milestones [200, 300])"
@@ -239,6 +240,11 @@ def test_an_incomplete_card_is_one_line_and_nothing_is_written(experiment, card,
             lambda e: (e / "models/net_g_200.pth").rename(e / "models/net_g_900.pth"),
             "do not reach net_g_900.pth",
         ),
+        (
+            lambda e: retrained(e, "hidden_dim: 8", "hidden_dim: 9"),
+            "net_g_200.pth: differs in network_g.hidden_dim",
+        ),
+        (lambda e: retrained(e, "num_feat: 4", "num_feat: 5"), "differs in network_g.encoder.num_feat from"),
         (lambda e: write_results(e / "other.json", e / "small.yml"), "other.json: measured other weights"),
         (lambda e: (e / "other.json").write_text("{}"), "other.json: no results.json as moeisr evaluate"),
         (lambda e: zoo_with_index(e, "Models: none"), "metafile.yml: no index of models"),
@@ -248,6 +254,11 @@ def test_an_incomplete_card_is_one_line_and_nothing_is_written(experiment, card,
 def test_contradictions_are_one_line_and_nothing_is_written(experiment, spoil, message, capsys):
     spoil(experiment)
     refused(experiment, capsys, message)
+
+
+def retrained(experiment, was, now):
+    for path in experiment.glob("*.log"):
+        path.write_text(path.read_text().replace(was, now))
 
 
 def zoo_with_index(experiment, text):

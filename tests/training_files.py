@@ -24,6 +24,8 @@ CARD = {
 OPTIONS = {
     "name": "small_mixture",
     "manual_seed": 7,
+    "num_gpu": 1,
+    "network_g": NETWORK,
     "datasets": {
         "train": {
             "dataroot_gt": "/home/someone/birds",
@@ -42,6 +44,7 @@ OPTIONS = {
         "random_gates_iter": 50,
         "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0},
     },
+    "dist": True,
     "world_size": 2,
 }
 HEADER = """# GENERATE TIME: Tue Nov 24 19:11:15 2026

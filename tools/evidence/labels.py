@@ -37,7 +37,9 @@ def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
 
     The panel must have its final place and limits.
     """
-    drawn = np.concatenate([axes.transData.transform(_filled(line.get_xydata())) for line in axes.lines])
+    drawn = np.concatenate(
+        [axes.transData.transform(_filled(np.asarray(line.get_xydata()))) for line in axes.lines]
+    )
     taken: list[Bbox] = []
     for label in labels:
         text = axes.annotate(
@@ -49,7 +51,7 @@ def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
             fontsize=8,
             fontweight="bold",
         )
-        size = text.get_window_extent().size
+        size = np.asarray(text.get_window_extent().size)
         anchor = axes.transData.transform(label.point)
         boxes = [_box(anchor, size, place, axes.figure.dpi / 72) for place in _PLACES]
         costs = [_cost(box, taken, drawn, axes.bbox) for box in boxes]
@@ -72,7 +74,8 @@ def _box(
 def _cost(box: Bbox, taken: Sequence[Bbox], drawn: np.ndarray, inside: Bbox) -> float:
     """How bad a place is: what it covers, other names above all, and what of it is outside."""
     overlaps = sum(box.overlaps(other.padded(2)) for other in taken)
-    points = ((drawn > box.min - 2) & (drawn < box.max + 2)).all(axis=1).sum()
+    low, high = np.asarray(box.min) - 2, np.asarray(box.max) + 2
+    points = ((drawn > low) & (drawn < high)).all(axis=1).sum()
     outside = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1
     return 1000 * overlaps + 300 * outside + points
 

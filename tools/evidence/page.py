@@ -78,7 +78,7 @@ def cost_table(benchmark: Benchmark) -> str:
     for method in benchmark.methods[1:]:
         for scale in benchmark.scales:
             row, base = benchmark.rows[method.name, scale], _backbone_row(benchmark, method, scale)
-            cells = [_count(count(row), base and count(base)) for count in counts.values()]
+            cells = [_count(count(row), None if base is None else count(base)) for count in counts.values()]
             rows.append([method.label, f"×{scale}", *cells])
     return _table(rows)
 

@@ -25,7 +25,7 @@ _HUES = {
     "MoEISR-LTE-b": "#8c5a2b",
 }
 _OTHERS = ("#3f3f3f", "#5d8aa8", "#a33b20", "#6b8e23")
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
