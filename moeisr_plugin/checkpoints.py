@@ -1,45 +1,36 @@
 """Weights that carry all it takes to rebuild their network.
 
 A checkpoint is what the toolbox saves, ``{'params': ..., 'params_ema': ...}``, plus ``network_g``: the
-network's registered type and hyper-parameters.
+network's registered type and hyper-parameters. Its suffix says whether torch saves it or safetensors do.
 """
 
+import itertools
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.atomic import appearing_whole
+from moeisr_plugin.archs.pretrained import check_fit
+from moeisr_plugin.tensor_files import CheckpointError, read_tensor_file
+from moeisr_plugin.tensor_files import write_tensor_file as save_checkpoint
 
+__all__ = [
+    "CheckpointError",
+    "as_checkpoint",
+    "build_without_pretrained",
+    "is_published",
+    "load_weights",
+    "network_from",
+    "network_of",
+    "read_checkpoint",
+    "save_checkpoint",
+]
 
-class CheckpointError(ValueError):
-    """A file of weights that cannot be used; the message names the file and the remedy."""
-
-
-def save_checkpoint(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint so that the path holds either the whole of it or what it held before."""
-    with appearing_whole(Path(path)) as file:
-        torch.save(checkpoint, file)
-
-
-def read_file(path: str | os.PathLike[str]) -> Any:
-    """Read what torch saved, onto the CPU, executing nothing it may contain.
-
-    Raises:
-        CheckpointError: if there is no such file, or it cannot be read.
-    """
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such file of weights")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its readers of zip archives and pickles do
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
+UNSUSPICIOUS_SIZE = 512
+"""Of a network: a width or a depth that costs little even if no weight of a checkpoint bears it out."""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -48,39 +39,79 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: if there is no such file, or it is not a checkpoint.
     """
-    checkpoint = read_file(path)
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("params"), dict):
-        return checkpoint
-    model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if isinstance(model, dict) and "sd" in model:
+    return as_checkpoint(read_tensor_file(path), path)
+
+
+def as_checkpoint(content: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a file, if it is a checkpoint; raises as `read_checkpoint` does."""
+    if isinstance(content, dict) and isinstance(content.get("params"), dict):
+        return content
+    if is_published(content):
         raise CheckpointError(f"{path}: saved by the published LIIF or LTE; run moeisr convert on it first")
     raise CheckpointError(f"{path}: holds no 'params'; a checkpoint of a training has them")
 
 
+def is_published(content: Any) -> bool:
+    """Whether a file's content has the form in which the published code of LIIF and LTE saves."""
+    model = content.get("model") if isinstance(content, Mapping) else None
+    return isinstance(model, Mapping) and isinstance(model.get("sd"), Mapping)
+
+
 def network_from(path: str | os.PathLike[str]) -> ImplicitSR:
+    """The network of a file, as of :func:`network_of`."""
+    return network_of(read_checkpoint(path), path)
+
+
+def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> ImplicitSR:
     """The network of a checkpoint, rebuilt from the weights alone, in evaluation mode.
 
     The averaged weights (``params_ema``) are used where there are any.
 
+    Args:
+        checkpoint: what `read_checkpoint` gives.
+        path: where it comes from, for messages.
+
     Raises:
         CheckpointError: if the checkpoint does not say what network it is of, or does not fit it.
     """
-    checkpoint = read_checkpoint(path)
     hyper_parameters = checkpoint.get("network_g")
     if not isinstance(hyper_parameters, dict):
         raise CheckpointError(f"{path}: does not say what network it is of ('network_g' is missing)")
+    weights = checkpoint.get("params_ema") or checkpoint["params"]
     try:
+        _check_sizes(hyper_parameters, weights)
         net = build_without_pretrained(hyper_parameters)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise CheckpointError(f"{path}: the network it is of cannot be built ({reason})") from error
     if not isinstance(net, ImplicitSR):
         raise CheckpointError(f"{path}: is of {type(net).__name__}, which is no network of this plugin")
-    load_weights(net, checkpoint.get("params_ema") or checkpoint["params"], path)
+    load_weights(net, weights, path)
     return net.eval()
 
 
-def load_weights(net: nn.Module, weights: dict[str, Any], path: str | os.PathLike[str]) -> None:
+def _check_sizes(hyper_parameters: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for widths and depths that no weight bears out, before they fill the memory."""
+    shapes = [tuple(weight.shape) for weight in weights.values() if isinstance(weight, Tensor)]
+    largest = max(UNSUSPICIOUS_SIZE, len(shapes), *itertools.chain(*shapes))
+    for key, size in _integers("network_g", hyper_parameters):
+        if size > largest:
+            raise ValueError(f"{key} is {size}, and no weight is so large")
+
+
+def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:
+    """All whole numbers within nested options, each with the path of its key."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _integers(f"{key}.{name}", item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _integers(key, item)
+    elif isinstance(value, int):
+        yield key, value
+
+
+def load_weights(net: nn.Module, weights: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Load weights into a network that they must fit exactly.
 
     Raises:
@@ -88,30 +119,6 @@ def load_weights(net: nn.Module, weights: dict[str, Any], path: str | os.PathLik
     """
     check_fit(weights, net.state_dict(), path, type(net).__name__)
     net.load_state_dict(weights)
-
-
-def check_fit(
-    weights: Mapping[str, Any], wanted: Mapping[str, Tensor], path: str | os.PathLike[str], network: str
-) -> None:
-    """Compare names and shapes of weights with those that a network wants.
-
-    Raises:
-        CheckpointError: naming the first keys that are missing, unknown, no tensors or of another shape.
-    """
-    faults = [f"{key} is missing" for key in wanted if key not in weights]
-    faults += [f"{key} is unknown" for key in weights if key not in wanted]
-    shapes = {
-        key: tuple(weight.shape) if isinstance(weight, Tensor) else f"a {type(weight).__name__}"
-        for key, weight in weights.items()
-    }
-    faults += [
-        f"{key} is {shapes[key]} instead of {tuple(weight.shape)}"
-        for key, weight in wanted.items()
-        if key in weights and shapes[key] != tuple(weight.shape)
-    ]
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise CheckpointError(f"{path}: does not fit {network}: {'; '.join(faults[:3])}{more}")
 
 
 def build_without_pretrained(hyper_parameters: Mapping[str, Any]) -> Any:

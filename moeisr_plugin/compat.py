@@ -39,6 +39,7 @@ def apply() -> None:
     mend_missing_gpus()
     mend_init_dist()
     mend_load_resume_state()
+    mend_load_network()
 
 
 # What keeps the toolbox from being imported
@@ -152,6 +153,15 @@ def mend_load_resume_state() -> None:
     """
     train = toolbox("train")
     train.load_resume_state = load_resume_state
+
+
+def mend_load_network() -> None:
+    """Loads networks from safetensors, too, never running code from a file, and says in a line what misfits.
+
+    Mends `BaseModel.load_network` in basicsr/models/base_model.py:277, which before torch 2.6 unpickles
+    whatever it is given. Can go when the toolbox passes `weights_only` and reads safetensors.
+    """
+    toolbox("models.base_model").BaseModel.load_network = load_network
 
 
 # What the patches put in place
@@ -274,6 +284,32 @@ def read_state(path: str) -> dict:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         remedy = "delete it to resume from an earlier one"
         raise ValueError(f"{path}: not a readable training state ({reason}); {remedy}") from error
+
+
+def load_network(
+    model: Any, net: torch.nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
+) -> None:
+    """Loads a network from a checkpoint as the toolbox does.
+
+    Args:
+        model: the toolbox's model that the network is of.
+        net: the network, bare or wrapped for several processes.
+        load_path: the checkpoint, of torch or safetensors.
+        strict: refuse what does not fit; otherwise load what does, and log the rest.
+        param_key: the entry to load, `params` where it is missing; None for a file that has no entries.
+
+    Raises:
+        ValueError: one line, if the file cannot be read or does not fit.
+    """
+    pretrained = importlib.import_module("moeisr_plugin.archs.pretrained")  # it needs a mended toolbox
+    net = model.get_bare_model(net)
+    weights = pretrained.read_weights(load_path, param_key, fallback="params")
+    toolbox("utils").get_root_logger().info(f"Loading {type(net).__name__} from {load_path}.")
+    if strict:
+        pretrained.check_fit(weights, net.state_dict(), load_path, type(net).__name__)
+    else:
+        model._print_different_keys_loading(net, weights, strict)  # and sets aside what has another shape
+    net.load_state_dict(weights, strict=strict)
 
 
 # Modules

@@ -12,7 +12,9 @@ from typing import Any
 from basicsr.archs import build_network
 from torch import Tensor, nn
 
-from moeisr_plugin.checkpoints import CheckpointError, check_fit, read_file
+from moeisr_plugin.archs.pretrained import check_fit
+from moeisr_plugin.checkpoints import as_checkpoint, is_published
+from moeisr_plugin.tensor_files import CheckpointError, read_tensor_file
 
 _DECODERS: dict[str, dict[str, Any]] = {
     "liif": {"local_ensemble": True, "feat_unfold": True, "cell_decode": True},
@@ -40,22 +42,23 @@ _UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
 _DERIVED = ("attn_mask", "relative_position_index")
 
 
-def convert_published(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The checkpoint of a file of weights saved by the published code of LIIF or LTE.
+def checkpoint_from(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The checkpoint of a file of weights: as it is, or converted if the published code saved it.
 
     Args:
-        path: the file: LIIF or LTE on edsr-baseline, edsr, rdn or swinir, without upsampling.
+        path: a checkpoint, or LIIF or LTE on edsr-baseline, edsr, rdn or swinir, without upsampling.
 
     Returns:
-        ``{'params', 'network_g'}``, which decodes to the published numbers.
+        ``{'params', 'network_g', ...}``; a converted network decodes to the published numbers.
 
     Raises:
-        CheckpointError: naming the first key of the file that is missing, unknown or does not fit.
+        CheckpointError: naming the first keys of the file that are missing, unknown or do not fit.
     """
-    spec = read_file(path)
-    spec = spec.get("model") if isinstance(spec, Mapping) else None
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("sd"), Mapping):
-        raise CheckpointError(f"{path}: not a file of the published LIIF or LTE: it holds no model.sd")
+    content = read_tensor_file(path)
+    return _converted(content["model"], path) if is_published(content) else as_checkpoint(content, path)
+
+
+def _converted(spec: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
     net = build_network(_Reader(path).network(spec))
     own = net.state_dict()
     wanted = {

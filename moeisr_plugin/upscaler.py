@@ -15,6 +15,9 @@ from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import CheckpointError, network_from
 from moeisr_plugin.render.precision import to_precision
 
+BUNDLED = "*MoEISR_LIIF_s*.safetensors"
+"""Which of the weights in the package's folder `weights` enlarge pictures unless others are named."""
+
 
 class EncodedPicture:
     """A picture that was encoded, ready to be rendered.
@@ -179,7 +182,10 @@ def default_weights() -> Path:
     Raises:
         CheckpointError: if none do.
     """
-    bundled = sorted(Path(str(resources.files("moeisr_plugin") / "weights")).glob("*.pth"))
+    bundled = sorted(Path(str(resources.files("moeisr_plugin") / "weights")).glob(BUNDLED))
     if not bundled:
-        raise CheckpointError("no weights come with this version; train a network and name its checkpoint")
+        raise CheckpointError(
+            "no weights come with this version; name a checkpoint, of a training or converted, by "
+            "--weights FILE (in Python: Upscaler(FILE))"
+        )
     return bundled[0]

@@ -1,5 +1,6 @@
 """Weights that rebuild their network, and files that are none."""
 
+import json
 import os
 import pickle
 
@@ -32,23 +33,26 @@ def weights(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("make", NETWORKS)
-def test_weights_alone_rebuild_the_network(make, tmp_path):
+def test_weights_alone_rebuild_the_network(make, suffix, tmp_path):
     net = lively(make()).eval()
-    save_checkpoint(tmp_path / "net.pth", checkpoint_of(net))
-    again = network_from(tmp_path / "net.pth")
+    save_checkpoint(tmp_path / f"net{suffix}", checkpoint_of(net))
+    again = network_from(tmp_path / f"net{suffix}")
     assert type(again) is type(net)
-    assert again.hyper_parameters == net.hyper_parameters
+    assert json.dumps(again.hyper_parameters) == json.dumps(net.hyper_parameters)
     assert not again.training
     lr, coord = picture(2, 5, 7).float(), queries(2, 5, 7, 9).float()
     cell = torch.full((2, 2), 0.1)
     torch.testing.assert_close(again(lr, coord, cell).rgb, net(lr, coord, cell).rgb, rtol=0, atol=0)
 
 
-def test_averaged_weights_come_first(tmp_path):
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_averaged_weights_come_first(suffix, tmp_path):
     plain, averaged = lively(NETWORKS[0](), seed=1), lively(NETWORKS[0](), seed=2)
-    save_checkpoint(tmp_path / "net.pth", checkpoint_of(plain, params_ema=averaged.state_dict()))
-    for a, b in zip(network_from(tmp_path / "net.pth").parameters(), averaged.parameters(), strict=True):
+    path = tmp_path / f"net{suffix}"
+    save_checkpoint(path, checkpoint_of(plain, params_ema=averaged.state_dict()))
+    for a, b in zip(network_from(path).parameters(), averaged.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -106,9 +110,27 @@ def test_weights_that_do_not_fit_are_told_key_by_key(tmp_path):
         network_from(tmp_path / "net.pth")
     message = str(caught.value)
     assert "\n" not in message
-    assert "experts.0.layers.0.weight is missing" in message
-    assert "stranger is unknown" in message
-    assert "experts.0.layers.2.weight is (6, 8) instead of (6, 6)" in message
+    assert "missing: experts.0.layers.0.weight;" in message
+    assert "unknown: stranger;" in message
+    assert "of another shape: experts.0.layers.2.weight (6, 8) instead of (6, 6)" in message
+
+
+def test_of_many_weights_that_do_not_fit_the_first_are_named_and_the_rest_counted(tmp_path):
+    net = NETWORKS[0]()
+    save_checkpoint(tmp_path / "net.pth", {"params": {"a": torch.ones(1)}, "network_g": net.hyper_parameters})
+    with pytest.raises(
+        CheckpointError, match=rf"missing: .* and {len(net.state_dict()) - 4} more; unknown: a$"
+    ):
+        network_from(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("spoil", [torch.Tensor.to_sparse, lambda bias: bias.to(torch.complex64)])
+def test_numbers_that_no_parameter_can_take_are_named(spoil, tmp_path):
+    net = NETWORKS[0]()
+    params = {**net.state_dict(), "experts.0.layers.0.bias": spoil(torch.ones(6))}
+    torch.save({"params": params, "network_g": net.hyper_parameters}, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"experts\.0\.layers\.0\.bias .* instead of \(6,\)"):
+        network_from(tmp_path / "net.pth")
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, weights, monkeypatch):
@@ -134,6 +156,12 @@ UNBUILDABLE = {
     "unknown encoder": {**HYPER_PARAMETERS, "encoder": {"type": "Nope"}},
     "encoder not told": {**HYPER_PARAMETERS, "encoder": None},
     "an encoder alone": TINY_ENCODER,
+    "width that its weights lack": {**HYPER_PARAMETERS, "hidden_dim": 10**9},
+    "depth that its weights lack": {**HYPER_PARAMETERS, "depth": 10**9},
+    "depth of the encoder likewise": {
+        **HYPER_PARAMETERS,
+        "encoder": {**HYPER_PARAMETERS["encoder"], "num_block": 10**9},
+    },
 }
 
 

@@ -17,10 +17,12 @@ import pytest
 import scipy.ndimage
 import torch
 import yaml
+from basicsr.models.base_model import BaseModel
 from basicsr.models.lr_scheduler import MultiStepRestartLR
 from basicsr.utils import dist_util, options
 
 from moeisr_plugin import compat
+from moeisr_plugin.tensor_files import write_tensor_file
 
 ROOT = Path(moeisr_plugin.__file__).parents[1]
 # compat alone, without the rest of the package, which would import the toolbox
@@ -349,3 +351,46 @@ def test_with_cuda_the_toolboxs_own_function_runs(monkeypatch):
         "slurm", "nccl", port=1
     )
     assert calls == [(("slurm", "nccl"), {"port": 1})]
+
+
+class Harm:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+class Model(BaseModel):
+    """Of the toolbox, with all that loading a network needs."""
+
+    def __init__(self):
+        pass
+
+
+def test_networks_are_loaded_from_both_formats_with_or_without_an_entry(tmp_path):
+    source = torch.nn.Conv2d(2, 3, 1)
+    entry = {f"module.{name}": value for name, value in source.state_dict().items()}
+    for name in ("net.pth", "net.safetensors"):
+        write_tensor_file(tmp_path / name, {"params": entry})
+        for key in ("params", "params_ema", None):
+            net = torch.nn.Conv2d(2, 3, 1)
+            Model().load_network(net, str(tmp_path / name), param_key=key)  # type: ignore[arg-type]
+            torch.testing.assert_close(net.state_dict(), source.state_dict())
+
+
+def test_a_network_that_does_not_fit_is_told_in_a_line_or_loaded_as_far_as_it_does(tmp_path):
+    source, net = torch.nn.Conv2d(2, 3, 1), torch.nn.Conv2d(4, 3, 1)
+    write_tensor_file(tmp_path / "net.pth", {"params": source.state_dict()})
+    with pytest.raises(
+        ValueError, match=r"net\.pth: does not fit Conv2d; of another shape: weight"
+    ) as caught:
+        Model().load_network(net, str(tmp_path / "net.pth"))
+    assert "\n" not in str(caught.value)
+    Model().load_network(net, str(tmp_path / "net.pth"), strict=False)
+    torch.testing.assert_close(net.bias, source.bias)
+
+
+def test_nothing_in_a_pretrained_network_is_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"params": Harm()}, "net.pth")
+    with pytest.raises(ValueError, match=r"net\.pth: not a readable checkpoint"):
+        Model().load_network(torch.nn.Conv2d(2, 3, 1), "net.pth")
+    assert not (tmp_path / "harm").exists()

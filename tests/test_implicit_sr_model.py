@@ -8,7 +8,7 @@ from basicsr.models import build_model
 from PIL import Image
 
 from moeisr_plugin import render
-from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.checkpoints import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.data.lmdb_recipe import Recipe
 from moeisr_plugin.data.lmdb_writing import write_lmdb
 from moeisr_plugin.models.implicit_sr_model import dataset_label
@@ -220,11 +220,13 @@ def test_a_checkpoint_alone_rebuilds_the_network(photographs, tmp_path):
     lr = torch.rand(1, 3, 9, 7)
     expected = render.render(model.net_g_ema, render.encode(model.net_g_ema, lr), (20, 31))
     torch.testing.assert_close(render.render(net, render.encode(net, lr), (20, 31)), expected)
-    opt = options(photographs, tmp_path)
-    opt["path"].update(pretrain_network_g=str(tmp_path / "net_g_1.pth"), strict_load_g=True)
-    again = build_model(opt)
-    for a, b in zip(again.net_g.parameters(), model.net_g.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
+    save_checkpoint(tmp_path / "net.safetensors", read_checkpoint(tmp_path / "net_g_1.pth"))
+    for name in ("net_g_1.pth", "net.safetensors"):
+        opt = options(photographs, tmp_path)
+        opt["path"].update(pretrain_network_g=str(tmp_path / name), strict_load_g=True)
+        again = build_model(opt)
+        for a, b in zip(again.net_g.parameters(), model.net_g.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
 
 
 def test_what_it_cannot_train_is_refused_in_a_line(photographs, tmp_path):

@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from references import Reference, picture, queries
 
 from moeisr_plugin.archs.swinir_encoder_arch import SwinIREncoder
 from moeisr_plugin.checkpoints import CheckpointError, network_from, read_checkpoint
 from moeisr_plugin.cli import main
-from moeisr_plugin.published import convert_published
+from moeisr_plugin.published import checkpoint_from
 
 EDSR = {"n_resblocks": 2, "n_feats": 4, "res_scale": 0.5, "no_upsampling": True}
 
@@ -144,7 +145,7 @@ def test_a_converted_network_answers_by_the_equations_with_the_published_weights
 def test_both_configurations_of_rdn_fit(config, sizes, save):
     spec = spec_of("liif", "rdn", {"no_upsampling": True, "G0": 4, "RDNconfig": config}, [6])
     spec["sd"] = drawn(rdn_shapes(4, *sizes) | mlp_shapes(4 * 9 + 4, [6]))
-    converted = convert_published(save(spec))["params"]
+    converted = checkpoint_from(save(spec))["params"]
     name = f"encoder.RDBs.{sizes[0] - 1}.LFF.weight"
     assert torch.equal(converted[name], spec["sd"][name])
 
@@ -155,7 +156,7 @@ def test_swinir_fits_and_its_buffers_are_made_anew(save):
     lte_shapes = conv("coef", 64, 8) | conv("freq", 64, 8) | {"phase.weight": (4, 2)}
     weights = drawn(shapes | lte_shapes | mlp_shapes(8, [6]))
     spec["sd"] = weights
-    converted = convert_published(save(spec))
+    converted = checkpoint_from(save(spec))
     assert converted["network_g"]["encoder"] == {"type": "SwinIREncoder"}
     bias = "encoder.layers.5.residual_group.blocks.5.attn.relative_position_bias_table"
     assert torch.equal(converted["params"][bias], weights[bias])
@@ -167,7 +168,7 @@ def test_what_the_arguments_leave_out_has_the_published_defaults(save):
     spec = spec_of("lte", "edsr-baseline", {"no_upsampling": True}, [256] * 3)
     lte_shapes = conv("coef", 64, 256) | conv("freq", 64, 256) | {"phase.weight": (128, 2)}
     spec["sd"] = drawn(edsr_shapes() | lte_shapes | mlp_shapes(256, [256] * 3))
-    options = convert_published(save(spec))["network_g"]
+    options = checkpoint_from(save(spec))["network_g"]
     assert options["encoder"] == {"type": "EDSREncoder", "num_feat": 64, "num_block": 16, "res_scale": 1.0}
     assert (options["hidden_dim"], options["depth"], options["num_freq_features"]) == (256, 4, 256)
 
@@ -203,17 +204,17 @@ WRONG = {
         r"args\.hidden_list must",
     ),
     "no MLP": (lambda s: s["args"].update(imnet_spec=None), r"model\.args\.imnet_spec must hold"),
-    "missing": (lambda s: without(s, "imnet.layers.2.bias"), r"imnet\.layers\.2\.bias is missing"),
-    "unknown": (lambda s: s["sd"].update(extra=torch.ones(1)), r"extra is unknown"),
+    "missing": (lambda s: without(s, "imnet.layers.2.bias"), r"missing: imnet\.layers\.2\.bias"),
+    "unknown": (lambda s: s["sd"].update(extra=torch.ones(1)), r"unknown: extra"),
     "shape": (
         lambda s: reshaped(s, "encoder.head.0.bias"),
-        r"encoder\.head\.0\.bias is \(3,\) instead of \(4,\)",
+        r"encoder\.head\.0\.bias \(3,\) instead of \(4,\)",
     ),
     "no tensor": (
         lambda s: s["sd"].update({"imnet.layers.0.bias": [0.0]}),
-        r"imnet\.layers\.0\.bias is a list",
+        r"imnet\.layers\.0\.bias a list instead of",
     ),
-    "no weights": (lambda s: s.pop("sd"), r"holds no model\.sd"),
+    "no weights": (lambda s: s.pop("sd"), r"holds no 'params'"),
 }
 
 
@@ -223,7 +224,7 @@ def test_a_file_that_does_not_fit_is_refused_in_a_line_that_names_the_key(spoil,
     spoil(spec)
     path = save(spec)
     with pytest.raises(CheckpointError, match=complaint) as caught:
-        convert_published(path)
+        checkpoint_from(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
@@ -231,6 +232,23 @@ def test_a_file_that_does_not_fit_is_refused_in_a_line_that_names_the_key(spoil,
 def test_a_published_file_given_for_weights_is_told_apart(save):
     with pytest.raises(CheckpointError, match="run moeisr convert"):
         read_checkpoint(save(liif()))
+
+
+def test_converting_there_and_back_loses_nothing(save, tmp_path):
+    first, second, third = (tmp_path / name for name in ("a.pth", "b.safetensors", "c.pth"))
+    for source, target in [(save(liif()), first), (first, second), (second, third)]:
+        assert main(["convert", str(source), str(target)]) == 0
+    before, after = read_checkpoint(first), read_checkpoint(third)
+    assert before.keys() == after.keys()
+    assert before["network_g"] == after["network_g"]
+    torch.testing.assert_close(after["params"], before["params"], rtol=0, atol=0)
+    assert safetensors.torch.load_file(second).keys() == before["params"].keys()
+    network_from(second)
+
+
+def test_a_format_of_weights_that_is_none_is_refused(save, tmp_path, capsys):
+    assert main(["convert", str(save(liif())), str(tmp_path / "a.safetensor")]) == 2
+    assert "end the name in .pth or .safetensors" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_unasked(save, tmp_path, capsys):

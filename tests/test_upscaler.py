@@ -1,13 +1,15 @@
 """Enlarging pictures from Python."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 import torch
 
 from moeisr_plugin import Upscaler, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
-from moeisr_plugin.checkpoints import CheckpointError, save_checkpoint
-from moeisr_plugin.upscaler import output_size
+from moeisr_plugin.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
+from moeisr_plugin.upscaler import default_weights, output_size
 
 ENCODER = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
 
@@ -143,6 +145,21 @@ def test_reduced_precision_costs_little_and_keeps_the_type(weights, upscaler, pr
 def test_an_unknown_precision_is_refused(weights):
     with pytest.raises(ValueError, match="precision is 'float8'; give float32, bfloat16, float16"):
         Upscaler(weights, device="cpu", precision="float8")
+
+
+def test_bundled_weights_are_the_default(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"no weights come with this version; name a checkpoint.*--weights"
+    ):
+        Upscaler()
+    (tmp_path / "weights").mkdir()
+    for name in ("tiny_LIIF-1234.safetensors", "tiny_MoEISR_LIIF_s-1234.safetensors"):
+        save_checkpoint(tmp_path / "weights" / name, read_checkpoint(weights))
+    assert default_weights().name == "tiny_MoEISR_LIIF_s-1234.safetensors"
+    image = picture(6, 8, 3)
+    expected = Upscaler(weights, device="cpu")(image, scale=2)
+    np.testing.assert_array_equal(Upscaler(device="cpu")(image, scale=2), expected)
 
 
 def test_weights_that_are_none_are_named(tmp_path):
