@@ -118,7 +118,9 @@ def _draw_networks(axes: Axes, benchmark: Benchmark, scale: str, cost: Cost, col
             axes.plot(*zip(*curve, strict=True), color=colour, linewidth=1.2, marker="o", markersize=3)
         axes.plot(cost.of(row), row["psnr"], color=colour, marker="o", markersize=8, markeredgecolor="white")
     axes.margins(x=0.15, y=0.18)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20))
+    low, high = axes.get_xlim()
+    subs = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 6, 8)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
