@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from moeisr_plugin import __version__
-from moeisr_plugin.commands import complexity, convert, evaluate, upscale
+from moeisr_plugin.commands import complexity, convert, evaluate, publish, upscale
 from moeisr_plugin.commands.messages import one_line
 
-COMMANDS = (upscale, convert, complexity, evaluate)
+COMMANDS = (upscale, convert, complexity, evaluate, publish)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,5 +1,7 @@
 """Measuring networks on a data set, beside bicubic enlargement: quality, cost, and who painted what."""
 
+import hashlib
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import network_from
 from moeisr_plugin.complexity import executed_macs, published_macs, workload
 from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet
+from moeisr_plugin.machine import machine
 from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
@@ -25,6 +28,7 @@ from moeisr_plugin.pictures import Picture, write_picture
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 
 BICUBIC = "bicubic"
+ORIGINAL = "HR"
 
 Result = TypeVar("Result")
 
@@ -56,7 +60,10 @@ class Evaluation:
     """All that was measured.
 
     Attributes:
-        networks: of each network its path, type, encoder and number of parameters, by its name.
+        networks: of each network its file, the file's SHA-256, type, encoder, hyper-parameters and number of
+            parameters, by its name.
+        machine: what it was measured on.
+        budgets: of mixtures, with "budget" among the figures; see `render.within_budget`.
         notes: what a reader of the numbers should know.
     """
 
@@ -64,7 +71,9 @@ class Evaluation:
     protocol: str
     device: str
     networks: dict[str, dict[str, Any]]
+    machine: dict[str, Any] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
+    budgets: list[Record] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -127,6 +136,8 @@ def evaluate(
     lr: str = "auto",
     lpips: bool = False,
     routing: bool = False,
+    budgets: int = 0,
+    repeats: int = 1,
     images: Path | None = None,
     device: str | torch.device | None = None,
     progress: bool | None = None,
@@ -146,8 +157,12 @@ def evaluate(
         lpips: measure LPIPS, too.
         routing: measure routing health, too; as slow as rendering each picture once more per expert, and
             twice.
+        budgets: render with mixtures within so many budgets, too, evenly from 0 to 1; 0 for none, else 2 or
+            more.
+        repeats: of which seconds are the median, 1 or more.
         images: a folder for the enlarged pictures and expert maps, as
-            <network>/<data set>_x<scale>/<picture>.png and <picture>_experts.png, 8 bits a channel.
+            <network>/<data set>_x<scale>/<picture>.png and <picture>_experts.png, 8 bits a channel; likewise
+            the originals, as of a network HR.
         device: where networks compute; a GPU if there is one, by default.
         progress: whether to show a progress bar; None shows it on terminals.
 
@@ -166,20 +181,21 @@ def evaluate(
         protocol=protocol,
         device=str(device),
         networks={
-            name: {"path": str(path), **_description(net)}
+            name: {"file": path.name, "sha256": sha256_of(path), **_description(net)}
             for path, (name, net) in zip(weights, networks.items(), strict=True)
         },
+        machine={**machine(device), "threads": torch.get_num_threads()},
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
     )
     places = [Place(test_set, index) for test_set in test_sets for index in range(len(test_set))]
     with tqdm(total=len(places) * (1 + len(networks)), unit="picture", disable=_hidden(progress)) as bar:
-        run = _Run(evaluation, measures, images, bar)
+        run = _Run(evaluation, measures, images, bar, routing=routing, budgets=budgets, repeats=repeats)
         usable = run.measure_bicubic(places)
         if not usable:
             raise ValueError(f"{folder}: every picture is too small; {evaluation.skipped[0].reason}")
         bar.total = len(places) + len(usable) * len(networks)
         for name, net in networks.items():
-            run.measure_network(name, net.to(device), usable, routing=routing)
+            run.measure_network(name, net.to(device), usable)
             net.cpu()
     return evaluation
 
@@ -192,16 +208,21 @@ class _Run:
     measures: Measures
     images: Path | None
     bar: tqdm
+    routing: bool
+    budgets: int
+    repeats: int
 
     def measure_bicubic(self, places: Iterable[Place]) -> list[Place]:
         """Gives those places whose pictures are large enough for the protocol."""
         usable = []
         for place in places:
             sample = place.sample()
-            picture = enlarge_bicubic(sample.lr, sample.size)
+            picture, seconds = _timed(
+                partial(enlarge_bicubic, sample.lr, sample.size), sample.lr.device, self.repeats
+            )
             self.bar.update()
             try:
-                figures = self.measures.all(picture, sample)
+                figures = {**self.measures.all(picture, sample), "decode_seconds": seconds}
             except ValueError as error:  # too small to be measured
                 where = sample.test_set.name, sample.test_set.label, sample.name
                 self.evaluation.skipped.append(Skipped(*where, str(error)))
@@ -210,21 +231,36 @@ class _Run:
             self.evaluation.records.append(_record(BICUBIC, sample, figures))
             if self.images is not None:
                 _save_picture(self.images / BICUBIC, sample, picture)
+                _save_picture(self.images / ORIGINAL, sample, sample.hr)
         return usable
 
-    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[Place], *, routing: bool) -> None:
+    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[Place]) -> None:
         enlarge_by(net, torch.zeros(1, 3, 16, 16), (32, 32))  # a first call is slower than all others
         for place in places:
             sample = place.sample()
-            enlarged = enlarge_by(net, sample.lr, sample.size)
+            enlarged = enlarge_by(net, sample.lr, sample.size, self.repeats)
             figures = self.measures.all(enlarged.picture, sample)
             figures |= _cost(net, enlarged, sample.size)
-            figures |= _routing(net, enlarged, sample, figures["psnr"], self.measures if routing else None)
+            figures |= _routing(
+                net, enlarged, sample, figures["psnr"], self.measures if self.routing else None
+            )
             self.evaluation.records.append(_record(name, sample, figures))
+            self.evaluation.budgets += self._within_budgets(name, net, enlarged, sample)
             if self.images is not None:
                 _save_picture(self.images / name, sample, enlarged.picture)
                 _save_experts(self.images / name, sample, net, enlarged.encoding)
             self.bar.update()
+
+    def _within_budgets(
+        self, name: str, net: ImplicitSR, enlarged: Enlarged, sample: Sample
+    ) -> Iterable[Record]:
+        if len(net.experts) == 1:
+            return
+        for budget in torch.linspace(0, 1, self.budgets, dtype=torch.float64).tolist():
+            kept = render.within_budget(net, enlarged.encoding, budget)
+            decoded = decode_by(net, kept, enlarged.encode_seconds, sample.size, self.repeats)
+            figures = {"budget": budget, "psnr": self.measures.psnr(decoded.picture, sample)}
+            yield _record(name, sample, {**figures, **_cost(net, decoded, sample.size)})
 
 
 def enlarge_bicubic(lr: Tensor, size: tuple[int, int]) -> Tensor:
@@ -236,12 +272,19 @@ def enlarge_bicubic(lr: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(lr, size, mode="bicubic", antialias=True)
 
 
-def enlarge_by(net: ImplicitSR, lr: Tensor, size: tuple[int, int]) -> Enlarged:
+def enlarge_by(net: ImplicitSR, lr: Tensor, size: tuple[int, int], repeats: int = 1) -> Enlarged:
     """Enlarges (1, 3, h, w) by a network, wherever that is, and takes the time of its two steps."""
     device = next(net.parameters()).device
-    encoding, encode_seconds = _timed(partial(render.encode, net, lr.to(device)), device)
-    picture, decode_seconds = _timed(partial(render.render, net, encoding, size), device)
-    return Enlarged(picture, encoding, encode_seconds, decode_seconds)
+    encoding, seconds = _timed(partial(render.encode, net, lr.to(device)), device, repeats)
+    return decode_by(net, encoding, seconds, size, repeats)
+
+
+def decode_by(
+    net: ImplicitSR, encoding: Encoding, encode_seconds: float, size: tuple[int, int], repeats: int
+) -> Enlarged:
+    """Renders what was encoded, and takes the time."""
+    picture, seconds = _timed(partial(render.render, net, encoding, size), encoding.lr.device, repeats)
+    return Enlarged(picture, encoding, encode_seconds, seconds)
 
 
 def distinct_names(weights: Sequence[Path]) -> list[str]:
@@ -253,11 +296,16 @@ def distinct_names(weights: Sequence[Path]) -> list[str]:
     parts = [path.resolve().with_suffix("").parts for path in weights]
     for depth in range(1, max(map(len, parts), default=0) + 1):
         names = ["_".join(part[-depth:]) for part in parts]
-        if len({BICUBIC, *names}) == 1 + len(names):
+        if len({BICUBIC, ORIGINAL, *names}) == 2 + len(names):
             return names
     if len(set(parts)) == len(parts):
         return []
     raise ValueError(f"{max(weights, key=list(weights).count)}: given twice; name each file of weights once")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _record(weights: str, sample: Sample, figures: dict[str, float]) -> Record:
@@ -285,13 +333,25 @@ def _routing(
     if measures is None:
         return share_per_depth(net, enlarged.encoding.scores)
     measure = partial(measures.psnr, sample=sample)
-    return routing_health(net, enlarged.encoding, sample.size, measure, routed=psnr)
+    health = routing_health(net, enlarged.encoding, sample.size, measure, routed=psnr)
+    return {**health, **_macs_of_single_experts(net, sample)}
+
+
+def _macs_of_single_experts(net: ImplicitSR, sample: Sample) -> dict[str, float]:
+    """What decoding executes if an expert paints everything: {"only_macs_d2": 1e9, ...}."""
+    lr_size = sample.lr.shape[2:]
+    works = [workload(net, torch.full(lr_size, expert), sample.size) for expert in range(len(net.experts))]
+    return {
+        f"only_macs_d{expert.depth}": executed_macs(net, work)
+        for expert, work in zip(net.expert_list, works, strict=True)
+    }
 
 
 def _description(net: ImplicitSR) -> dict[str, Any]:
     return {
         "type": net.hyper_parameters["type"],
         "encoder": type(net.encoder).__name__,
+        "network_g": net.hyper_parameters,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
 
@@ -313,13 +373,16 @@ def _write(folder: Path, sample: Sample, suffix: str, rgb: np.ndarray) -> None:
     write_picture(folder / f"{sample.name}{suffix}.png", Picture(np.ascontiguousarray(rgb)))
 
 
-def _timed(work: Callable[[], Result], device: torch.device) -> tuple[Result, float]:
-    """The result, and the seconds it took; a GPU answers before its work is done."""
-    start = time.perf_counter()
-    result = work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return result, time.perf_counter() - start
+def _timed(work: Callable[[], Result], device: torch.device, repeats: int) -> tuple[Result, float]:
+    """The result, and the median of the seconds it took; a GPU answers before its work is done."""
+    runs = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        runs.append((result, time.perf_counter() - start))
+    return runs[-1][0], statistics.median(seconds for _, seconds in runs)
 
 
 def _hidden(progress: bool | None) -> bool | None:

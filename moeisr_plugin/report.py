@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moeisr_plugin import __version__
+from moeisr_plugin.atomic import appearing_whole
 from moeisr_plugin.evaluation import BICUBIC, Evaluation, Record
 from moeisr_plugin.metrics import PROTOCOLS
 
@@ -27,8 +28,10 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-# Of the table: heading, key of the averages, and how it is written.
-_COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+_Column = tuple[str, str, Callable[[Any], str]]
+"""Of a table: heading, key of the averages, and how it is written."""
+
+_COLUMNS: tuple[_Column, ...] = (
     ("Scale", "scale", "×{}".format),
     ("LR", "lr", str),
     ("Weights", "weights", _escaped),
@@ -45,10 +48,19 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("Depth corr.", "depth_corr", "{:+.2f}".format),
     ("Single experts", "only_d", "{:.2f}".format),
 )
+_BUDGET_COLUMNS: tuple[_Column, ...] = (
+    ("Scale", "scale", "×{}".format),
+    ("Weights", "weights", _escaped),
+    ("Budget", "budget", "{:.3f}".format),
+    ("PSNR", "psnr", "{:.2f}".format),
+    ("Decode s", "decode_seconds", "{:.3f}".format),
+    ("Published GMACs", "decoder_macs_published", _giga),
+    ("GMACs", "decoder_macs_executed", _giga),
+)
 _PER_DEPTH = ("share_d", "only_d")
 _LEGEND = {
     "psnr": "Published PSNRs of bicubic enlargement, which is rounded there, are up to 0.03 dB lower.",
-    "encode_seconds": "Seconds are those of one picture.",
+    "decode_seconds": "Seconds are those of one picture.",
     "decoder_macs_published": "Multiply-accumulates are those of decoding one picture, mapper included: with "
     "every layer evaluated for each query and neighbour as published, and as executed here.",
     "share_d": "Shares are those of the LR pixels that choose each expert, shallowest first.",
@@ -64,21 +76,25 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     for name, text in zip(
         FILES, (as_json(evaluation), as_csv(evaluation), as_markdown(evaluation)), strict=True
     ):
-        (folder / name).write_text(text, encoding="utf-8", newline="")
+        with appearing_whole(folder / name) as file:
+            file.write(text.encode())
 
 
 def as_json(evaluation: Evaluation) -> str:
     """Everything that was measured. An infinite PSNR, that of equal pictures, is null.
 
-    Keys: moeisr (version), dataset, protocol, device, networks (by name), averages, pictures, skipped, notes.
+    Keys: moeisr (version), dataset, protocol, device, machine, networks (by name), averages, budgets
+    (averages, by budget), pictures, skipped, notes.
     """
     report = {
         "moeisr": __version__,
         "dataset": evaluation.dataset,
         "protocol": evaluation.protocol,
         "device": evaluation.device,
+        "machine": evaluation.machine,
         "networks": evaluation.networks,
         "averages": [_finite(average) for average in averages(evaluation)],
+        "budgets": [_finite(average) for average in budget_averages(evaluation)],
         "pictures": [_finite(_flat(record)) for record in evaluation.records],
         "skipped": [skipped._asdict() for skipped in evaluation.skipped],
         "notes": evaluation.notes,
@@ -100,15 +116,34 @@ def as_csv(evaluation: Evaluation) -> str:
 def as_markdown(evaluation: Evaluation) -> str:
     """A table of averages, a row per scale and network, with what it takes to read it."""
     rows = averages(evaluation)
-    measured = dict.fromkeys(key for row in rows for key in row)
-    columns = [column for column in _COLUMNS if any(_belongs(key, column[1]) for key in measured)]
-    table = [[heading for heading, _, _ in columns]]
-    table += [[_cell(row, key, form) for _, key, form in columns] for row in rows]
-    legend = [text for key, text in _LEGEND.items() if any(_belongs(name, key) for name in measured)]
-    text = [f"# {evaluation.dataset}", "", _protocol_sentence(evaluation.protocol), *legend, ""]
-    text += _aligned(table)
+    budgets = budget_averages(evaluation)
+    text = [f"# {evaluation.dataset}", "", protocol_sentence(evaluation.protocol), *legend(rows), ""]
+    text += table_of_averages(rows)
+    if budgets:
+        text += ["", "Within a budget: 0 is the shallowest expert everywhere, 1 the deepest.", ""]
+        text += _table(_BUDGET_COLUMNS, budgets)
     remarks = [*evaluation.notes, *_skipped_sentences(evaluation)]
     return "\n".join([*text, *([""] if remarks else []), *(f"- {remark}" for remark in remarks)]) + "\n"
+
+
+def table_of_averages(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown, of rows as `averages` and a report in JSON have them."""
+    return _table(_COLUMNS, rows)
+
+
+def legend(rows: list[dict[str, Any]]) -> list[str]:
+    """What it takes to read the figures of a table."""
+    measured = dict.fromkeys(key for row in rows for key in row)
+    return [text for key, text in _LEGEND.items() if any(_belongs(name, key) for name in measured)]
+
+
+def _table(columns: tuple[_Column, ...], rows: list[dict[str, Any]]) -> list[str]:
+    """Columns that no row has a figure for are left out."""
+    measured = dict.fromkeys(key for row in rows for key in row)
+    columns = tuple(column for column in columns if any(_belongs(key, column[1]) for key in measured))
+    table = [[heading for heading, _, _ in columns]]
+    table += [[_cell(row, key, form) for _, key, form in columns] for row in rows]
+    return _aligned(table)
 
 
 def averages(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -120,17 +155,27 @@ def averages(evaluation: Evaluation) -> list[dict[str, Any]]:
             groups[scale, weights] = []
     for record in evaluation.records:
         groups[record.scale, record.weights].append(record)
-    return [
-        {
-            "weights": weights,
-            "dataset": evaluation.dataset,
-            "scale": scale,
-            "lr": records[0].lr,
-            "pictures": len(records),
-            **_means([record.figures for record in records]),
-        }
-        for (scale, weights), records in groups.items()
-    ]
+    return [_average(records) for records in groups.values()]
+
+
+def budget_averages(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Figures averaged over pictures, of each scale, each mixture and each budget."""
+    groups: dict[tuple[str, str, float], list[Record]] = {}
+    for record in evaluation.budgets:
+        groups.setdefault((record.scale, record.weights, record.figures["budget"]), []).append(record)
+    return [_average(records) for records in groups.values()]
+
+
+def _average(records: list[Record]) -> dict[str, Any]:
+    first = records[0]
+    return {
+        "weights": first.weights,
+        "dataset": first.dataset,
+        "scale": first.scale,
+        "lr": first.lr,
+        "pictures": len(records),
+        **_means([record.figures for record in records]),
+    }
 
 
 def _means(figures: list[dict[str, float]]) -> dict[str, float]:
@@ -177,7 +222,8 @@ def _aligned(table: list[list[str]]) -> list[str]:
     return [line(table[0]), line(rule), *map(line, table[1:])]
 
 
-def _protocol_sentence(protocol: str) -> str:
+def protocol_sentence(protocol: str) -> str:
+    """What PSNR and SSIM are measured on."""
     luma, margin = PROTOCOLS[protocol]
     beyond = f" and {margin} pixels more" if margin else ""
     return (

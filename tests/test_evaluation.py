@@ -1,5 +1,6 @@
 """`moeisr evaluate`: figures recomputed from the pictures, and all that can be wrong with what is given."""
 
+import hashlib
 import json
 import math
 import sys
@@ -88,7 +89,8 @@ def test_several_weights_and_scales_are_measured_on_the_same_pictures(mixture, p
     ]
     for weights, cost in (("bicubic", False), ("mixture", True), ("plain", True)):
         for each in figures(evaluation, weights):
-            assert ("encode_seconds" in each) is ("decode_seconds" in each) is cost
+            assert each["decode_seconds"] > 0
+            assert ("encode_seconds" in each) is ("decoder_macs_executed" in each) is cost
             assert ("share_d2" in each) is (weights == "mixture")
             assert "gain" not in each
     assert evaluation.networks["plain"]["type"] == "LTE"
@@ -118,6 +120,36 @@ def test_routing_that_never_varies_is_worth_nothing(tmp_path, astronaut):
     assert all(abs(each[f"only_d{depth}"] - each["psnr"]) > 1e-3 for depth in (3, 4, 5))
 
 
+def test_budgets_run_from_the_shallowest_expert_everywhere_to_the_deepest(mixture, plain, astronaut):
+    evaluation = evaluate([mixture, plain], astronaut, [(2, 2)], routing=True, budgets=3)
+    [routed] = figures(evaluation, "mixture")
+    assert [record.weights for record in evaluation.budgets] == ["mixture"] * 3
+    lowest, middle, highest = [record.figures for record in evaluation.budgets]
+    assert [each["budget"] for each in (lowest, middle, highest)] == [0, 0.5, 1]
+    assert [lowest["psnr"], highest["psnr"]] == pytest.approx(
+        [routed["only_d2"], routed["only_d5"]], abs=1e-6
+    )
+    for end, depth in ((lowest, 2), (highest, 5)):
+        assert end["decoder_macs_executed"] == routed[f"only_macs_d{depth}"]
+    published = [each["decoder_macs_published"] for each in (lowest, middle, highest)]
+    assert published[1] == pytest.approx((published[0] + published[2]) / 2, rel=0.01)
+    assert all(each["decode_seconds"] > 0 for each in (lowest, middle, highest))
+
+
+def test_a_file_of_weights_is_told_by_its_hash_and_not_by_its_folder(plain, astronaut):
+    described = evaluate([plain], astronaut, [(2, 2)]).networks["plain"]
+    assert described["sha256"] == hashlib.sha256(plain.read_bytes()).hexdigest()
+    assert described["network_g"] == network_from(plain).hyper_parameters
+    assert str(plain.parent) not in json.dumps(described)
+
+
+def test_seconds_are_the_median_of_repeated_runs(plain, astronaut, monkeypatch):
+    ticks = iter([0.0, 5.0, 5.0, 6.0, 6.0, 8.0])
+    monkeypatch.setattr("moeisr_plugin.evaluation.time.perf_counter", lambda: next(ticks))
+    [each] = figures(evaluate([], astronaut, [(2, 2)], repeats=3))
+    assert each["decode_seconds"] == 2
+
+
 def test_routing_gain_is_over_the_same_shares_at_random(mixture, astronaut):
     [each] = figures(evaluate([mixture], astronaut, [(2, 2)], routing=True), "mixture")
     shares = [each[f"share_d{depth}"] for depth in (2, 3, 4, 5)]
@@ -144,7 +176,10 @@ def test_grey_counts_as_three_equal_channels_and_alpha_does_not_count(tmp_path):
         tmp_path / "rgba", {"a.png": np.dstack([grey, grey, grey, noise(40, 40, seed=1, channels=1)])}
     )
     evaluations = [evaluate([], tmp_path / name, [(2, 2)]) for name in ("grey", "rgb", "rgba")]
-    assert figures(evaluations[0]) == figures(evaluations[1]) == figures(evaluations[2])
+    [grey, rgb, rgba] = [
+        {name: each[name] for name in ("psnr", "ssim")} for [each] in map(figures, evaluations)
+    ]
+    assert grey == rgb == rgba
     assert len(evaluations[0].notes) == 1
     assert "three equal channels in 1 of 1 HR pictures; by luma that gives 1.32 dB" in evaluations[0].notes[0]
     assert [each.notes for each in evaluations[1:]] == [[], ["Alpha was dropped from 1 of 1 HR pictures."]]
@@ -244,6 +279,7 @@ def test_command_writes_results_and_pictures(mixture, plain, astronaut, tmp_path
     pictures = json.loads((out / "results.json").read_text(encoding="utf-8"))["pictures"]
     assert [picture["weights"] for picture in pictures] == ["bicubic", "mixture", "plain"]
     assert sorted(path.relative_to(out / "images").as_posix() for path in out.rglob("*.png")) == [
+        "HR/space_x2x3.5/astronaut.png",
         "bicubic/space_x2x3.5/astronaut.png",
         "mixture/space_x2x3.5/astronaut.png",
         "mixture/space_x2x3.5/astronaut_experts.png",

@@ -9,6 +9,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from PIL import Image
 from skimage import data
+from training_files import write_card, write_experiment, write_results
 
 from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
@@ -33,6 +34,10 @@ def users_folder(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
     for path in ("photo.png", "photos/one.png", "datasets/Set5/one.png"):
         Image.fromarray(data.chelsea()[100:121, 100:133]).save(tmp_path / path)
+    write_card(tmp_path / "card.yml")
+    experiment = tmp_path / "experiments/EDSR_MoEISR_LIIF_s"
+    write_experiment(experiment)
+    write_results(tmp_path / "results/Set14/results.json", experiment / "models/net_g_latest.pth")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

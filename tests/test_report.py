@@ -28,7 +28,7 @@ def record(weights, scale, picture, **figures):
 
 @pytest.fixture
 def evaluation():
-    evaluation = Evaluation("birds", "div2k", "cpu", {"a|b": {"path": "a|b.pth"}})
+    evaluation = Evaluation("birds", "div2k", "cpu", {"a|b": {"file": "a|b.pth"}})
     for scale, psnr in (("2", 28.0), ("2x3.5", math.inf)):
         evaluation.records += [
             record("bicubic", scale, "jay", psnr=psnr, ssim=0.8),
@@ -66,6 +66,22 @@ def test_averages_are_those_of_a_scale_and_a_network(evaluation):
     assert rows[2]["psnr"] == math.inf
 
 
+def test_budgets_are_averaged_by_scale_network_and_budget(evaluation):
+    for picture, offset in (("jay", 0.0), ("tit", 2.0)):
+        evaluation.budgets += [
+            record("a|b", "2", picture, budget=budget, psnr=30 + budget + offset, decoder_macs_executed=4)
+            for budget in (0.0, 0.5, 1.0)
+        ]
+    rows = json.loads(as_json(evaluation))["budgets"]
+    assert [(row["weights"], row["scale"], row["budget"], row["psnr"]) for row in rows] == [
+        ("a|b", "2", 0, 31),
+        ("a|b", "2", 0.5, 31.5),
+        ("a|b", "2", 1, 32),
+    ]
+    table = as_markdown(evaluation).partition("Within a budget")[2]
+    assert [line.split("|")[4].strip() for line in table.splitlines()[4:7]] == ["0.000", "0.500", "1.000"]
+
+
 def test_json_holds_everything_and_is_strict(evaluation):
     def refuse(constant):
         raise AssertionError(constant)
@@ -76,13 +92,15 @@ def test_json_holds_everything_and_is_strict(evaluation):
         "dataset",
         "protocol",
         "device",
+        "machine",
         "networks",
         "averages",
+        "budgets",
         "pictures",
         "skipped",
         "notes",
     ]
-    assert report["networks"] == {"a|b": {"path": "a|b.pth"}}
+    assert report["networks"] == {"a|b": {"file": "a|b.pth"}}
     assert len(report["averages"]) == 4
     assert len(report["pictures"]) == 8
     assert report["pictures"][4] == {

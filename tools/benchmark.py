@@ -31,7 +31,6 @@ from benchmarking.budgets import measure_budgets
 from benchmarking.cases import Case, expert_map, lr_picture, parse_case, shares_of_mean_depth
 from benchmarking.contenders import ENCODERS, MEAN_EXTRA_LAYERS, NETWORKS, Network, contenders
 from benchmarking.iterations import measure_iterations
-from benchmarking.machine import machine
 from benchmarking.precisions import PRECISIONS, gemm_peak
 from benchmarking.rendering import Row, add_peak_share, measure
 from benchmarking.tables import markdown
@@ -41,8 +40,10 @@ from moeisr_plugin import __version__
 from moeisr_plugin.archs.implicit_arch import LIIF
 from moeisr_plugin.atomic import appearing_whole
 from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.evaluation import distinct_names
+from moeisr_plugin.machine import machine
 
 Shares = dict[str, list[float]]
 _TRAINED = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s")
@@ -199,13 +200,6 @@ def parse_shares(text: str) -> tuple[str, list[float]]:
     if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise argparse.ArgumentTypeError(f"'{text}': write NETWORK=0.4,0.3,0.2,0.1, with a sum of 1")
     return name, shares
-
-
-def parse_count(text: str, *, least: int = 1) -> int:
-    """Reads a whole number of at least `least`."""
-    if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least {least}")
-    return int(text)
 
 
 def _tell(message: str) -> None:

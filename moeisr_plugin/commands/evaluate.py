@@ -1,8 +1,10 @@
 """`moeisr evaluate`: measure networks on a data set."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.commands.sizes import Scale, parse_scale
 
@@ -47,13 +49,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--save-images",
         action="store_true",
-        help="also write enlarged pictures and expert maps, OUT/images/<weights>/<data>_x<scale>/*.png",
+        help="also write enlarged pictures, expert maps and originals, "
+        "OUT/images/<weights>/<data>_x<scale>/*.png",
     )
     parser.add_argument("--lpips", action="store_true", help="also measure LPIPS; needs the package lpips")
     parser.add_argument(
         "--routing",
         action="store_true",
         help="also measure what a mixture's routing is worth; several times as slow",
+    )
+    parser.add_argument(
+        "--budgets",
+        type=partial(parse_count, least=2),
+        default=0,
+        metavar="N",
+        help="also measure mixtures within N budgets, evenly from 0, the shallowest expert everywhere, to 1, "
+        "the deepest; 2 or more",
+    )
+    parser.add_argument(
+        "--repeats", type=parse_count, default=1, metavar="N", help="seconds are the median of N (default: 1)"
     )
     add_device(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
@@ -86,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         lr=args.downsample,
         lpips=args.lpips,
         routing=args.routing,
+        budgets=args.budgets,
+        repeats=args.repeats,
         images=args.out / "images" if args.save_images else None,
         device=device,
     )

@@ -1,0 +1,93 @@
+"""What only a person can say of trained weights: licence, limits, hardware, where the images are from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Images:
+    """A source of training images.
+
+    Attributes:
+        name: of the collection.
+        licence: under which the images are given.
+        source: where they are from, an address or a publication.
+        pictures: how many were trained on.
+    """
+
+    name: str
+    licence: str
+    source: str
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the author of weights states.
+
+    Attributes:
+        licence: of the weights.
+        limits: what they are not to be used for, or not good at.
+        hardware: they were trained on.
+        training_images: their sources.
+    """
+
+    licence: str
+    limits: str
+    hardware: str
+    training_images: tuple[Images, ...]
+
+
+def read_statement(path: Path) -> Statement:
+    """Reads a card.yml.
+
+    Raises:
+        ValueError: a field is missing, unknown, empty or of another type; one line that names it.
+        OSError: the file cannot be read.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no readable YAML: {' '.join(str(error).split())}") from error
+    given = _fields(Statement, content, str(path))
+    images = given["training_images"]
+    if not isinstance(images, list) or not images:
+        raise ValueError(f"{path}: training_images: list the sources, each with {_names(Images)}")
+    sources = [
+        Images(**_checked(Images, _fields(Images, each, where), where))
+        for number, each in enumerate(images, 1)
+        for where in [f"{path}: training_images: {number}"]
+    ]
+    return Statement(**_checked(Statement, {**given, "training_images": tuple(sources)}, str(path)))
+
+
+def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:
+    """The fields of a dataclass, all of them and no others."""
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where}: holds no fields; give {_names(kind)}")
+    names = [field.name for field in fields(kind)]
+    for name in names:
+        if name not in content:
+            raise ValueError(f"{where}: {name} is missing; give {_names(kind)}")
+    for name in content:
+        if name not in names:
+            raise ValueError(f"{where}: {name} is unknown; give only {_names(kind)}")
+    return dict(content)
+
+
+def _checked(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
+    for field in fields(kind):
+        value = values[field.name]
+        if field.type is str and not (isinstance(value, str) and value.strip()):
+            raise ValueError(f"{where}: {field.name} is {value!r}; write a text")
+        if field.type is int and (type(value) is not int or value < 1):
+            raise ValueError(f"{where}: {field.name} is {value!r}; give a whole number, 1 or more")
+    return {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+
+
+def _names(kind: type) -> str:
+    return ", ".join(field.name for field in fields(kind))

@@ -1,0 +1,1 @@
+"""Pages of results from what `moeisr evaluate` wrote; see tools/results.py."""

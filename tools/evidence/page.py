@@ -1,0 +1,196 @@
+"""The page: tables of benchmarks, with their figures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from evidence.reading import BICUBIC, Benchmark, Method, Row, interpolated
+from moeisr_plugin.report import protocol_sentence
+
+INTRODUCTION = (
+    "Networks beside bicubic enlargement, measured by `moeisr evaluate`; this page is made from its JSON by "
+    "`tools/results.py`. Multiply-accumulates (MACs) are the decoder's, its mapper included, for an output "
+    "pixel: *as published*, with every layer evaluated for each query and neighbour, and *as executed* here. "
+    "Seconds are those of encoding and decoding, for a million output pixels."
+)
+ROUTING = (
+    "*Gain* is the PSNR over that of the same experts dealt to pixels at random in the same shares, "
+    "*correlation* the rank correlation of an LR pixel's expert depth with its gradient energy. *Best "
+    "single* is the best PSNR of one expert everywhere among those that cost no more than the routing does. "
+    "*At half the MACs* is the change of PSNR within a budget of half the MACs that the mapper's own choice "
+    "executes."
+)
+
+
+def page(
+    benchmarks: Sequence[Benchmark],
+    published: Mapping[str, Any],
+    figures: Mapping[int, Sequence[str]],
+    sources: Sequence[str],
+    speed: str = "",
+) -> str:
+    """The page in Markdown.
+
+    Args:
+        benchmarks: one or more.
+        published: the paper's tables, as tools/published_tables.json holds them.
+        figures: of each benchmark, by its number, lines of Markdown that show its figures.
+        sources: the files it is made from.
+        speed: a section on speed.
+    """
+    parts = ["# Results", INTRODUCTION, f"Made from {', '.join(f'`{source}`' for source in sources)}."]
+    encoder = None
+    for number, benchmark in enumerate(benchmarks):
+        if benchmark.encoder != encoder:
+            encoder = benchmark.encoder
+            parts.append(f"## {_spelt(encoder)}")
+        parts += [f"### {benchmark.dataset}", _conditions(benchmark)]
+        parts += [quality_table(benchmark, published), cost_table(benchmark)]
+        if any(method.is_mixture for method in benchmark.methods):
+            parts += [ROUTING, routing_table(benchmark)]
+        parts += figures.get(number, ())
+    return "\n\n".join([*parts, *([speed] if speed else [])]) + "\n"
+
+
+def quality_table(benchmark: Benchmark, published: Mapping[str, Any]) -> str:
+    """PSNR, against the backbone's, and SSIM by method and scale; published PSNR below."""
+    rows = [["Method", "Parameters", *(f"×{scale}" for scale in benchmark.scales)]]
+    for method in benchmark.methods:
+        cells = [_quality(benchmark, method, scale) for scale in benchmark.scales]
+        parameters = f"{method.network['parameters']:,}" if method.network else ""
+        rows.append([method.label, parameters, *cells])
+    columns = published_columns(benchmark)
+    decoders = {_published_name(method.label) for method in benchmark.methods if method.network}
+    for name, numbers in published_rows(benchmark, published).items():
+        if name.partition("-")[2] in decoders and any(numbers.get(column) for column in columns):
+            cells = [f"*{numbers[column]:.2f}*" if numbers.get(column) else "" for column in columns]
+            rows.append([f"*{name}, published*", "", *cells])
+    return _table(rows)
+
+
+def cost_table(benchmark: Benchmark) -> str:
+    """MACs both ways and seconds by network and scale, and their shares of the backbone's."""
+    counts: dict[str, Callable[[Row], float]] = {
+        "kMACs as published": lambda row: benchmark.macs_per_pixel(row, "published") / 1e3,
+        "kMACs as executed": lambda row: benchmark.macs_per_pixel(row, "executed") / 1e3,
+        "Seconds": benchmark.seconds_per_megapixel,
+    }
+    rows = [["Network", "Scale", *counts]]
+    for method in benchmark.methods[1:]:
+        for scale in benchmark.scales:
+            row, base = benchmark.rows[method.name, scale], _backbone_row(benchmark, method, scale)
+            cells = [_count(count(row), None if base is None else count(base)) for count in counts.values()]
+            rows.append([method.label, f"×{scale}", *cells])
+    return _table(rows)
+
+
+def routing_table(benchmark: Benchmark) -> str:
+    """What each mixture's routing is worth by scale."""
+    rows = [
+        [
+            "Network",
+            "Scale",
+            "Shares by depth",
+            "Gain",
+            "Correlation",
+            "PSNR",
+            "Best single",
+            "At half the MACs",
+        ]
+    ]
+    for method in (method for method in benchmark.methods if method.is_mixture):
+        for scale in benchmark.scales:
+            row = benchmark.rows[method.name, scale]
+            shares = " / ".join(f"{100 * row[f'share_d{depth}']:.0f}" for depth in method.depths)
+            health = [
+                f"{row['gain']:+.3f}" if "gain" in row else "–",
+                f"{row['depth_corr']:+.2f}" if "depth_corr" in row else "–",
+                f"{row['psnr']:.3f}",
+                _best_single(method, row),
+                _at_half_the_macs(benchmark, row),
+            ]
+            rows.append([method.label, f"×{scale}", f"{shares} %", *health])
+    return _table(rows)
+
+
+def published_columns(benchmark: Benchmark) -> list[str]:
+    """The columns of the paper's table of this data set, by scale; they may not exist."""
+    return [
+        f"×{scale}" if _published_table(benchmark) == "1" else f"{benchmark.dataset} ×{scale}"
+        for scale in benchmark.scales
+    ]
+
+
+def published_rows(benchmark: Benchmark, published: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """What the paper says of this data set under this protocol, by method and column."""
+    number = _published_table(benchmark)
+    if number is None:
+        return {}
+    table = published["tables"][number]
+    return {row["method"]: dict(zip(table["columns"], row["psnr"], strict=True)) for row in table["rows"]}
+
+
+def _published_table(benchmark: Benchmark) -> str | None:
+    if benchmark.protocol == "div2k" and benchmark.dataset.startswith("DIV2K"):
+        return "1"
+    return "2" if benchmark.protocol == "benchmark" else None
+
+
+def _published_name(label: str) -> str:
+    """As the paper's tables call a decoder: MoEISR(LIIF)-s."""
+    method, _, rest = label.partition("-")
+    backbone, _, size = rest.partition("-")
+    return f"{method}({backbone})-{size}" if method == "MoEISR" else label
+
+
+def _conditions(benchmark: Benchmark) -> str:
+    first = benchmark.rows[BICUBIC, benchmark.scales[0]]
+    machine = benchmark.machine
+    threads = f", {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    return (
+        f"{first['pictures']} pictures, LR {first['lr']}. {protocol_sentence(benchmark.protocol)} "
+        f"On {machine.get('gpu') or machine['cpu'] + threads}, torch {machine['torch']}."
+    )
+
+
+def _quality(benchmark: Benchmark, method: Method, scale: str) -> str:
+    row, base = benchmark.rows[method.name, scale], _backbone_row(benchmark, method, scale)
+    against = f" ({row['psnr'] - base['psnr']:+.2f})" if base else ""
+    return f"{row['psnr']:.2f}{against} / {row['ssim']:.4f}"
+
+
+def _backbone_row(benchmark: Benchmark, method: Method, scale: str) -> Row | None:
+    backbone = benchmark.backbone(method)
+    return backbone and benchmark.rows[backbone.name, scale]
+
+
+def _count(count: float, base: float | None) -> str:
+    return f"{count:.3g}" + (f" ({100 * count / base:.0f} %)" if base else "")
+
+
+def _best_single(method: Method, row: Row) -> str:
+    """The best PSNR of a single expert that costs no more than the routing."""
+    if "gain" not in row:
+        return "–"
+    affordable = [
+        (row[f"only_d{depth}"], depth)
+        for depth in method.depths
+        if row[f"only_macs_d{depth}"] <= row["decoder_macs_executed"]
+    ]
+    return "{:.3f} ({} layers)".format(*max(affordable)) if affordable else "–"
+
+
+def _at_half_the_macs(benchmark: Benchmark, row: Row) -> str:
+    within = benchmark.budgets.get((row["weights"], row["scale"]), [])
+    points = [(each["decoder_macs_executed"], each["psnr"]) for each in within]
+    psnr = interpolated(row["decoder_macs_executed"] / 2, points)
+    return "–" if psnr is None else f"{psnr - row['psnr']:+.3f} dB"
+
+
+def _spelt(encoder: Mapping[str, Any]) -> str:
+    rest = ", ".join(f"{key} {value}" for key, value in encoder.items() if key != "type")
+    return f"{encoder['type']} ({rest})" if rest else encoder["type"]
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -1,0 +1,176 @@
+"""Reports of `moeisr evaluate`, sorted into benchmarks: one data set, and networks that share an encoder."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Any
+
+BICUBIC, ORIGINAL = "bicubic", "HR"
+_HASH = re.compile(r"-[0-9a-f]{8}$")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Bicubic interpolation, or a network.
+
+    Attributes:
+        name: in the report.
+        label: to be shown.
+        network: what the report tells of it; empty for bicubic.
+        images: where its pictures are.
+    """
+
+    name: str
+    label: str
+    network: Mapping[str, Any]
+    images: Path
+
+    @property
+    def kind(self) -> str:
+        """The decoder's type, or bicubic."""
+        return self.network.get("type", BICUBIC)
+
+    @property
+    def is_mixture(self) -> bool:
+        return self.kind.startswith("MoEISR")
+
+    @property
+    def depths(self) -> list[int]:
+        """Of a mixture's experts."""
+        return list(self.network["network_g"]["expert_depths"])
+
+
+@dataclass
+class Benchmark:
+    """What was measured on one data set of networks that share an encoder, and of bicubic.
+
+    Attributes:
+        rows: averages over pictures, by method and scale.
+        budgets: those within budgets, growing, by method and scale.
+        pixels: of the output, averaged over pictures, by scale.
+        pictures: rows of single pictures, by method, scale and name.
+    """
+
+    dataset: str
+    protocol: str
+    encoder: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    methods: list[Method]
+    rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    budgets: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
+    pixels: dict[str, float] = field(default_factory=dict)
+    pictures: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+
+    @property
+    def scales(self) -> list[str]:
+        return list(self.pixels)
+
+    def backbone(self, method: Method) -> Method | None:
+        """The network of one expert that a mixture is built on, if it was measured."""
+        kind = method.kind.removeprefix("MoEISR")
+        return next((each for each in self.methods if method.is_mixture and each.kind == kind), None)
+
+    def macs_per_pixel(self, row: Row, counting: str) -> float:
+        """Of the decoder, for an output pixel, `published` or `executed`."""
+        return row[f"decoder_macs_{counting}"] / self.pixels[row["scale"]]
+
+    def seconds_per_megapixel(self, row: Row) -> float:
+        """Of output."""
+        return (row.get("encode_seconds", 0) + row["decode_seconds"]) / self.pixels[row["scale"]] * 1e6
+
+
+def read_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:
+    """Benchmarks of all reports; networks of one encoder and data set come together from several reports.
+
+    Raises:
+        ValueError: a file is no such report, or two reports of one benchmark contradict each other.
+    """
+    found: dict[tuple[str, str, str], Benchmark] = {}
+    for path in paths:
+        report = _read(path)
+        for encoder, names in _by_encoder(report["networks"]).items():
+            key = encoder, report["dataset"], report["protocol"]
+            if key not in found:
+                found[key] = Benchmark(
+                    report["dataset"],
+                    report["protocol"],
+                    json.loads(encoder),
+                    report["machine"],
+                    [Method(BICUBIC, BICUBIC, {}, path.parent / "images")],
+                )
+            _add(found[key], report, names, path)
+    return [_labelled(benchmark) for benchmark in found.values()]
+
+
+def interpolated(x: float, points: Iterable[tuple[float, float]]) -> float | None:
+    """The value at x on the line through points; None outside of them."""
+    for (x0, y0), (x1, y1) in pairwise(sorted(points)):
+        if x0 <= x <= x1:
+            return y0 if x0 == x1 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    needed = {"dataset", "protocol", "machine", "networks", "averages", "budgets", "pictures"}
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: no readable JSON ({error})") from error
+    if not isinstance(report, dict) or needed - report.keys():
+        raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew")
+    return report
+
+
+def _by_encoder(networks: Mapping[str, Row]) -> dict[str, list[str]]:
+    """Names of networks by what their encoder is, as JSON."""
+    found: dict[str, list[str]] = {}
+    for name, network in networks.items():
+        found.setdefault(json.dumps(network["network_g"]["encoder"]), []).append(name)
+    return found
+
+
+def _add(benchmark: Benchmark, report: Mapping[str, Any], names: list[str], path: Path) -> None:
+    known = {method.name for method in benchmark.methods}
+    if twice := known.intersection(names):
+        raise ValueError(f"{path}: {min(twice)} on {benchmark.dataset} is in another file, too; give one")
+    benchmark.methods += [Method(n, n, report["networks"][n], path.parent / "images") for n in names]
+    for row in report["averages"]:
+        key = row["weights"], row["scale"]
+        if row["weights"] == BICUBIC and key in benchmark.rows:
+            if not math.isclose(benchmark.rows[key]["psnr"], row["psnr"], abs_tol=1e-6):
+                raise ValueError(f"{path}: was measured on other pictures of {benchmark.dataset}; repeat it")
+        elif row["weights"] in (BICUBIC, *names):
+            benchmark.rows[key] = row
+    for row in report["budgets"]:
+        if row["weights"] in names:
+            benchmark.budgets.setdefault((row["weights"], row["scale"]), []).append(row)
+    sizes: dict[str, list[int]] = {}
+    for row in report["pictures"]:
+        if row["weights"] == BICUBIC:
+            sizes.setdefault(row["scale"], []).append(row["height"] * row["width"])
+        if row["weights"] in (BICUBIC, *names):
+            benchmark.pictures[row["weights"], row["scale"], row["picture"]] = row
+    benchmark.pixels |= {scale: sum(each) / len(each) for scale, each in sizes.items()}
+
+
+def _labelled(benchmark: Benchmark) -> Benchmark:
+    """Networks are called by their names without a hash and without what all of their names begin with."""
+    networks = [method for method in benchmark.methods if method.network]
+    words = [_HASH.sub("", method.name).split("_") for method in networks]
+    shared = (
+        0
+        if len(words) == 1
+        else sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, zip(*words, strict=False)))
+    )
+    labels = ["-".join(name[shared:]) or "_".join(name) for name in words]
+    renamed = [
+        Method(method.name, label, method.network, method.images)
+        for method, label in zip(networks, labels, strict=True)
+    ]
+    return Benchmark(**{**vars(benchmark), "methods": [benchmark.methods[0], *renamed]})

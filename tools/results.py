@@ -1,0 +1,154 @@
+"""Make the page of results, with its plots and pictures, from what was measured.
+
+    moeisr evaluate --weights ... --data Set14 --routing --budgets 9 --save-images -o results/Set14
+    python tools/results.py results/Set5/results.json results/Set14/results.json -o docs/results
+
+Nothing on the page is typed: tables, plots, crops and expert maps come from the files given, published
+numbers from tools/published_tables.json. Networks that share an encoder come together, beside bicubic. Crops
+need the pictures that `--save-images` leaves beside a results.json; `--benchmark` adds what
+tools/benchmark.py measured of speed. Figures that an earlier page left in OUT, and this one does not need,
+are removed.
+"""
+
+import argparse
+import io
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarking.tables import markdown
+from evidence import crops, plots
+from evidence.page import page
+from evidence.reading import Benchmark, read_benchmarks
+from PIL import Image
+
+from moeisr_plugin.atomic import appearing_whole
+
+PUBLISHED = Path(__file__).with_name("published_tables.json")
+PAGE = "README.md"
+JPEG = {"quality": 88, "subsampling": 0, "optimize": True}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes OUT."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        benchmarks = read_benchmarks(args.results)
+        speed = speed_section(args.benchmark) if args.benchmark else ""
+        files = make(benchmarks, args.results, args.pictures, speed)
+        write(files, args.out)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    print(f"{args.out / PAGE}: {len(files)} files, {sum(map(len, files.values())):,} bytes")
+    return 0
+
+
+def make(
+    benchmarks: Sequence[Benchmark], sources: Sequence[Path], pictures: Sequence[str] = (), speed: str = ""
+) -> dict[str, bytes]:
+    """The page and the figures on it, by their names."""
+    files: dict[str, bytes] = {}
+    shown: dict[int, list[str]] = {}
+    for number, benchmark in enumerate(benchmarks):
+        figures = figures_of(benchmark, pictures)
+        shown[number] = []
+        for name, (caption, content) in figures.items():
+            file = f"{number + 1}_{benchmark.dataset}_{name}"
+            files[file] = content
+            shown[number].append(f"{caption}:\n\n![{caption}]({file})")
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    names = [f"{path.resolve().parent.name}/{path.name}" for path in sources]
+    return {PAGE: page(benchmarks, published, shown, names, speed).encode(), **files}
+
+
+def figures_of(benchmark: Benchmark, wanted: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+    """Captions and contents of a benchmark's figures, by the ends of their files' names."""
+    figures = {
+        f"psnr_{name}.png": (cost.title, _png(plots.plot(benchmark, cost)))
+        for name, cost in (("macs", plots.macs(benchmark)), ("seconds", plots.seconds(benchmark)))
+    }
+    if crops.has_pictures(benchmark):
+        scale = benchmark.scales[-1]
+        shown = crops.pictures_to_show(benchmark, wanted)
+        figures["crops.jpg"] = (
+            "Where pictures have the most detail, with the PSNR of the whole picture",
+            _jpeg(crops.crops(benchmark, shown, scale)),
+        )
+        if any(method.is_mixture for method in benchmark.methods):
+            figures["experts.jpg"] = (
+                "Which expert paints which LR pixel, with the shares of the experts",
+                _jpeg(crops.expert_maps(benchmark, shown, scale)),
+            )
+    return figures
+
+
+def speed_section(path: Path) -> str:
+    """The tables of a benchmark.json, their headings one level lower.
+
+    Raises:
+        ValueError: the file is none.
+    """
+    try:
+        text = markdown(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{path}: no benchmark.json as tools/benchmark.py writes it; write it anew"
+        ) from error
+    return re.sub(r"^#", "##", text.replace("# Benchmark", "# Speed", 1), flags=re.MULTILINE).strip()
+
+
+def write(files: dict[str, bytes], folder: Path) -> None:
+    """Writes a page with its figures, and removes those of an earlier one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        with appearing_whole(folder / name) as file:
+            file.write(content)
+    for path in folder.iterdir():
+        if (
+            re.fullmatch(r"\d+_.*_(psnr_macs|psnr_seconds|crops|experts)\.(png|jpg)", path.name)
+            and path.name not in files
+        ):
+            path.unlink()
+
+
+def _png(figure: Any) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, dpi=110, metadata={"Software": None})
+    plots.close(figure)
+    palette = Image.open(content).convert("RGB").quantize(128)
+    content = io.BytesIO()
+    palette.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "JPEG", **JPEG)
+    return content.getvalue()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="FILE", help="results.json of moeisr evaluate"
+    )
+    parser.add_argument("--benchmark", type=Path, metavar="FILE", help="benchmark.json of tools/benchmark.py")
+    parser.add_argument(
+        "--pictures",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="to show crops of, without suffix (default: those that gain most and least over bicubic)",
+    )
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="folder for the page")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
