@@ -186,8 +186,8 @@ def test_damaged_databases(tmp_path):
         else:
             damaged.write_bytes(mutate(damaged.read_bytes(), rng, cut=damaged.suffix == ".txt"))
         opt = {"dataroot_gt": str(root), "io_backend": {"type": "lmdb"}, "max_pixels": MAX_PIXELS, "scale": 2}
-        good = accepted(root, lambda: [ScaleValidationDataset(opt)[index] for index in range(2)])
-        shutil.rmtree(root)
-        return good
+        # The folder stays: its inode number, reused, would pass for that of an environment still open.
+        return accepted(root, lambda: [ScaleValidationDataset(opt)[index] for index in range(2)])
 
     survive(cases(20), feed)
+    shutil.rmtree(tmp_path)
