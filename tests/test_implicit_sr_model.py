@@ -148,6 +148,19 @@ def test_random_gates_leave_the_mapper_to_the_balance_loss(photographs, tmp_path
     assert all(p.grad.any() for p in model.net_g.mapper.parameters())
 
 
+def test_in_the_end_the_mapper_learns_alone(photographs, tmp_path):
+    opt = options(photographs, tmp_path, total_iter=3, mapper_alone_iter=2)
+    torch.manual_seed(0)
+    model, batches = build_model(opt), loader(opt, "train")
+    for current_iter in (1, 2, 3):
+        before = {name: p.detach().clone() for name, p in model.net_g.named_parameters()}
+        model.feed_data(next(iter(batches)))
+        model.optimize_parameters(current_iter)
+        moved = {name for name, p in model.net_g.named_parameters() if not torch.equal(p, before[name])}
+        mappers = {name for name in before if name.startswith("mapper.")}
+        assert moved == mappers if current_iter > 1 else moved > mappers
+
+
 def test_the_average_of_the_weights_is_exponential(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     torch.manual_seed(0)

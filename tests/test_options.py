@@ -89,8 +89,13 @@ def test_the_tiny_family_differs_in_its_decoders_alone():
         assert opt.pop("name") == f"tiny_{name}"
         encoder = opt.pop("network_g")["encoder"]
         assert encoder == {"type": "EDSREncoder", "num_feat": 32, "num_block": 8}
-        for key in ("random_gates_iter", "balance_opt"):
-            assert (opt["train"].pop(key, None) is not None) == ("MoEISR" in name)
+        training, scheduler = opt["train"], opt["train"]["scheduler"]
+        for key in ("random_gates_iter", "mapper_alone_iter", "balance_opt"):
+            assert (training.pop(key, None) is not None) == ("MoEISR" in name)
+        # The mapper learns alone, for so long after all the rest.
+        assert scheduler["periods"] == ([10000, 3000] if "MoEISR" in name else [10000])
+        assert training.pop("total_iter") == sum(scheduler.pop("periods"))
+        assert set(scheduler.pop("restart_weights")) == {1}
     assert all(opt == family["LIIF"] for opt in family.values())
 
 

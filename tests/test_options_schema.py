@@ -390,6 +390,10 @@ CONTRADICTIONS = {
         {"train.random_gates_iter": 9},
         "train.random_gates_iter: is 9, more than total_iter 1; lower it",
     ),
+    "the mapper alone": (
+        {"train.mapper_alone_iter": 9},
+        "train.mapper_alone_iter: is 9, more than total_iter 1; lower it",
+    ),
     "restarts": (
         {"train.scheduler.restart_weights": [1, 1]},
         "train.scheduler.restart_weights: has 2 values for 1 restarts; give one for each",

@@ -1,5 +1,6 @@
 """Training and validating an implicit network with the toolbox's trainer."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -45,6 +46,8 @@ class ImplicitSRModel(SRModel):
     - ``train.balance_opt``: the balance loss; none for a network with one expert.
     - ``train.random_gates_iter``: for so many iterations pixels are dealt to the experts at random, before
       the mapper's choice counts.
+    - ``train.mapper_alone_iter``: for so many iterations at the end nothing but the mapper learns: experts
+      that no longer change are easier to choose from.
     - ``train.accumulate``: walk through each batch in so many parts, which takes less memory. An iteration
       is one step of the optimiser on one batch all the same, and its gradient is the batch's.
     - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
@@ -64,6 +67,8 @@ class ImplicitSRModel(SRModel):
         balance_opt = train_opt.get("balance_opt")
         self.cri_balance = build_loss(balance_opt).to(self.device) if balance_opt else None
         self.random_gates_iter = train_opt.get("random_gates_iter", 0)
+        alone = train_opt.get("mapper_alone_iter", 0)
+        self.mapper_alone_after = train_opt["total_iter"] - alone if alone else math.inf
         self.accumulate = train_opt.get("accumulate", 1)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
@@ -111,6 +116,8 @@ class ImplicitSRModel(SRModel):
         self.optimizer_g.zero_grad()
         gate = routing.random_gates if current_iter <= self.random_gates_iter else None
         losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), gate)
+        if current_iter > self.mapper_alone_after:
+            self._drop_gradients_but_the_mappers()
         taken = self.training_step.take(losses.values())
         if taken and self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
@@ -144,6 +151,13 @@ class ImplicitSRModel(SRModel):
             scores.append(decoding.scores.detach())
         losses["l_pix"] = torch.stack(pixel_losses).sum()
         return losses, torch.cat(scores)
+
+    def _drop_gradients_but_the_mappers(self) -> None:
+        """Holds all other parameters: an optimiser passes over those without a gradient."""
+        # Not by requires_grad, which must not change once a network is wrapped for several processes.
+        for name, parameter in self._bare(self.net_g).named_parameters():
+            if not name.startswith("mapper."):
+                parameter.grad = None
 
     def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
         """What a part adds to the pixel loss of a batch."""

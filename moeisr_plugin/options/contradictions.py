@@ -109,7 +109,7 @@ def loaders(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 def schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     train = opt.get("train") or {}
     total = train.get("total_iter")
-    for key in ("warmup_iter", "random_gates_iter"):
+    for key in ("warmup_iter", "random_gates_iter", "mapper_alone_iter"):
         if total is not None and train.get(key, 0) > total:
             yield f"train.{key}", f"is {train[key]}, more than total_iter {total}; lower it"
 
@@ -172,8 +172,9 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     if num_experts == 1:
         if balance:
             yield "train.balance_opt", "has nothing to balance in a network with one expert; remove it"
-        if train.get("random_gates_iter"):
-            yield "train.random_gates_iter", "has no choice to make in a network with one expert; remove it"
+        for key in ("random_gates_iter", "mapper_alone_iter"):
+            if train.get(key):
+                yield f"train.{key}", "has no choice to make in a network with one expert; remove it"
     elif num_experts is not None and balance and balance.get("expert_weights"):
         weights = len(balance["expert_weights"])
         if weights != num_experts:
