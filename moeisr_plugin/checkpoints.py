@@ -5,6 +5,7 @@ network's registered type and hyper-parameters.
 """
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,17 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint so that the path holds either the whole of it or what it held before."""
-    with appearing_whole(Path(path)) as file:
-        torch.save(checkpoint, file)
+    """Write a checkpoint so that the path holds either the whole of it or what it held before.
+
+    Raises:
+        CheckpointError: if it cannot be written, as on a full disk.
+    """
+    try:
+        with appearing_whole(Path(path)) as file:
+            torch.save(checkpoint, file)
+    except (OSError, RuntimeError) as error:  # torch raises another on top of what the disk says
+        reason = getattr(error.__context__, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be saved ({reason}); what it held before is kept") from error
 
 
 def read_file(path: str | os.PathLike[str]) -> Any:
@@ -36,10 +45,24 @@ def read_file(path: str | os.PathLike[str]) -> Any:
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such file of weights")
     try:
+        check_records(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its readers of zip archives and pickles do
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
+
+
+def check_records(path: str | os.PathLike[str]) -> None:
+    """Compare what a file holds with its own checksums, which torch writes but does not read.
+
+    Raises:
+        ValueError: if a record differs. Files in torch's format of before 2020 have no checksums.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"record {damaged} is damaged")
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
