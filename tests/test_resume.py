@@ -137,13 +137,13 @@ def test_a_run_that_has_saved_nothing_yet_is_not_archived(photographs, tmp_path)
 
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_one_checkpoint(asked, photographs, tmp_path):
+def test_a_signal_to_all_its_processes_ends_it_with_one_checkpoint(asked, photographs, tmp_path):
     opt = options(photographs, total_iter=100_000)
     opt["datasets"]["train"]["num_worker_per_gpu"] = 1
     opt["logger"]["save_checkpoint_freq"] = 100_000
     training = start(tmp_path / "run", opt)
     wait_until(lambda: "iter:       2" in printed(tmp_path / "run"))
-    os.kill(training.pid or 0, asked)
+    os.killpg(training.pid or 0, asked)
     assert finish(training) == [0], printed(tmp_path / "run")
     (state,) = (tmp_path / "run/experiments/tiny/training_states").iterdir()
     ended = int(state.stem)

@@ -119,6 +119,7 @@ def _train(
     with open(folder / "printed", "ab") as printed:
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
+    os.setpgrp()  # so that a test can signal its data workers too
     os.environ.update(environment)
     os.chdir(folder)
     multiprocessing.set_start_method(

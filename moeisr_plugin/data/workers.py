@@ -1,6 +1,9 @@
 """Data loading that neither disturbs training's random numbers nor dies of signals meant for it."""
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -23,8 +26,17 @@ def set_apart(loader: DataLoader, *, seed: int) -> None:
 
 
 def _start(worker: int, *, then: Callable[[int], None] | None) -> None:
-    """Leave it to the main process when to end: a terminal or a scheduler signals all of its processes."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    """Let the main process alone end a worker: a terminal or a scheduler signals all processes at once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
     if then is not None:
         then(worker)
+
+
+def _end_when_parent_asks() -> None:
+    parent = multiprocessing.parent_process()
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != (parent and parent.pid):
+        pass
+    os._exit(0)
