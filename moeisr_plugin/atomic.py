@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+PART = ".part"
+
 
 @contextmanager
 def appearing_whole(path: Path) -> Iterator[BinaryIO]:
     """A file that takes its name once it is complete and on the disk; until then it has a hidden one."""
-    part = path.with_name(f".{secrets.token_hex(6)}.part")
+    part = path.with_name(f".{secrets.token_hex(6)}{PART}")
     try:
         with open(part, "xb") as file:
             yield file
@@ -21,3 +23,9 @@ def appearing_whole(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove the halves of files that killed processes left; none may be writing there."""
+    for part in folder.glob(f".*{PART}"):
+        part.unlink(missing_ok=True)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import os.path as osp
 import re
 import sys
 import types
 import warnings
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +40,8 @@ def apply() -> None:
     mend_init_dist()
     mend_load_resume_state()
     mend_load_network()
+    mend_make_exp_dirs()
+    mend_sample_order()
 
 
 # What keeps the toolbox from being imported
@@ -149,8 +150,8 @@ def mend_load_resume_state() -> None:
     """Loads training states onto the CPU, whence the optimisers move them to where their parameters are.
 
     Mends `load_resume_state` in basicsr/train.py:68: it asks for the current CUDA device, which a CPU run
-    lacks, and would move random states, which torch wants on the CPU, to the GPU. Can go when the toolbox
-    does neither.
+    lacks, would move random states, which torch wants on the CPU, to the GPU, searches below the current
+    directory, and takes the newest file whether or not it is whole. Can go when the toolbox does none of it.
     """
     train = toolbox("train")
     train.load_resume_state = load_resume_state
@@ -163,6 +164,27 @@ def mend_load_network() -> None:
     whatever it is given. Can go when the toolbox passes `weights_only` and reads safetensors.
     """
     toolbox("models.base_model").BaseModel.load_network = load_network
+
+
+def mend_make_exp_dirs() -> None:
+    """Goes on in the folders of a run that has saved nothing yet, if asked to resume, and archives others.
+
+    Mends the call of `make_exp_dirs` in basicsr/train.py:105, which renames whatever is there. Can go when
+    the toolbox does not with `--auto_resume`.
+    """
+    train = toolbox("train")
+    train.make_exp_dirs = with_unfinished_folders_kept(train.make_exp_dirs)
+
+
+def mend_sample_order() -> None:
+    """Makes the samples of a training a function of its seed, so that it can be resumed within an epoch.
+
+    Mends `create_train_val_dataloader` in basicsr/train.py:28: its sampler begins an epoch anew, its data
+    workers draw from states that are lost with them, and it counts the incomplete batch, which is dropped, as
+    an iteration of each epoch, so that training may end early. Can go when the toolbox resumes exactly.
+    """
+    train = toolbox("train")
+    train.create_train_val_dataloader = with_sample_order(train.create_train_val_dataloader)
 
 
 # What the patches put in place
@@ -256,52 +278,50 @@ def with_gloo(init_dist: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_resume_state(opt: dict) -> dict | None:
-    """Loads the training state to resume from, and points `opt['path']` at the networks saved with it.
+    """Loads the training state to resume from, as `training_states` does; that needs a mended toolbox."""
+    return plugin("training_states").load_resume_state(opt)
 
-    With `auto_resume` that is the newest state below the experiment's own folder, otherwise the file named by
-    `path: resume_state`.
 
-    Returns:
-        The state with its tensors on the CPU, or None if there is nothing to resume.
+def with_unfinished_folders_kept(make_exp_dirs: Callable[[dict], None]) -> Callable[[dict], None]:
+    """Wraps `make_exp_dirs` so that with `auto_resume` a run that has saved nothing yet is not archived."""
 
-    Raises:
-        ValueError: the file is not a readable training state.
+    @functools.wraps(make_exp_dirs)
+    def made(opt: dict) -> None:
+        if plugin("processes").rank() == 0 and not plugin("training_states").make_unfinished_folders(opt):
+            make_exp_dirs(opt)
+
+    return made
+
+
+def with_sample_order(create_loaders: Callable[..., tuple]) -> Callable[..., tuple]:
+    """Wraps `create_train_val_dataloader` so that the order of samples is `sample_order.SampleOrder`'s.
+
+    Raises (from the wrapped function):
+        ValueError: the dataset is smaller than a batch of all processes.
     """
-    path = opt["path"].get("resume_state")
-    if opt["auto_resume"]:
-        path = newest_state(opt["path"]["training_states"])
-        opt["path"]["resume_state"] = path
-    if not path:
-        return None
-    state = read_state(path)
-    toolbox("utils").check_resume(opt, state["iter"])
-    return state
 
+    @functools.wraps(create_loaders)
+    def created(opt: dict, logger: Any) -> tuple:
+        sample_order, data_workers = plugin("data.sample_order"), plugin("data.workers")
+        resumed = opt.get("resumed") or {"iter": 0, "epoch": 0, "consumed": 0}
+        toolbox("train").EnlargedSampler = functools.partial(
+            sample_order.SampleOrder,
+            seed=opt["manual_seed"],
+            begin=sample_order.Position(resumed["epoch"], resumed["consumed"]),
+        )
+        train_loader, sampler, val_loaders, _, total_iters = create_loaders(opt, logger)
+        for loader in (train_loader, *val_loaders):
+            data_workers.set_apart(loader, seed=opt["manual_seed"] + opt["rank"])
+        if len(train_loader) == 0:
+            batch = opt["datasets"]["train"]["batch_size_per_gpu"]
+            raise ValueError(
+                f"datasets.train.batch_size_per_gpu: {batch} per process are more than an epoch of "
+                f"{len(sampler)} samples; lower it or raise dataset_enlarge_ratio"
+            )
+        epochs_left = -(-(total_iters - resumed["iter"]) // len(train_loader))
+        return train_loader, sampler, val_loaders, resumed["epoch"] + max(epochs_left, 0), total_iters
 
-def newest_state(folder: str) -> str | None:
-    """Gives the path of `<iteration>.state` with the greatest iteration in `folder`, or None."""
-    scandir = toolbox("utils").scandir
-    names = list(scandir(folder, suffix=".state")) if osp.isdir(folder) else []
-    return (
-        osp.join(folder, max(names, key=lambda name: float(name.removesuffix(".state")))) if names else None
-    )
-
-
-def read_state(path: str) -> dict:
-    """Reads a training state without running code from it.
-
-    Raises:
-        ValueError: the file is missing, cut short, or holds anything but plain data and tensors.
-    """
-    torch.serialization.add_safe_globals(
-        [Counter]
-    )  # the milestones of MultiStepRestartLR; torch 2.4 refuses them
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its readers of zip archives and pickles do
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        remedy = "delete it to resume from an earlier one"
-        raise ValueError(f"{path}: not a readable training state ({reason}); {remedy}") from error
+    return created
 
 
 def load_network(
@@ -336,6 +356,11 @@ def load_network(
 def toolbox(name: str) -> Any:
     """Gives a module of basicsr, which only a mended process can import, hence no import statement above."""
     return importlib.import_module(f"basicsr.{name}")
+
+
+def plugin(name: str) -> Any:
+    """Gives a module of this package that itself needs a mended toolbox."""
+    return importlib.import_module(f"moeisr_plugin.{name}")
 
 
 def is_missing(name: str) -> bool:

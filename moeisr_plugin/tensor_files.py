@@ -45,7 +45,7 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
         if _is_safetensors(path):
             return _read_safetensors(path)
         if zipfile.is_zipfile(path):
-            _refuse_compression(path)
+            _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # readers of zip archives and pickles raise about anything on damaged data
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -62,17 +62,17 @@ def write_tensor_file(path: str | os.PathLike[str], content: Mapping[str, Any]) 
         content: ``params``, ``params_ema`` and whatever belongs to them; in safetensors this travels as JSON.
 
     Raises:
-        CheckpointError: safetensors cannot hold something of it.
-        OSError: the disk fails.
+        CheckpointError: safetensors cannot hold something of it, or it cannot be written, as on a full disk.
     """
     path = Path(path)
-    if path.suffix.lower() == SUFFIX:
-        data = _to_safetensors(path, content)
+    data = _to_safetensors(path, content) if path.suffix.lower() == SUFFIX else None
+    try:
         with appearing_whole(path) as file:
-            file.write(data)
-    else:
-        with appearing_whole(path) as file:
-            torch.save(dict(content), file)
+            torch.save(dict(content), file) if data is None else file.write(data)
+    except (OSError, RuntimeError) as error:  # torch raises another on top of what the disk says
+        reason = getattr(error.__context__, "strerror", None) or getattr(error, "strerror", None)
+        reason = reason or str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be saved ({reason}); what it held before is kept") from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -117,8 +117,14 @@ def _to_safetensors(path: Path, content: Mapping[str, Any]) -> bytes:
     return safetensors_bytes(tensors, metadata)
 
 
-def _refuse_compression(path: Path) -> None:
-    """torch stores without compressing; a small file that unpacks to a huge one is none of its own."""
+def _check_archive(path: Path) -> None:
+    """Compares what an archive holds with its own checksums, which torch writes but does not read.
+
+    torch stores without compressing; a small file that unpacks to a huge one is none of its own.
+    """
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("its archive is compressed, which torch's never are")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"record {damaged} is damaged")

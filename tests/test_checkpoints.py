@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -141,10 +142,23 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, weights, monkeypatch
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CheckpointError, match=r"net_g_1\.pth: cannot be saved \(disk full\)"):
         save_checkpoint(weights, {"params": {}})
     assert weights.read_bytes() == before
     assert list(tmp_path.iterdir()) == [weights]
+
+
+def test_a_damaged_number_is_found_out(weights):
+    content = bytearray(weights.read_bytes())
+    with zipfile.ZipFile(weights) as archive:
+        record = max((i for i in archive.infolist() if "/data/" in i.filename), key=lambda i: i.file_size)
+        content[content.index(archive.read(record))] ^= 1
+    weights.write_bytes(content)
+    torch.load(weights, weights_only=True)  # torch itself does not notice
+    with pytest.raises(
+        CheckpointError, match=r"net_g_1\.pth: not a readable checkpoint \(record .* is damaged"
+    ):
+        network_from(weights)
 
 
 HYPER_PARAMETERS = NETWORKS[0]().hyper_parameters

@@ -17,7 +17,6 @@ import scipy.ndimage
 import torch
 import yaml
 from basicsr.models.base_model import BaseModel
-from basicsr.models.lr_scheduler import MultiStepRestartLR
 from basicsr.utils import dist_util, options
 
 from moeisr_plugin import compat
@@ -51,24 +50,6 @@ def parse(tmp_path, monkeypatch, training_options):
         return basicsr.train.parse_options(str(tmp_path), is_train=True)[0]
 
     return parse_file
-
-
-def state_options(folder: Path, *, auto_resume: bool, resume_state: str | None = None) -> dict:
-    path = {"training_states": str(folder), "models": "models", "resume_state": resume_state}
-    return {"path": path, "auto_resume": auto_resume, "network_g": {"type": "EDSR"}}
-
-
-def save_state(path: Path, iteration: int) -> dict:
-    """Saves what the toolbox saves, after one step of Adam."""
-    layer = torch.nn.Linear(2, 2)
-    optimizer = torch.optim.Adam(layer.parameters(), 1e-3)
-    scheduler = MultiStepRestartLR(optimizer, milestones=[2, 3], gamma=0.5)
-    layer(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
-    state = {"epoch": 1, "iter": iteration}
-    state |= {"optimizers": [optimizer.state_dict()], "schedulers": [scheduler.state_dict()]}
-    torch.save(state, path)
-    return state
 
 
 # What keeps the toolbox from being imported
@@ -163,6 +144,8 @@ def test_applying_again_changes_nothing():
         options.init_dist,
         options.ordered_yaml,
         basicsr.train.load_resume_state,
+        basicsr.train.make_exp_dirs,
+        basicsr.train.create_train_val_dataloader,
     )
     compat.apply()
     again = (
@@ -170,6 +153,8 @@ def test_applying_again_changes_nothing():
         options.init_dist,
         options.ordered_yaml,
         basicsr.train.load_resume_state,
+        basicsr.train.make_exp_dirs,
+        basicsr.train.create_train_val_dataloader,
     )
     assert all(one is other for one, other in zip(patched, again, strict=True))
 
@@ -252,65 +237,6 @@ def test_auto_counts_the_gpus(parse, training_options):
     training_options["num_gpu"] = "auto"
     training_options["datasets"]["train"]["dataset_enlarge_ratio"] = 100
     assert parse()["num_gpu"] == torch.cuda.device_count()
-
-
-# Resuming
-
-
-def test_a_state_is_loaded_onto_the_cpu(tmp_path):
-    saved = save_state(tmp_path / "7.state", 7)
-    opt = state_options(tmp_path, auto_resume=False, resume_state=str(tmp_path / "7.state"))
-    state = basicsr.train.load_resume_state(opt)
-    assert state is not None
-    assert state["schedulers"] == saved["schedulers"]
-    loaded, kept = (s["optimizers"][0]["state"][0]["exp_avg"] for s in (state, saved))
-    assert loaded.device.type == "cpu"
-    torch.testing.assert_close(loaded, kept)
-    assert opt["path"]["pretrain_network_g"].endswith("net_g_7.pth")
-
-
-def test_auto_resume_takes_the_greatest_iteration_whatever_the_folder_one_is_in(tmp_path, monkeypatch):
-    states = tmp_path / "states"
-    states.mkdir()
-    for iteration in (900, 1000, 50):
-        save_state(states / f"{iteration}.state", iteration)
-    monkeypatch.chdir(tmp_path)
-    opt = state_options(states, auto_resume=True)
-    state = basicsr.train.load_resume_state(opt)
-    assert state is not None
-    assert state["iter"] == 1000
-    assert opt["path"]["resume_state"] == str(states / "1000.state")
-
-
-@pytest.mark.parametrize("auto_resume", [True, False])
-def test_nothing_to_resume(tmp_path, auto_resume):
-    assert basicsr.train.load_resume_state(state_options(tmp_path / "none", auto_resume=auto_resume)) is None
-
-
-def test_a_state_that_is_cut_short_is_one_clear_line(tmp_path):
-    path = tmp_path / "7.state"
-    save_state(path, 7)
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"7\.state: not a readable training state") as caught:
-        basicsr.train.load_resume_state(state_options(tmp_path, auto_resume=True))
-    assert "\n" not in str(caught.value)
-
-
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.folder),)
-
-
-def test_a_state_cannot_run_code(tmp_path):
-    torch.save({"iter": 7, "payload": Payload(tmp_path / "executed")}, tmp_path / "7.state")
-    with pytest.raises(ValueError, match="not a readable training state"):
-        basicsr.train.load_resume_state(state_options(tmp_path, auto_resume=True))
-    assert not (tmp_path / "executed").exists()
 
 
 # Distributed

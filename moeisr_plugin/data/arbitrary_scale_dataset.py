@@ -1,6 +1,6 @@
 """Training samples: an LR patch and some pixels of the HR patch it shows, at any scale."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from moeisr_plugin.data.pairing import open_pairs
 from moeisr_plugin.data.patches import DownsampledPatches, PairedPatches, Patches
+from moeisr_plugin.data.sample_order import Draw
 from moeisr_plugin.pictures import PictureError
 
 
@@ -66,14 +67,15 @@ class ArbitraryScaleDataset(Dataset):
     def __len__(self) -> int:
         return len(self.hr)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Draws a sample; torch's random state decides which.
+    takes_draws = True  # of `sample_order`
 
-        The toolbox seeds numpy and random alike in every epoch's new workers; torch's state differs.
-        """
-        return self.sample(index, seed=int(torch.randint(2**63 - 1, ())))
+    def __getitem__(self, draw: int | Draw) -> dict[str, Any]:
+        """The sample of a draw, with its epoch and place; of a mere index one that torch's state decides."""
+        if isinstance(draw, Draw):
+            return {**self.sample(draw.index, seed=draw.seed), "epoch": draw.epoch, "place": draw.place}
+        return self.sample(draw, seed=int(torch.randint(2**63 - 1, ())))
 
-    def sample(self, index: int, *, seed: int) -> dict[str, Any]:
+    def sample(self, index: int, *, seed: int | Sequence[int]) -> dict[str, Any]:
         """The sample of a picture that a seed stands for, whatever the pictures are stored in.
 
         Returns:
@@ -103,7 +105,7 @@ class ArbitraryScaleDataset(Dataset):
             index = (index + 1) % len(self)
         return index
 
-    def _sample(self, index: int, seed: int) -> dict[str, Any]:
+    def _sample(self, index: int, seed: int | Sequence[int]) -> dict[str, Any]:
         rng = np.random.default_rng(seed)
         lr, hr = self.patches.draw(index, rng)
         lr, hr = self._flip(lr, hr, rng)

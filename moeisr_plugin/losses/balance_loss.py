@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
+
+from moeisr_plugin import processes
 
 
 @LOSS_REGISTRY.register()
@@ -39,6 +42,9 @@ class BalanceLoss(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         """The loss of the mapper's scores (B, J, h, w), a scalar.
 
+        Not being linear in the batch, it is taken over the batches of all processes at once, and so is the
+        same in each of them.
+
         Raises:
             ValueError: if there is not one weight per expert.
         """
@@ -48,7 +54,8 @@ class BalanceLoss(nn.Module):
             raise ValueError(
                 f"expert_weights of the balance loss has {len(weights)} values for {num_experts} experts"
             )
-        load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
-        num_pixels = scores.numel() // num_experts
+        own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
+        own_pixels = own_load.new_tensor([scores.numel() // num_experts])
+        load, num_pixels = processes.total(torch.cat([own_load, own_pixels])).split([num_experts, 1])
         loss = (load.new_tensor(weights) * load - num_pixels / num_experts).abs().sum()
-        return self.loss_weight * (loss / num_pixels if self.reduction == "mean" else loss)
+        return self.loss_weight * (loss / num_pixels.squeeze() if self.reduction == "mean" else loss)

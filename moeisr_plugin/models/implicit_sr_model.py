@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
-from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from moeisr_plugin import render
+from moeisr_plugin import processes, render
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import save_checkpoint
@@ -32,13 +32,17 @@ from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.models.acceleration import accelerate, allow_tf32
 from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
+from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 
+Record = dict[str, float]
+"""Metrics of a picture, by name."""
+
 
 @MODEL_REGISTRY.register()
-class ImplicitSRModel(SRModel):
+class ImplicitSRModel(ResumableModel):
     """Trains on sampled queries, validates on whole pictures at any number of scales.
 
     Options beyond the toolbox's SRModel:
@@ -94,15 +98,22 @@ class ImplicitSRModel(SRModel):
         super().update_learning_rate(current_iter, warmup_iter)
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
+        """To the device and, in several processes, into a wrapper that averages gradients.
+
+        The wrapper must be told that the mapper has no gradient while gates are random and nothing balances.
+        """
+        train_opt = self.opt.get("train") or {}
         if self.is_train:
-            train_opt = self.opt["train"]
             accelerate(
                 net,
                 channels_last=train_opt.get("channels_last", False),
                 compiled=train_opt.get("compile", False),
             )
+        if train_opt.get("random_gates_iter") and not train_opt.get("balance_opt"):
+            self.opt.setdefault("find_unused_parameters", True)
         if self.opt["dist"] and self.device.type == "cpu":
-            return DistributedDataParallel(net)
+            unused = self.opt.get("find_unused_parameters", False)
+            return DistributedDataParallel(net, find_unused_parameters=unused)
         return super().model_to_device(net)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
@@ -127,7 +138,7 @@ class ImplicitSRModel(SRModel):
         if current_iter % self.opt["logger"]["print_freq"] == 0:
             self.log_dict.update(self.training_step.log())
             self.log_dict.update(self.throughput.take())
-            self.log_dict.update(self._routing_log(scores))
+            self.log_dict.update(self._routing_log(processes.joined(scores), processes.joined(self.lq)))
 
     def _add_gradients(
         self, batch: Batch, gate: Callable[[Tensor], Tensor] | None
@@ -171,7 +182,7 @@ class ImplicitSRModel(SRModel):
         with self.training_step.autocast():
             return [net.encode(part.lr).scores for part in parts]
 
-    def _routing_log(self, scores: Tensor) -> dict[str, float]:
+    def _routing_log(self, scores: Tensor, lr: Tensor) -> dict[str, float]:
         if scores.shape[1] == 1:
             return {}
         net = self._bare(self.net_g)
@@ -179,7 +190,7 @@ class ImplicitSRModel(SRModel):
         return {
             **share_per_depth(net, scores),
             "confidence": mean_confidence(scores).item(),
-            "depth_corr": depth_difficulty_correlation(scores, depths, self.lq).item(),
+            "depth_corr": depth_difficulty_correlation(scores, depths, lr).item(),
         }
 
     def _bare(self, net: nn.Module) -> ImplicitSR:
@@ -205,9 +216,15 @@ class ImplicitSRModel(SRModel):
         with self.throughput.paused() if self.is_train else nullcontext():
             super().validation(dataloader, current_iter, tb_logger, save_img)
 
+    def dist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
     def nondist_validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
+        """Validate on one set, its pictures shared among the processes, with the result of one process."""
         dataset_opt = dataloader.dataset.opt  # type: ignore[attr-defined]
         label = dataset_label(dataset_opt)
         metrics = self.opt["val"].get("metrics") or {}
@@ -216,7 +233,8 @@ class ImplicitSRModel(SRModel):
         net.eval()
         results: list[dict[str, float]] = []
         health: list[dict[str, float]] = []
-        for data in tqdm(dataloader, desc=label, unit="image", disable=not self.opt["val"].get("pbar")):
+        no_bar = self.opt["rank"] != 0 or not self.opt["val"].get("pbar")
+        for data in tqdm(_own_share(dataloader), desc=label, unit="image", disable=no_bar):
             self.feed_data(data)
             encoding = render.encode(net, self.lq)
             size = _output_size(data)
@@ -232,6 +250,7 @@ class ImplicitSRModel(SRModel):
                 judge = partial(measure, metric_opt=metric_opt)
                 health.append(routing_health(net, encoding, size, judge, routed=results[-1][first]))
         net.train(was_training)
+        results, health = _dealt_back(processes.gathered(results)), _dealt_back(processes.gathered(health))
         if results:
             self._report(label, _means(results), _means(health), current_iter, tb_logger)
 
@@ -298,6 +317,8 @@ class ImplicitSRModel(SRModel):
             for key, n in zip(keys, nets, strict=True)
         }
         checkpoint["network_g"] = nets[0].hyper_parameters
+        if self.is_train:
+            checkpoint["iter"] = self.current_iter if current_iter == -1 else current_iter
         file_name = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
         save_checkpoint(Path(self.opt["path"]["models"], file_name), checkpoint)
 
@@ -309,6 +330,21 @@ def dataset_label(dataset_opt: Mapping[str, Any]) -> str:
         return dataset_opt["name"]
     axes = scale if isinstance(scale, list | tuple) else [scale]
     return f"{dataset_opt['name']}/x{'x'.join(f'{s:g}' for s in axes)}"
+
+
+def _own_share(dataloader: DataLoader) -> DataLoader:
+    """Every so many-th picture of a validation set, dealt like cards to the processes."""
+    if processes.size() == 1:
+        return dataloader
+    pictures: Any = dataloader.dataset
+    own = Subset(pictures, range(processes.rank(), len(pictures), processes.size()))
+    return DataLoader(own, batch_size=1, generator=torch.Generator())
+
+
+def _dealt_back(shares: list[list[Record]]) -> list[Record]:
+    """The records of all processes in the order of one: every picture has one, or none has."""
+    rounds = zip_longest(*shares)
+    return [record for dealt in rounds for record in dealt if record is not None]
 
 
 def _scale(data: Mapping[str, Any]) -> tuple[float, float]:

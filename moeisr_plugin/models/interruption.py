@@ -1,0 +1,38 @@
+"""Ending a training between two iterations when a signal asks for it."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+ASKING_TO_END = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interruption:
+    """Notes a SIGTERM or SIGINT, for the training to heed when an iteration is complete.
+
+    A second signal acts as it would without this: it ends the process at once.
+
+    Attributes:
+        noted: the name of the signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.noted: str | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def listen(self) -> None:
+        """Note signals from now on; only a process's main thread can."""
+        if not self._before and threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in ASKING_TO_END}
+
+    def ignore(self) -> None:
+        """Let signals act as they did before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.noted = signal.Signals(number).name
+        for one in ASKING_TO_END:
+            signal.signal(one, signal.SIG_DFL)

@@ -1,0 +1,220 @@
+"""A training that is broken off and taken up again ends as one that was not."""
+
+import os
+import random
+import shutil
+import signal
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from trainings import assert_identical, finish, load, model_of, options, printed, start, wait_until
+
+from moeisr_plugin.checkpoints import CheckpointError
+from moeisr_plugin.models.interruption import Interruption
+from moeisr_plugin.models.random_state import random_state, set_random_state
+
+
+def archived(folder):
+    return [path.name for path in (folder / "experiments").iterdir() if path.name != "tiny"]
+
+
+def iteration(folder):
+    """The newest iteration saved."""
+    states = folder / "experiments/tiny/training_states"
+    return max((int(path.stem) for path in states.glob("[0-9]*.state")), default=0)
+
+
+def broken_off_after(whole, folder, *iterations):
+    """A copy of a whole training as if it had been killed when it had saved the last of the iterations."""
+    shutil.copytree(whole, folder)
+    (folder / "printed").unlink()
+    experiment = folder / "experiments/tiny"
+    for path in [*experiment.glob("models/*"), *experiment.glob("training_states/*")]:
+        if path.stem.removeprefix("net_g_") not in map(str, iterations):
+            path.unlink()
+    return folder
+
+
+def flip_a_bit(path):
+    """Damages a tensor so that torch does not notice."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        record = max(archive.infolist(), key=lambda info: info.file_size if "/data/" in info.filename else 0)
+        content[content.index(archive.read(record))] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def whole(photographs, tmp_path_factory):
+    """A training without a break."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert finish(start(folder, options(photographs))) == [0], printed(folder)
+    return folder
+
+
+def assert_same_end(folder, whole):
+    assert_identical(load(folder, "models/net_g_latest.pth"), load(whole, "models/net_g_latest.pth"))
+    assert_identical(load(folder, "training_states/12.state"), load(whole, "training_states/12.state"))
+    assert archived(folder) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_inside_an_epoch_it_ends_bit_for_bit_the_same(workers, whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 3)
+    opt = options(photographs)
+    opt["datasets"]["train"]["num_worker_per_gpu"] = workers
+    assert finish(start(folder, opt, "--auto_resume")) == [0], printed(folder)
+    assert "iter: 3." in printed(folder)
+    assert_same_end(folder, whole)
+    kept = load(folder, "training_states/12.state")
+    assert set(kept["best_metric_results"]) == {"photographs/x2", "photographs/x3.7"}
+    assert kept["best_metric_results"]["photographs/x2"]["psnr"]["val"] > 5
+
+
+def test_damaged_files_are_named_and_passed_over(whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 3, 6, 9, 12)
+    experiment = folder / "experiments/tiny"
+    state = experiment / "training_states/12.state"
+    state.write_bytes(state.read_bytes()[:500])
+    flip_a_bit(experiment / "models/net_g_9.pth")
+    (experiment / "models/net_g_6.pth").unlink()
+    half = experiment / "models/.0123456789ab.part"
+    half.touch()
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [0], printed(folder)
+    output = printed(folder)
+    assert "training_states/12.state: not a readable checkpoint" in output
+    assert "models/net_g_9.pth: not a readable checkpoint (record archive/data/" in output
+    assert "models/net_g_6.pth: no such file of weights; trying an earlier training state" in output
+    assert "iter: 3." in output
+    assert not half.exists()
+    assert_same_end(folder, whole)
+
+
+def test_if_no_state_can_be_used_nothing_is_begun_anew(whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 3)
+    (folder / "experiments/tiny/training_states/3.state").write_bytes(b"nothing of use")
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [1]
+    assert "none of its 1 training states can be used; remove --auto_resume to start anew" in printed(folder)
+    assert archived(folder) == []
+    assert not (folder / "experiments/tiny/models/net_g_latest.pth").exists()
+
+
+def test_a_finished_training_says_so_and_changes_nothing(whole, photographs, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "options.yml"}
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [0]
+    assert "training has finished at iteration 12; raise train.total_iter to go on" in printed(folder)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert archived(folder) == []
+
+
+def test_with_more_iterations_a_finished_training_goes_on(whole, photographs, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    assert finish(start(folder, options(photographs, total_iter=14), "--auto_resume")) == [0], printed(folder)
+    assert load(folder, "models/net_g_latest.pth")["iter"] == 14
+
+
+def test_a_validation_that_the_break_prevented_is_made_up_for(whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 6)
+    assert load(folder, "training_states/6.state")["best_metric_results"] == {}
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [0], printed(folder)
+    assert printed(folder).count("@ 6 iter") == 2
+    assert_same_end(folder, whole)
+
+
+def test_a_run_that_has_saved_nothing_yet_is_not_archived(photographs, tmp_path):
+    experiment = tmp_path / "experiments/tiny"
+    experiment.mkdir(parents=True)
+    (experiment / "train_tiny.log").write_text("killed before the first checkpoint")
+    opt = options(photographs, total_iter=1)
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert archived(tmp_path) == []
+    assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 1
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_its_processes_ends_it_with_one_checkpoint(asked, photographs, tmp_path):
+    opt = options(photographs, total_iter=100_000)
+    opt["datasets"]["train"]["num_worker_per_gpu"] = 1
+    opt["logger"]["save_checkpoint_freq"] = 100_000
+    training = start(tmp_path / "run", opt)
+    wait_until(lambda: "iter:       2" in printed(tmp_path / "run"))
+    os.killpg(training.pid or 0, asked)
+    assert finish(training) == [0], printed(tmp_path / "run")
+    (state,) = (tmp_path / "run/experiments/tiny/training_states").iterdir()
+    ended = int(state.stem)
+    said = f"Ended by {asked.name}: iteration {ended} is saved; the same command with --auto_resume goes on"
+    assert printed(tmp_path / "run").count(said) == 1
+    assert load(tmp_path / "run", f"models/net_g_{ended}.pth")["iter"] == ended
+    if asked is signal.SIGTERM:
+        opt["train"]["total_iter"] = ended + 3
+        processes = [start(tmp_path / "run", opt, "--auto_resume"), start(tmp_path / "unbroken", opt)]
+        assert finish(*processes) == [0, 0], printed(tmp_path / "run")
+        end, unbroken = (load(tmp_path / run, "models/net_g_latest.pth") for run in ("run", "unbroken"))
+        assert_identical(end, unbroken)
+
+
+def test_a_second_signal_ends_it_at_once():
+    interruption = Interruption()
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    interruption.listen()
+    try:
+        assert interruption.noted is None
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.noted == "SIGINT"
+        assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        interruption.ignore()
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+
+def test_random_numbers_go_on_where_they_were(tmp_path):
+    def draw():
+        return [random.random(), random.gauss(0, 1), np.random.normal(), torch.rand(3).tolist()]
+
+    draw()  # half of a pair of normal numbers is kept for the next call
+    torch.save(random_state([]), tmp_path / "random")
+    expected = [draw(), draw()]
+    set_random_state(torch.load(tmp_path / "random", weights_only=True), [])
+    assert [draw(), draw()] == expected
+
+
+def test_a_state_that_cannot_be_saved_is_one_line(photographs, tmp_path):
+    opt = options(photographs, total_iter=3)
+    opt["path"]["pretrain_network_g"] = None
+    (tmp_path / "full").write_text("no folder")
+    model = model_of(opt, models=tmp_path, training_states=tmp_path / "full")
+    with pytest.raises(
+        CheckpointError, match=r"full/1\.state: cannot be saved \(Not a directory\)"
+    ) as caught:
+        model.save_training_state(0, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(photographs, tmp_path):
+    """MOEISR_KILLS sets how many kills; each comes before, in or after some iteration or its checkpoint."""
+    kills = int(os.environ.get("MOEISR_KILLS", "3"))
+    moments = random.Random(kills)
+    opt = options(photographs, total_iter=10 + 4 * kills)
+    opt["datasets"]["train"]["num_worker_per_gpu"] = 1
+    opt["logger"]["save_checkpoint_freq"] = 1
+    opt["val"]["val_freq"] = 5
+    unbroken = start(tmp_path / "unbroken", opt)
+    run = tmp_path / "run"
+    for _ in range(kills):
+        training = start(run, opt, "--auto_resume")
+        begun, more = iteration(run), moments.randrange(1, 5)
+        wait_until(lambda: iteration(run) >= begun + more)  # noqa: B023  called here alone
+        time.sleep(moments.uniform(0, 0.2))
+        training.kill()
+        assert finish(training) == [-signal.SIGKILL], printed(run)
+    assert finish(unbroken, start(run, opt, "--auto_resume")) == [0, 0], printed(run)
+    assert printed(run).count("Resuming training from epoch") == kills
+    assert "not a readable" not in printed(run)
+    assert archived(run) == []
+    for name in ("models/net_g_latest.pth", f"training_states/{opt['train']['total_iter']}.state"):
+        assert_identical(load(run, name), load(tmp_path / "unbroken", name))
