@@ -166,7 +166,7 @@ def test_two_half_batches_train_as_a_whole_one(reduction, photographs, tmp_path)
     opt = options(photographs, total_iter=20)
     opt["train"]["balance_opt"] |= {"reduction": reduction, "loss_weight": 0.1, "expert_weights": [1, 2]}
     opt["train"]["optim_g"]["eps"] = 1e-3  # else Adam blows rounding errors of tiny gradients up
-    opt["val"] = None
+    del opt["val"], opt["datasets"]["val_1"], opt["datasets"]["val_2"]
     training = start_ranks(tmp_path / "two", opt, prepare=without_noise)
     alone = copy.deepcopy(opt)
     alone["datasets"]["train"]["batch_size_per_gpu"] = 4

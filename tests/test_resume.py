@@ -97,7 +97,7 @@ def test_damaged_files_are_named_and_passed_over(whole, photographs, tmp_path):
 def test_if_no_state_can_be_used_nothing_is_begun_anew(whole, photographs, tmp_path):
     folder = broken_off_after(whole, tmp_path / "run", 3)
     (folder / "experiments/tiny/training_states/3.state").write_bytes(b"nothing of use")
-    assert finish(start(folder, options(photographs), "--auto_resume")) == [1]
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [2]
     assert "none of its 1 training states can be used; remove --auto_resume to start anew" in printed(folder)
     assert archived(folder) == []
     assert not (folder / "experiments/tiny/models/net_g_latest.pth").exists()
@@ -130,7 +130,7 @@ def test_a_run_that_has_saved_nothing_yet_is_not_archived(photographs, tmp_path)
     experiment = tmp_path / "experiments/tiny"
     experiment.mkdir(parents=True)
     (experiment / "train_tiny.log").write_text("killed before the first checkpoint")
-    opt = options(photographs, total_iter=1)
+    opt = options(photographs, total_iter=1, warmup_iter=1)
     assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
     assert archived(tmp_path) == []
     assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 1

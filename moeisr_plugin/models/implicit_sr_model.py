@@ -37,6 +37,9 @@ from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 
+SCORE_LOSSES = ("balance", "cost")
+"""The losses of the mapper's scores, each by its options, as ``train.balance_opt``."""
+
 Record = dict[str, float]
 """Metrics of a picture, by name."""
 
@@ -48,8 +51,9 @@ class ImplicitSRModel(ResumableModel):
     Options beyond the toolbox's SRModel:
 
     - ``train.balance_opt``: the balance loss; none for a network with one expert.
+    - ``train.cost_opt``: what the mapper pays for depth; likewise.
     - ``train.random_gates_iter``: for so many iterations pixels are dealt to the experts at random, before
-      the mapper's choice counts.
+      the mapper's choice counts, and what it is to learn from.
     - ``train.mapper_alone_iter``: for so many iterations at the end nothing but the mapper learns: experts
       that no longer change are easier to choose from.
     - ``train.accumulate``: walk through each batch in so many parts, which takes less memory. An iteration
@@ -68,8 +72,11 @@ class ImplicitSRModel(ResumableModel):
                 "train.perceptual_opt: a perceptual loss needs whole patches and training sees single "
                 "queries; remove it"
             )
-        balance_opt = train_opt.get("balance_opt")
-        self.cri_balance = build_loss(balance_opt).to(self.device) if balance_opt else None
+        self.score_losses = {
+            f"l_{name}": build_loss(train_opt[f"{name}_opt"]).to(self.device)
+            for name in SCORE_LOSSES
+            if train_opt.get(f"{name}_opt")
+        }
         self.random_gates_iter = train_opt.get("random_gates_iter", 0)
         alone = train_opt.get("mapper_alone_iter", 0)
         self.mapper_alone_after = train_opt["total_iter"] - alone if alone else math.inf
@@ -100,7 +107,7 @@ class ImplicitSRModel(ResumableModel):
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """To the device and, in several processes, into a wrapper that averages gradients.
 
-        The wrapper must be told that the mapper has no gradient while gates are random and nothing balances.
+        The wrapper must be told that the mapper has no gradient while gates are random.
         """
         train_opt = self.opt.get("train") or {}
         if self.is_train:
@@ -109,7 +116,7 @@ class ImplicitSRModel(ResumableModel):
                 channels_last=train_opt.get("channels_last", False),
                 compiled=train_opt.get("compile", False),
             )
-        if train_opt.get("random_gates_iter") and not train_opt.get("balance_opt"):
+        if train_opt.get("random_gates_iter"):
             self.opt.setdefault("find_unused_parameters", True)
         if self.opt["dist"] and self.device.type == "cpu":
             unused = self.opt.get("find_unused_parameters", False)
@@ -145,8 +152,9 @@ class ImplicitSRModel(ResumableModel):
     ) -> tuple[OrderedDict[str, Tensor], Tensor]:
         """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w)."""
         parts = batch.split(self.accumulate)
+        score_losses = {} if gate is routing.random_gates else self.score_losses
         # The balance of a batch is not the sum of its parts', so their scores must be known beforehand.
-        ahead = self._scores_ahead(parts) if self.cri_balance and len(parts) > 1 else []
+        ahead = self._scores_ahead(parts) if score_losses and len(parts) > 1 else []
         losses: OrderedDict[str, Tensor] = OrderedDict()
         pixel_losses, scores = [], []
         for index, part in enumerate(parts):
@@ -155,8 +163,8 @@ class ImplicitSRModel(ResumableModel):
                 with self.training_step.autocast():
                     decoding = self.net_g(part.lr, part.coord, part.cell, gate=gate)
                     losses["l_pix"] = self._pixel_loss(decoding.rgb, part, batch)
-                    if self.cri_balance:
-                        losses["l_balance"] = self.cri_balance(of_whole_batch(index, decoding.scores, ahead))
+                    of_batch = of_whole_batch(index, decoding.scores, ahead)
+                    losses.update({name: loss(of_batch) for name, loss in score_losses.items()})
                 self.training_step.backward(torch.stack(list(losses.values())).sum())
             pixel_losses.append(losses["l_pix"].detach())
             scores.append(decoding.scores.detach())

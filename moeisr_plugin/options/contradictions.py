@@ -172,6 +172,8 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     if num_experts == 1:
         if balance:
             yield "train.balance_opt", "has nothing to balance in a network with one expert; remove it"
+        if train.get("cost_opt"):
+            yield "train.cost_opt", "has no choice to price in a network with one expert; remove it"
         for key in ("random_gates_iter", "mapper_alone_iter"):
             if train.get(key):
                 yield f"train.{key}", "has no choice to make in a network with one expert; remove it"

@@ -173,7 +173,8 @@ def _train(model: Any, is_train: bool) -> Section:
             "scheduler": required(SCHEDULER),
             "pixel_opt": required(LOSS) if implicit else or_empty(LOSS),
             "perceptual_opt": or_empty(LOSS),
-            **({"balance_opt": or_empty(LOSS), **keys.IMPLICIT_TRAIN} if implicit else {}),
+            **({key: or_empty(LOSS) for key in ("balance_opt", "cost_opt")} if implicit else {}),
+            **(keys.IMPLICIT_TRAIN if implicit else {}),
         }
     )
 
