@@ -18,7 +18,9 @@ from moeisr_plugin.checkpoints import save_checkpoint
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 PYTHON = "\n".join(code for language, code in BLOCKS if language == "python")
-COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
+COMMANDS = [
+    line for language, code in BLOCKS if language == "bash" for line in code.replace("\\\n", " ").splitlines()
+]
 
 
 @pytest.fixture

@@ -334,6 +334,7 @@ def test_speed_is_what_the_benchmark_tells(tool, source, tmp_path, page_of):
         "repeats": 3,
         "rendering": [row],
         "training": [],
+        "iterations": [],
         "budgets": [],
     }
     path = write(tmp_path / "benchmark.json", benchmark)
