@@ -310,8 +310,10 @@ def with_sample_order(create_loaders: Callable[..., tuple]) -> Callable[..., tup
             begin=sample_order.Position(resumed["epoch"], resumed["consumed"]),
         )
         train_loader, sampler, val_loaders, _, total_iters = create_loaders(opt, logger)
-        for loader in (train_loader, *val_loaders):
-            data_workers.set_apart(loader, seed=opt["manual_seed"] + opt["rank"])
+        train_loader, *val_loaders = (
+            data_workers.SetApart(loader, seed=opt["manual_seed"] + opt["rank"])
+            for loader in (train_loader, *val_loaders)
+        )
         if len(train_loader) == 0:
             batch = opt["datasets"]["train"]["batch_size_per_gpu"]
             raise ValueError(

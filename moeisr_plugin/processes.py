@@ -21,8 +21,9 @@ def rank() -> int:
 
 
 def leave() -> None:
-    """Part from the other processes before the end of this one."""
+    """Part from the other processes before the end of this one, all at once."""
     if dist.is_available() and dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()
 
 
