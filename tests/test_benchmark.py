@@ -185,6 +185,22 @@ def test_trained_weights_use_their_own_mapper_and_budgets(tool, tmp_path, photog
     assert all(row["pictures"] == 2 and 5 < row["psnr"] < 60 for row in budgets)
 
 
+def test_what_is_measured_is_kept_case_by_case(tool, tmp_path, monkeypatch):
+    def fails_at_the_second(contenders, case, lr, repeats):
+        if case.scale == 3:
+            raise OSError("out of luck")
+        return measure(contenders, case, lr, repeats)
+
+    measure = tool.main.measure
+    monkeypatch.setattr(tool.main, "measure", fails_at_the_second)
+    options = ["--device", "cpu", "--encoder", "tiny", "--networks", "LIIF", "--repeats", "1"]
+    with pytest.raises(SystemExit):
+        tool.main.main([*options, "--cases", "2x5x4", "3x5x4", "-o", str(tmp_path)])
+    report = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    assert [row["case"] for row in report["rendering"]] == ["2x5x4", "2x5x4"]
+    assert all(row["peak_share"] > 0 for row in report["rendering"])
+
+
 # --- routing ---
 
 

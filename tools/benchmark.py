@@ -21,7 +21,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,25 +54,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler tells of every start and stop
     parser = _parser()
     args = parser.parse_args(argv)
+    keep = partial(write_report, args.out) if args.out is not None else None
     try:
-        report = run(args)
+        report = run(args, keep)
     except (ValueError, OSError) as error:
         parser.error(" ".join(str(error).split()))
-    text = markdown(report)
-    print(text)
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        for name, contents in (
-            ("benchmark.json", json.dumps(report, indent=2, allow_nan=False) + "\n"),
-            ("benchmark.md", text),
-        ):
-            with appearing_whole(args.out / name) as file:
-                file.write(contents.encode())
+    print(markdown(report))
     return 0
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def write_report(folder: Path, report: dict[str, Any]) -> None:
+    """Writes a report as JSON and as Markdown, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, contents in (
+        ("benchmark.json", json.dumps(report, indent=2, allow_nan=False) + "\n"),
+        ("benchmark.md", markdown(report)),
+    ):
+        with appearing_whole(folder / name) as file:
+            file.write(contents.encode())
+
+
+def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
     """All that is asked for, as OUT/benchmark.json will hold it.
+
+    Args:
+        args: the command line.
+        keep: is given the report after each case, of which some take many minutes, and at the end.
 
     Raises:
         ValueError: options that contradict each other, or files that cannot be used.
@@ -103,6 +110,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
     for threads in args.threads:
         torch.set_num_threads(threads)
+        before = report["rendering"], report["gemm"]
         peaks = dict.fromkeys(args.precisions, 0.0)
         measured: list[Row] = []
         for case in args.cases:
@@ -115,12 +123,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             # Between the cases, and the best of all: another process may take its share of a processor.
             peaks = {each: max(peak, gemm_peak(each, device)) for each, peak in peaks.items()}
             measured += measure(competing, case, lr, args.repeats)
-        add_peak_share(measured, peaks)
-        report["rendering"] += [{"threads": threads, **row} for row in measured]
-        report["gemm"] += [
-            {"threads": threads, "precision": precision, "macs_per_second": peak}
-            for precision, peak in peaks.items()
-        ]
+            add_peak_share(measured, peaks)
+            report["rendering"] = before[0] + [{"threads": threads, **row} for row in measured]
+            report["gemm"] = before[1] + [
+                {"threads": threads, "precision": precision, "macs_per_second": peak}
+                for precision, peak in peaks.items()
+            ]
+            if keep is not None:
+                keep(report)
         if args.training:
             _tell(f"training, threads: {threads}")
             wanted = build_networks(args.encoder, _TRAINED, [], device)
@@ -140,6 +150,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         report["budgets"] = measure_budgets(
             networks[-len(args.weights) :], args.pictures, scales, args.budgets, device
         )
+    if keep is not None:
+        keep(report)
     return report
 
 
