@@ -25,20 +25,19 @@ def cases(per_cent: int) -> range:
     return range(round(21 * per_cent * float(os.environ.get("MOEISR_FUZZ", "1"))))
 
 
-def mutate(data: bytes, rng: random.Random, *, cut: bool = True) -> bytes:
+def mutate(data: bytes, rng: random.Random) -> bytes:
     """Damages data in one to four places.
 
     Args:
         data: at least 16 bytes.
         rng: decides how.
-        cut: let the length change, too.
     """
     mutant = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
         # Headers matter more than what follows them.
         start = rng.randrange(min(len(mutant), rng.choice((64, 512, 2**20))) or 1)
         length = rng.choice((1, 2, 4, 16, 100))
-        kind = rng.randrange(7 if cut else 4)
+        kind = rng.randrange(7)
         if kind == 0:
             for i in range(start, min(start + length, len(mutant))):
                 mutant[i] ^= 1 << rng.randrange(8)
