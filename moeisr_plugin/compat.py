@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 import yaml
+from torch import library
 
 
 @functools.cache
@@ -64,7 +65,7 @@ def mend_torchvision_operators() -> None:
         schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         for operator in ("torchvision::nms", "torchvision::qnms"):
             if not hasattr(torch.ops.torchvision, operator.removeprefix("torchvision::")):
-                torch.library.define(operator, schema)
+                library.define(operator, schema)
         importlib.import_module("torchvision")
 
 
@@ -235,8 +236,7 @@ def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]
     @functools.wraps(parse_options)
     def strict(root_path: str, is_train: bool = True) -> Any:
         # Not above: it needs the toolbox, and this package's archs.
-        strictly = importlib.import_module("moeisr_plugin.options")
-        opt, arguments = strictly.options_of_command(sys.argv[1:], root_path, is_train=is_train)
+        opt, arguments = plugin("options").options_of_command(sys.argv[1:], root_path, is_train=is_train)
         with read_already(opt, arguments):
             return parse_options(root_path, is_train)
 
@@ -341,7 +341,7 @@ def load_network(
     Raises:
         ValueError: one line, if the file cannot be read or does not fit.
     """
-    pretrained = importlib.import_module("moeisr_plugin.archs.pretrained")  # it needs a mended toolbox
+    pretrained = plugin("archs.pretrained")
     net = model.get_bare_model(net)
     weights = pretrained.read_weights(load_path, param_key, fallback="params")
     toolbox("utils").get_root_logger().info(f"Loading {type(net).__name__} from {load_path}.")

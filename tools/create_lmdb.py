@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.messages import one_line
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe
 from moeisr_plugin.data.lmdb_writing import Summary, write_lmdb
@@ -114,19 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=parse_positive,
         default=min(8, os.cpu_count() or 1),
         metavar="N",
         help="pictures decoded at a time (default: %(default)s)",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
-    return int(text)
 
 
 if __name__ == "__main__":

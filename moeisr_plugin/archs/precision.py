@@ -1,9 +1,12 @@
-"""What must not become coarse where autocast makes a network compute in 16 bits."""
+"""In which numbers a network computes, and what must not become coarse where it does so in 16 bits."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""By the names that users ask for them by; the default, float32, is exact."""
 
 
 def as_they_are(like: Tensor) -> AbstractContextManager:
@@ -15,4 +18,9 @@ def as_they_are(like: Tensor) -> AbstractContextManager:
 
 def at_least_float32(numbers: Tensor) -> Tensor:
     """The tensor itself, or in float32 where it has 16 bits."""
-    return numbers.to(torch.promote_types(numbers.dtype, torch.float32))
+    return numbers.to(float32_or_better(numbers))
+
+
+def float32_or_better(like: Tensor) -> torch.dtype:
+    """The type of a tensor, or float32 where that has 16 bits, which cannot tell coordinates apart."""
+    return torch.promote_types(like.dtype, torch.float32)

@@ -8,3 +8,10 @@ def parse_count(text: str, *, least: int = 1) -> int:
     if not (text.isascii() and text.isdigit() and int(text) >= least):
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least {least}")
     return int(text)
+
+
+def parse_positive(text: str) -> int:
+    """Reads a whole number above 0."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+    return int(text)

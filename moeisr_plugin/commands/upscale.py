@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from moeisr_plugin.commands.budgets import parse_budget
+from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.commands.jobs import Job, plan_jobs
 from moeisr_plugin.commands.messages import one_line
@@ -82,7 +83,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument(
         "--max-pixels",
-        type=_positive,
+        type=parse_positive,
         default=MAX_PIXELS,
         metavar="N",
         help="largest input, and largest output in a format other than PNG and TIFF, in pixels "
@@ -184,9 +185,3 @@ def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture") -
         tqdm.write(f"moeisr upscale: {path}: not written, these weights have no mapper", file=sys.stderr)
     else:
         write_picture(path, Picture(upright(colours, picture.orientation)))
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
-    return int(text)

@@ -239,8 +239,8 @@ class ImplicitSRModel(ResumableModel):
         net = self._bare(getattr(self, "net_g_ema", self.net_g))
         was_training = net.training
         net.eval()
-        results: list[dict[str, float]] = []
-        health: list[dict[str, float]] = []
+        results: list[Record] = []
+        health: list[Record] = []
         no_bar = self.opt["rank"] != 0 or not self.opt["val"].get("pbar")
         for data in tqdm(_own_share(dataloader), desc=label, unit="image", disable=no_bar):
             self.feed_data(data)

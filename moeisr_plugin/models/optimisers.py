@@ -39,7 +39,7 @@ def build_optimiser(name: str, parameters: Sequence[Parameter], **options: Any) 
     Raises:
         ValueError: no such optimiser, one that cannot be used, or options that it does not take.
     """
-    kind = _class_named(name, torch.optim, Optimizer, _UNSUITABLE_OPTIMISERS, key="train.optim_g")
+    kind = _class_named(name, torch.optim, suitable_optimisers(), _UNSUITABLE_OPTIMISERS, key="train.optim_g")
     chosen = options.keys() & {"fused", "foreach", "differentiable"}
     if name in _FUSED_ON_CUDA and not chosen and all(p.is_cuda for p in parameters):
         options["fused"] = True
@@ -57,23 +57,40 @@ def build_scheduler(name: str, optimiser: Optimizer, **options: Any) -> LRSchedu
     Raises:
         ValueError: no such schedule, one that cannot be used, or options that it does not take.
     """
-    kind = _class_named(name, lr_scheduler, LRScheduler, _UNSUITABLE_SCHEDULERS, key="train.scheduler")
+    kind = _class_named(
+        name, lr_scheduler, suitable_schedulers(), _UNSUITABLE_SCHEDULERS, key="train.scheduler"
+    )
     return _built(kind, optimiser, options, key="train.scheduler")
 
 
+def suitable_optimisers() -> dict[str, type[Any]]:
+    """Those of torch that take a step from the gradients of any parameters, by name."""
+    return _suitable(torch.optim, Optimizer, _UNSUITABLE_OPTIMISERS)
+
+
+def suitable_schedulers() -> dict[str, type[Any]]:
+    """Those of torch that can be told in an option file, by name."""
+    return _suitable(lr_scheduler, LRScheduler, _UNSUITABLE_SCHEDULERS)
+
+
+def _suitable(module: ModuleType, base: type, unsuitable: dict[str, str]) -> dict[str, type[Any]]:
+    public = {n: kind for n, kind in vars(module).items() if isinstance(kind, type) and not n.startswith("_")}
+    return {
+        name: kind
+        for name, kind in public.items()
+        if issubclass(kind, base) and kind is not base and name not in unsuitable
+    }
+
+
 def _class_named(
-    name: str, module: ModuleType, base: type, unsuitable: dict[str, str], *, key: str
+    name: str, module: ModuleType, suitable: dict[str, type[Any]], unsuitable: dict[str, str], *, key: str
 ) -> type[Any]:
     if name in unsuitable:
         raise ValueError(f"{key}.type: {name} {unsuitable[name]}; choose another")
-    public = {n: kind for n, kind in vars(module).items() if isinstance(kind, type) and not n.startswith("_")}
-    suitable = {n for n, kind in public.items() if issubclass(kind, base) and kind is not base} - {
-        *unsuitable
-    }
     if name not in suitable:
         nearest = get_close_matches(str(name), suitable, n=1, cutoff=0.4) or sorted(suitable)
         raise ValueError(f"{key}.type: {module.__name__} has no {name}; did you mean {', '.join(nearest)}?")
-    return getattr(module, name)
+    return suitable[name]
 
 
 def _built(kind: type[Any], subject: Any, options: dict[str, Any], *, key: str) -> Any:

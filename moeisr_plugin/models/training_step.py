@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed import ReduceOp
 from torch.optim import Optimizer
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from moeisr_plugin.archs.precision import PRECISIONS
 
 _STATE_KEY = "training_step"
 

@@ -4,11 +4,9 @@ Keys of networks, losses, metrics, optimisers and schedulers are parameters of w
 from its signature; of them here are only the ranges, which a signature cannot tell.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from basicsr.models import lr_scheduler as toolbox_schedulers
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -16,6 +14,8 @@ from moeisr_plugin.data.grids import scale_per_axis
 from moeisr_plugin.data.pairing import CACHES
 from moeisr_plugin.data.resampling import DOWNSAMPLING
 from moeisr_plugin.metrics import PROTOCOLS
+from moeisr_plugin.models.acceleration import COMPILE_MODES
+from moeisr_plugin.models.optimisers import suitable_schedulers
 from moeisr_plugin.options.rules import (
     Rule,
     Section,
@@ -30,8 +30,6 @@ from moeisr_plugin.options.rules import (
     whole,
 )
 from moeisr_plugin.options.signatures import named
-
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 def read_num_gpu(value: Any) -> int | str:
@@ -249,21 +247,11 @@ METRIC_RANGES: dict[str, Rule] = {
 # What can be named
 
 
-def optimisers() -> dict[str, Callable]:
-    """Those of torch that take a step from the gradients of any parameters."""
-    classes = inspect.getmembers(torch.optim, inspect.isclass)
-    unfit = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
-    return {name: cls for name, cls in classes if name not in unfit}
-
-
 def schedulers() -> dict[str, Callable]:
-    """The toolbox's, and those of torch that can be told in an option file."""
-    classes = inspect.getmembers(torch.optim.lr_scheduler, inspect.isclass)
-    torchs = [(name, cls) for name, cls in classes if name.endswith(("LR", "WarmRestarts"))]
-    unfit = ("LambdaLR", "MultiplicativeLR", "SequentialLR")
-    toolboxs = {
+    """Those of torch that can be told in an option file, and the toolbox's."""
+    return {
+        **suitable_schedulers(),
         "MultiStepLR": toolbox_schedulers.MultiStepRestartLR,
         "MultiStepRestartLR": toolbox_schedulers.MultiStepRestartLR,
         "CosineAnnealingRestartLR": toolbox_schedulers.CosineAnnealingRestartLR,
     }
-    return {**{name: cls for name, cls in torchs if name not in unfit}, **toolboxs}

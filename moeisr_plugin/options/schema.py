@@ -10,6 +10,7 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
+from moeisr_plugin.models.optimisers import suitable_optimisers
 from moeisr_plugin.options import keys
 from moeisr_plugin.options.rules import (
     FAULTY,
@@ -40,7 +41,7 @@ NETWORK = registered("network", ARCH_REGISTRY, rules={**keys.NETWORK_RANGES, "en
 LOSS = registered("loss", LOSS_REGISTRY, rules=keys.LOSS_RANGES)
 OPTIMISER = Registered(
     noun="optimiser",
-    registry=keys.optimisers,
+    registry=suitable_optimisers,
     rules=keys.OPTIMISER_RANGES,
     extra={"lr": needed(keys.OPTIMISER_RANGES["lr"])},
     supplied=frozenset({"params", "lr"}),

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.precision import at_least_float32
 
 
 class Steps(NamedTuple):
@@ -64,7 +65,7 @@ def climb(scores: Tensor, costs: list[int]) -> Steps:
         scores: (J, K).
         costs: of J experts, growing.
     """
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    scores = at_least_float32(scores)
     cost = torch.tensor(costs, device=scores.device)  # (J,)
     expert = torch.zeros_like(scores[0], dtype=torch.long)
     steps = []

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.coordinates import ensemble_weights
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.archs.precision import as_they_are
+from moeisr_plugin.archs.precision import as_they_are, float32_or_better
 from moeisr_plugin.render.bands import Band, cut_into_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.surroundings import paint_surroundings
@@ -34,7 +34,7 @@ def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor
         ValueError: if the output has no pixels.
     """
     latent = encoding.latent
-    output = latent.new_empty(len(latent), 3, *size, dtype=_coordinate_dtype(latent))
+    output = latent.new_empty(len(latent), 3, *size, dtype=float32_or_better(latent))
     for sample, picture in enumerate(output):
         one = Encoding(*(part[sample : sample + 1] for part in encoding))
         start = 0
@@ -80,14 +80,9 @@ def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxi
         size,
         latent.shape[2 + axis],
         local_ensemble=net.local_ensemble,
-        dtype=_coordinate_dtype(latent),
+        dtype=float32_or_better(latent),
         device=latent.device,
     )
-
-
-def _coordinate_dtype(latent: Tensor) -> torch.dtype:
-    """At least float32: bfloat16 cannot tell coordinates apart."""
-    return torch.promote_types(latent.dtype, torch.float32)
 
 
 def _paint_lr_rows(

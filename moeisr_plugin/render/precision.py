@@ -1,11 +1,7 @@
-"""In which numbers a network computes."""
-
-import torch
+"""Casting a network to the numbers it is to compute in."""
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-
-# Names by which users ask for them; the default, float32, is exact.
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from moeisr_plugin.archs.precision import PRECISIONS
 
 
 def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
