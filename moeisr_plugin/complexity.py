@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render.grid import grid_axis
 from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
 
@@ -112,7 +113,9 @@ def _surroundings_macs(net: ImplicitSR, expert: int, around: tuple[int, int]) ->
     queries = math.prod(around)
     states = HiddenStates(queries, mlp.first.out_features, like=rel_y)
     hidden, layers = states.block(1, *around), HiddenLayers(mlp)
-    first = count_macs(lambda: ground.first_layer_around(expert, pixel, rel_y, rel_x, out=hidden))
+    first = count_macs(
+        lambda: ground.first_layer_around(expert, pixel, rel_y, rel_x, out=hidden, workspace=Workspace())
+    )
     return first + count_macs(lambda: states.finish(layers, queries))
 
 

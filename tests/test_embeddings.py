@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from moeisr_plugin.archs.embeddings import LIIFEmbedding, LTEEmbedding
+from moeisr_plugin.archs.workspace import Workspace
 
 HEIGHT, WIDTH, CHANNELS = 4, 5, 3
 EMBEDDINGS = {
@@ -61,8 +62,10 @@ def test_a_grid_around_each_pixel_is_its_queries(name, batch):
     embedding, firsts, padded, rel_cell, index, _ = case(name, batch)
     ground = embedding.ground(padded, rel_cell, firsts)
     rel_y, rel_x = torch.rand(40, 3).double() * 2 - 1, torch.rand(40, 5).double() * 2 - 1
-    grids = rel_y.new_empty(40, 3, 5, 6)
-    ground.first_layer_around(1, index, rel_y, rel_x, out=grids)
+    grids, workspace = rel_y.new_empty(40, 3, 5, 6), Workspace()
+    for part in (slice(0, 9), slice(9, 33), slice(33, 40)):  # memory that has served, too small, too large
+        around = (index[part], rel_y[part], rel_x[part])
+        ground.first_layer_around(1, *around, out=grids[part], workspace=workspace)
     for row in range(3):
         for column in range(5):
             rel = torch.stack([rel_y[:, row], rel_x[:, column]], dim=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moeisr_plugin.archs.precision import as_they_are
+from moeisr_plugin.archs.workspace import Workspace
 
 # LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
 _GATHERED_PIXELS = 4096
@@ -30,7 +31,7 @@ class Ground(Protocol):
         ...
 
     def first_layer_around(
-        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor, workspace: Workspace
     ) -> None:
         """The first layer of one expert, before its ReLU, at a grid of queries around each LR pixel.
 
@@ -40,6 +41,7 @@ class Ground(Protocol):
             rel_y: (N, P) the rows of each pixel's grid, relative to it.
             rel_x: (N, R) the columns.
             out: (N, P, R, hidden_dim), where it is written to, without a gradient.
+            workspace: for what is computed on the way.
         """
         ...
 
@@ -94,14 +96,19 @@ class LIIFGround(NamedTuple):
         return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]
 
     def first_layer_around(
-        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor, workspace: Workspace
     ) -> None:
-        column_y, column_x = self.rel_columns[expert].unbind(1)  # (hidden_dim,) each
-        rows = torch.addcmul(
-            self.tables[expert][index, None], rel_y[..., None], column_y
+        # Side by side in memory, or no vector instruction reads them.
+        column_y, column_x = self.rel_columns[expert].t().contiguous()  # (hidden_dim,) each
+        around = (*rel_y.shape, len(column_y)), (*rel_x.shape, len(column_x))
+        rows, columns = (
+            workspace.empty(f"axis {axis}", shape, like=out) for axis, shape in enumerate(around)
+        )
+        torch.addcmul(
+            self.tables[expert][index, None], rel_y[..., None], column_y, out=rows
         )  # (N, P, hidden_dim)
-        columns = rel_x[..., None] * column_x  # (N, R, hidden_dim)
-        torch.add(rows.to(out)[:, :, None], columns.to(out)[:, None], out=out)
+        torch.mul(rel_x[..., None], column_x, out=columns)  # (N, R, hidden_dim)
+        torch.add(rows[:, :, None], columns[:, None], out=out)
 
 
 class LIIFEmbedding(Embedding):
@@ -205,21 +212,35 @@ class LTEGround(NamedTuple):
         return [first(features) for first in self.firsts]
 
     def first_layer_around(
-        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor, workspace: Workspace
     ) -> None:
         # e^(iπ(f_y r_y + f_x r_x + phase)) is the product of a row's phasor and a column's, so that sines are
         # taken of P + R angles per pixel instead of P·R. The row's phasors carry the amplitudes.
+        (n, per_y), per_x, half = rel_y.shape, rel_x.shape[1], self.freq.shape[1] // 2
         freq_y, freq_x = self.freq[index, None].chunk(2, dim=2)  # (N, 1, F/2) each
-        angle_y = (rel_y[..., None] * freq_y + self._phase(index)[:, None]) * math.pi  # (N, P, F/2)
-        angle_x = (rel_x[..., None] * freq_x * math.pi)[:, None]  # (N, 1, R, F/2)
-        coef = self.coef[index, None, None]  # (N, 1, 1, F)
-        same = (coef * torch.cat([angle_y.cos(), angle_y.sin()], dim=2)[:, :, None]).to(out)  # (N, P, 1, F)
-        turned = (coef * torch.cat([-angle_y.sin(), angle_y.cos()], dim=2)[:, :, None]).to(out)
-        cos_x = angle_x.cos().repeat(1, 1, 1, 2).to(out)  # (N, 1, R, F)
-        sin_x = angle_x.sin().repeat(1, 1, 1, 2).to(out)
-        features = (same * cos_x).addcmul_(turned, sin_x)  # (N, P, R, F)
+        angle_y = workspace.empty("angle y", (n, per_y, half), like=self.freq)
+        angle_x = workspace.empty("angle x", (n, per_x, half), like=self.freq)
+        torch.mul(rel_y[..., None], freq_y, out=angle_y).add_(self._phase(index)[:, None]).mul_(math.pi)
+        torch.mul(rel_x[..., None], freq_x, out=angle_x).mul_(math.pi)
+
+        cos_y, sin_y = workspace.empty("phasor y", (2, n, per_y, half), like=self.freq)
+        torch.cos(angle_y, out=cos_y)
+        torch.sin(angle_y, out=sin_y)
+        of_cos, of_sin = self.coef[index, None].chunk(2, dim=2)  # (N, 1, F/2) each
+        same, turned = workspace.empty("amplitudes", (2, n, per_y, 1, 2, half), like=out)
+        torch.mul(of_cos, cos_y, out=same[:, :, 0, 0])
+        torch.mul(of_sin, sin_y, out=same[:, :, 0, 1])
+        torch.mul(-of_cos, sin_y, out=turned[:, :, 0, 0])
+        torch.mul(of_sin, cos_y, out=turned[:, :, 0, 1])
+
+        cos_x, sin_x = workspace.empty("phasor x", (2, n, 1, per_x, 1, half), like=out)
+        torch.cos(angle_x, out=cos_x[:, 0, :, 0])
+        torch.sin(angle_x, out=sin_x[:, 0, :, 0])
+        features = workspace.empty("features", (n, per_y, per_x, 2, half), like=out)
+        torch.mul(same, cos_x, out=features).addcmul_(turned, sin_x)
+
         first = self.firsts[expert]
-        torch.addmm(first.bias, features.flatten(0, 2), first.weight.t(), out=out.flatten(0, 2))
+        torch.addmm(first.bias, features.view(-1, 2 * half), first.weight.t(), out=out.flatten(0, 2))
 
     def _phase(self, index: Tensor) -> Tensor:
         """The phases of each query's sample, (N, F/2), or (1, F/2) if there is but one sample."""

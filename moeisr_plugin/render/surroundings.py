@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
 
 # Bytes of hidden states computed at a time. They should fit a processor's cache; a GPU wants more.
@@ -37,14 +38,15 @@ def paint_surroundings(
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
     queries = math.prod(per_pixel)
     block = _pixels_per_block(padded, queries * channels)
-    states = HiddenStates(block * queries, channels, like=padded)
+    states, workspace = HiddenStates(block * queries, channels, like=padded), Workspace()
     answers = rel_y.new_empty(choice.numel(), queries, 3)
     order, counts = routing.group_by_expert(choice.flatten(), len(experts))
     for j, pixels in enumerate(order.split(counts)):
         layers = HiddenLayers(experts[j])
         row, column = rel_y[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
         for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-            ground.first_layer_around(j, *part, out=states.block(len(part[0]), *per_pixel))
+            hidden = states.block(len(part[0]), *per_pixel)
+            ground.first_layer_around(j, *part, out=hidden, workspace=workspace)
             rgb = states.finish(layers, len(part[0]) * queries)  # (N*P*R, 3)
             answers[part[0]] = rgb.to(answers).view(-1, queries, 3)
     return answers.view(-1, width, *per_pixel, 3)
