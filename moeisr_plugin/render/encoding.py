@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from moeisr_plugin.archs.encoder_interface import convolution_halo
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.archs.precision import as_they_are
+from moeisr_plugin.render.convolutions import with_fast_convolutions
 
 # LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
 # fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.
@@ -70,10 +71,10 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
     tile = tile or _TILE.get(lr.device.type, _TILE["cpu"])
     like = next(net.encoder.parameters(), lr)
     with torch.inference_mode(), as_they_are(lr):
-        latent = in_tiles(
-            lambda part: net.encoder((part - 0.5) / 0.5), lr.to(like), encoder_tiling(net.encoder, tile)
-        )
-        scores = in_tiles(net.mapper, latent, Tiling(tile, context=convolution_halo(net.mapper)))
+        encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
+        normalised = (lr.to(like) - 0.5) / 0.5
+        latent = in_tiles(encoder, normalised, encoder_tiling(net.encoder, tile))
+        scores = in_tiles(mapper, latent, Tiling(tile, context=convolution_halo(net.mapper)))
         return Encoding(lr, latent, scores.contiguous())
 
 
@@ -92,17 +93,16 @@ def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
 def in_tiles(compute: Callable[[Tensor], Tensor], picture: Tensor, tiling: Tiling) -> Tensor:
     """What a function gives of a picture, (B, C, h, w) to (B, C', h, w), tile by tile.
 
-    What the function is given has its channels last in memory, and so has what is put together from several
-    tiles: convolutions are faster so, and decoders gather the latent pixel by pixel.
+    What is returned has its channels last in memory, as decoders gather the latent pixel by pixel.
     """
     rows, columns = (spans(n, tiling) for n in picture.shape[2:])
     whole = None
     for row in rows:
         for column in columns:
             area = (..., row.computed, column.computed)
-            part = compute(picture[area].contiguous(memory_format=torch.channels_last))
+            part = compute(picture[area])
             if len(rows) == len(columns) == 1:
-                return part
+                return part.contiguous(memory_format=torch.channels_last)
             if whole is None:
                 whole = _zeros(part, picture.shape[2:])
             weight = row.weight[:, None] * column.weight

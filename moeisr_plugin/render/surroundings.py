@@ -11,6 +11,7 @@ from torch import Tensor
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.workspace import Workspace
+from moeisr_plugin.render.convolutions import WinogradConvolutions
 from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
 
 # Bytes of hidden states computed at a time. They should fit a processor's cache; a GPU wants more.
@@ -34,7 +35,8 @@ def paint_surroundings(
         RGB in [-1, 1], (h, w, P, R, 3), of the relative coordinates' precision.
     """
     experts, channels = net.expert_list, net.expert_list[0].first.out_features
-    ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], choice)
+    with WinogradConvolutions():
+        ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], choice)
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
     queries = math.prod(per_pixel)
     block = _pixels_per_block(padded, queries * channels)

@@ -1,0 +1,147 @@
+"""Winograd's convolutions against direct ones, and where they are chosen."""
+
+import pytest
+import torch
+from references import lively, picture
+from torch import nn
+
+from moeisr_plugin import render
+from moeisr_plugin.archs.edsr_encoder_arch import EDSREncoder
+from moeisr_plugin.archs.implicit_arch import LTE, MoEISRLIIF
+from moeisr_plugin.archs.toolbox_encoder_arch import ToolboxEncoder
+from moeisr_plugin.render import convolutions
+from moeisr_plugin.render.convolutions import WinogradConvolutions, winograd_pays, with_fast_convolutions
+
+needs_nnpack = pytest.mark.skipif(not convolutions._has_nnpack(), reason="AVX2 and a torch with NNPACK")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The shapes of what NNPACK is given."""
+    shapes, original = [], convolutions._nnpack_convolution
+
+    def recorded(picture, *args):
+        assert picture.is_contiguous()
+        shapes.append(tuple(picture.shape))
+        return original(picture, *args)
+
+    monkeypatch.setattr(convolutions, "_nnpack_convolution", recorded)
+    return shapes
+
+
+def convolution(channels, features, padding, *, bias=True, **options):
+    torch.manual_seed(0)
+    return nn.Conv2d(channels, features, 3, padding=padding, bias=bias, **options)
+
+
+@needs_nnpack
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("padding", [0, 1, (1, 1)])
+@pytest.mark.parametrize(
+    ("channels", "features", "size"), [(64, 64, (51, 67)), (65, 128, (48, 48)), (128, 67, (97, 53))]
+)
+@torch.inference_mode()
+def test_winograd_convolutions_are_direct_ones_up_to_rounding(
+    channels, features, size, padding, bias, computed
+):
+    conv = convolution(channels, features, padding, bias=bias)
+    x = torch.randn(1, channels, *size).to(memory_format=torch.channels_last)
+    with WinogradConvolutions():
+        found = conv(x)
+    assert computed == [tuple(x.shape)]
+    expected = conv.double()(x.double())
+    assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
+
+
+@needs_nnpack
+@pytest.mark.parametrize(
+    ("conv", "x"),
+    [
+        (convolution(63, 64, 1), torch.randn(1, 63, 50, 50)),
+        (convolution(64, 64, 1), torch.randn(1, 64, 40, 50)),
+        (convolution(64, 64, 1), torch.randn(2, 64, 50, 50)),
+        (convolution(64, 64, 1), torch.randn(64, 50, 50)),
+        (convolution(64, 64, 2), torch.randn(1, 64, 50, 50)),
+        (convolution(64, 64, "same"), torch.randn(1, 64, 50, 50)),
+        (convolution(64, 64, 1, stride=2), torch.randn(1, 64, 50, 50)),
+        (convolution(64, 64, 1, dilation=2), torch.randn(1, 64, 50, 50)),
+        (convolution(64, 64, 1, groups=2), torch.randn(1, 64, 50, 50)),
+        (nn.Conv2d(64, 64, 1), torch.randn(1, 64, 50, 50)),
+        (convolution(64, 64, 1).double(), torch.randn(1, 64, 50, 50).double()),
+        (convolution(64, 64, 1).bfloat16(), torch.randn(1, 64, 50, 50).bfloat16()),
+    ],
+)
+@torch.inference_mode()
+def test_all_others_are_left_as_they_are(conv, x, computed):
+    expected = conv(x)
+    with WinogradConvolutions():
+        assert torch.equal(conv(x), expected)
+    assert not computed
+
+
+@needs_nnpack
+def test_two_threads_compute_directly(computed):
+    x = torch.randn(1, 64, 50, 50)
+    assert winograd_pays(x)
+    torch.set_num_threads(2)
+    assert not winograd_pays(x)
+
+
+@torch.inference_mode()
+def test_a_torch_without_nnpack_computes_directly(monkeypatch):
+    monkeypatch.setattr(convolutions, "_has_nnpack", lambda: False)
+    conv, x = convolution(64, 64, 1), torch.randn(1, 64, 50, 50)
+    expected = conv(x)
+    with WinogradConvolutions():
+        assert torch.equal(conv(x), expected)
+
+
+@torch.inference_mode()
+def test_a_network_without_such_convolutions_is_given_its_channels_last(computed):
+    layouts = []
+
+    class Narrow(nn.Conv2d):
+        def forward(self, x):
+            layouts.append(x.is_contiguous(memory_format=torch.channels_last))
+            return super().forward(x)
+
+    with_fast_convolutions(Narrow(3, 32, 3))(torch.rand(1, 3, 50, 50))
+    assert layouts == [True]
+    assert not computed
+
+
+@needs_nnpack
+@pytest.mark.parametrize(
+    ("net", "products"),
+    [
+        (lambda: MoEISRLIIF(encoder=EDSREncoder(num_feat=64, num_block=2), hidden_dim=16), 9),
+        (
+            lambda: LTE(
+                encoder=ToolboxEncoder(arch="EDSR", params={"num_feat": 64, "num_block": 1}), hidden_dim=16
+            ),
+            5,
+        ),
+    ],
+)
+def test_pictures_are_those_of_direct_convolutions(net, products, computed):
+    net, lr, size = lively(net()).eval(), picture(1, 53, 49), (131, 98)
+    encoding = render.encode(net, lr.float())
+    found = render.render(net, encoding, size)
+    assert len(computed) == products
+    assert encoding.latent.is_contiguous(memory_format=torch.channels_last)
+    torch.set_num_threads(2)
+    direct = render.render(net, render.encode(net, lr.float()), size)
+    assert len(computed) == products
+    net = net.double()
+    expected = render.render(net, render.encode(net, lr), size)
+    # Lively networks magnify rounding errors, LTE's angles above all: direct convolutions' are the measure.
+    assert (found - expected).abs().max() < 4 * (direct - expected).abs().max()
+    torch.testing.assert_close(found, direct, rtol=0, atol=3e-5 * expected.abs().max().item())
