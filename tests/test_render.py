@@ -17,11 +17,14 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize(("band_queries", "block_bytes"), [(1, 1), (2000, 10**6), (10**6, 5000)])
+@pytest.mark.parametrize(
+    ("band_queries", "block_bytes", "blended_pixels"), [(1, 1, 1), (2000, 10**6, 10**6), (10**6, 5000, 50)]
+)
 @pytest.mark.parametrize("size", [(13, 22), (5, 7), (16, 8)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_grid_is_its_queries(name, size, band_queries, block_bytes, monkeypatch):
+def test_a_grid_is_its_queries(name, size, band_queries, block_bytes, blended_pixels, monkeypatch):
     monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
+    monkeypatch.setattr("moeisr_plugin.render.engine._BLENDED_PIXELS", {"cpu": blended_pixels})
     monkeypatch.setattr("moeisr_plugin.render.surroundings._BLOCK_BYTES", {"cpu": block_bytes})
     net, lr = lively(NETWORKS[name]()).double().eval(), picture(2, 5, 7)
     rendered = render.render(net, render.encode(net, lr), size)

@@ -17,6 +17,8 @@ from moeisr_plugin.render.surroundings import paint_surroundings
 
 # Queries whose answers are held at a time, which bounds memory whatever the picture's size.
 _BAND_QUERIES = {"cpu": 2_097_152, "cuda": 33_554_432}
+# Output pixels blended at a time, whose places and weights should fit a processor's cache.
+_BLENDED_PIXELS = {"cpu": 65_536, "cuda": 33_554_432}
 
 
 def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor:
@@ -60,8 +62,8 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
         raise ValueError(f"bands are of one picture, not of a batch of {len(encoding.latent)}")
     rows, columns = (_grid_axis(net, encoding.latent, n, axis) for axis, n in enumerate(size))
     queries_per_lr_row = rows.around.shape[1] * columns.around.numel()
-    limit = _BAND_QUERIES.get(encoding.latent.device.type, _BAND_QUERIES["cpu"])
-    bands = cut_into_bands(rows, max(1, limit // queries_per_lr_row))
+    blended_rows = max(1, _limit(_BLENDED_PIXELS, encoding.latent) // size[1])
+    bands = cut_into_bands(rows, max(1, _limit(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
     held = encoding.latent.new_empty(0)
     for band, following in pairwise([*bands, None]):
         assert band is not None
@@ -69,10 +71,15 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
             painted = _paint_lr_rows(net, encoding, band, rows, columns, size)
             held = torch.cat([held, painted]) if len(held) else painted
             part = rows.part(band.start, band.stop)
-            picture = _blend(net, encoding.lr, held, part._replace(index=part.index - band.held), columns)
-        yield picture[None]
+            part = part._replace(index=part.index - band.held)
+            parts = [_blend(net, encoding.lr, held, piece, columns) for piece in part.split(blended_rows)]
+        yield torch.cat(parts, dim=1)[None]
         if following:
             held = held[following.held - band.held :]
+
+
+def _limit(limits: dict[str, int], like: Tensor) -> int:
+    return limits.get(like.device.type, limits["cpu"])
 
 
 def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxis:
@@ -117,9 +124,9 @@ def _blend(net: ImplicitSR, lr: Tensor, answers: Tensor, rows: GridAxis, columns
     """
     # Where the answers for an output pixel lie: a row's part plus a column's.
     _, latent_width, per_pixel_rows, per_pixel_columns, _ = answers.shape
-    row_place = rows.index * latent_width * per_pixel_rows + rows.slot  # (Vy, N)
+    row_place = (rows.index * latent_width * per_pixel_rows + rows.slot) * per_pixel_columns  # (Vy, N)
     column_place = columns.index * per_pixel_rows * per_pixel_columns + columns.slot  # (Vx, W)
-    place = (row_place * per_pixel_columns)[:, None, :, None] + column_place[None, :, None]  # (Vy, Vx, N, W)
+    place = row_place.int()[:, None, :, None] + column_place.int()[None, :, None]  # (Vy, Vx, N, W)
     rel_y, rel_x = rows.rel[:, None, :, None].expand_as(place), columns.rel[None, :, None].expand_as(place)
     weight = ensemble_weights(rel_y.flatten(0, 1), rel_x.flatten(0, 1))  # (V, N, W)
     # A weighted bag of embeddings is a gather, a product and a sum in one.

@@ -25,6 +25,10 @@ class GridAxis(NamedTuple):
         index, rel, slot = (t[:, start:stop] for t in (self.index, self.rel, self.slot))
         return GridAxis(self.coord[start:stop], index, rel, slot, self.around)
 
+    def split(self, length: int) -> "list[GridAxis]":
+        """Parts of so many output pixels, the last one of what is left."""
+        return [self.part(start, start + length) for start in range(0, len(self.coord), length)]
+
 
 def grid_axis(
     size: int,
