@@ -1,5 +1,6 @@
 """A training that is broken off and taken up again ends as one that was not."""
 
+import math
 import os
 import random
 import shutil
@@ -116,6 +117,26 @@ def test_with_more_iterations_a_finished_training_goes_on(whole, photographs, tm
     folder = shutil.copytree(whole, tmp_path / "run")
     assert finish(start(folder, options(photographs, total_iter=14), "--auto_resume")) == [0], printed(folder)
     assert load(folder, "models/net_g_latest.pth")["iter"] == 14
+
+
+def test_a_schedule_may_be_prolonged(photographs, tmp_path):
+    def cosine(*periods):
+        schedule = {
+            "type": "CosineAnnealingRestartLR",
+            "periods": list(periods),
+            "restart_weights": [1] * len(periods),
+        }
+        return options(photographs, scheduler=schedule, total_iter=sum(periods), warmup_iter=-1)
+
+    assert finish(start(tmp_path, cosine(3), "--auto_resume")) == [0], printed(tmp_path)
+    opt = cosine(3, 6)
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert printed(tmp_path).count("train.scheduler.periods is no longer what it was at the last save") == 1
+    assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 9
+    sixth = load(tmp_path, "training_states/6.state")  # is two steps into the second period
+    rate = 1e-3 * (1 + math.cos(math.pi * 2 / 6)) / 2
+    assert sixth["optimizers"][0]["param_groups"][0]["lr"] == pytest.approx(rate)
+    assert sixth["schedulers"][0]["periods"] == [3, 6]
 
 
 def test_a_validation_that_the_break_prevented_is_made_up_for(whole, photographs, tmp_path):

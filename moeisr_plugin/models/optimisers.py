@@ -1,7 +1,7 @@
 """Optimisers and schedules of the learning rate, by the names torch gives them."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
@@ -61,6 +61,17 @@ def build_scheduler(name: str, optimiser: Optimizer, **options: Any) -> LRSchedu
         name, lr_scheduler, suitable_schedulers(), _UNSUITABLE_SCHEDULERS, key="train.scheduler"
     )
     return _built(kind, optimiser, options, key="train.scheduler")
+
+
+def schedule_settings(scheduler: LRScheduler, named: Iterable[str]) -> dict[str, Any]:
+    """What of a schedule's state an option file settles; the rest is how far it has come.
+
+    Args:
+        scheduler: of torch or of the toolbox.
+        named: the settings that the option file has.
+    """
+    settled = {*named, "cumulative_period"}  # which the toolbox derives from its periods
+    return {key: value for key, value in scheduler.state_dict().items() if key in settled}
 
 
 def suitable_optimisers() -> dict[str, type[Any]]:
