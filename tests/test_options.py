@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
 from basicsr.utils.options import ordered_yaml
@@ -13,7 +14,8 @@ from basicsr.utils.options import ordered_yaml
 OPTIONS = Path(__file__).parents[1] / "options"
 ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
 TINY = sorted(OPTIONS.glob("train/tiny/*.yml"))
-TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - set(ABLATION) - set(TINY))
+SHORT = sorted(OPTIONS.glob("train/short/*.yml"))
+TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - set(ABLATION) - set(TINY) - set(SHORT))
 TEST = sorted(OPTIONS.glob("test/*/*.yml"))
 
 # Sizes that make a step fast; the structure stays.
@@ -83,26 +85,40 @@ def test_training_options_run_a_step(path, photographs, tmp_path):
     assert (tmp_path / "models" / "net_g_1.pth").is_file()
 
 
-def test_the_tiny_family_differs_in_its_decoders_alone():
+@pytest.mark.parametrize(
+    ("family", "paths", "num_feat", "num_block", "periods"),
+    [("tiny", TINY, 32, 8, [10000, 3000]), ("short", SHORT, 64, 16, [25000, 5000])],
+)
+def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_block, periods):
     names = ("LIIF", "LTE", "MoEISR_LIIF_b", "MoEISR_LIIF_s", "MoEISR_LTE_b", "MoEISR_LTE_s")
-    family = {path.stem.removeprefix("train_tiny_"): read(path) for path in TINY}
-    assert set(family) == set(names)
-    for name, opt in family.items():
-        assert opt.pop("name") == f"tiny_{name}"
+    options = {path.stem.removeprefix(f"train_{family}_"): read(path) for path in paths}
+    assert set(options) == set(names)
+    for name, opt in options.items():
+        assert opt.pop("name") == f"{family}_{name}"
         encoder = opt.pop("network_g")["encoder"]
-        assert encoder == {"type": "EDSREncoder", "num_feat": 32, "num_block": 8}
+        assert encoder == {"type": "EDSREncoder", "num_feat": num_feat, "num_block": num_block}
         training, scheduler = opt["train"], opt["train"]["scheduler"]
         for key in ("random_gates_iter", "mapper_alone_iter", "balance_opt", "cost_opt"):
             assert (training.pop(key, None) is not None) == ("MoEISR" in name)
         # The mapper learns alone, for so long after all the rest.
-        assert scheduler["periods"] == ([10000, 3000] if "MoEISR" in name else [10000])
+        assert scheduler["periods"] == (periods if "MoEISR" in name else periods[:1])
         assert training.pop("total_iter") == sum(scheduler.pop("periods"))
         assert set(scheduler.pop("restart_weights")) == {1}
-    assert all(opt == family["LIIF"] for opt in family.values())
+    assert all(opt == options["LIIF"] for opt in options.values())
 
 
-@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
-def test_the_tiny_family_trains(path, photographs, tmp_path):
+def test_the_short_familys_networks_are_those_of_the_paper():
+    for path in SHORT:
+        published = read(OPTIONS / "train" / "EDSR" / path.name.replace("short", "EDSR"))["network_g"]
+        network = read(path)["network_g"]
+        assert network == {key: published[key] for key in network}
+        assert sum(p.numel() for p in build_network(network).parameters()) == sum(
+            p.numel() for p in build_network(published).parameters()
+        )
+
+
+@pytest.mark.parametrize("path", TINY + SHORT, ids=lambda path: path.stem)
+def test_a_family_trains(path, photographs, tmp_path):
     opt = shrink(read(path), photographs, tmp_path)
     model = build_model(opt)
     model.feed_data(next(iter(loader(opt, "train"))))
