@@ -1,17 +1,13 @@
 """The `moeisr` command."""
 
 import argparse
-import signal
 import sys
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NoReturn
 
 from moeisr_plugin import __version__
 from moeisr_plugin.commands import complexity, convert, evaluate, publish, upscale
-from moeisr_plugin.commands.messages import one_line
+from moeisr_plugin.commands.programs import run_program
 
 COMMANDS = (upscale, convert, complexity, evaluate, publish)
 
@@ -30,38 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 if interrupted or terminated. With --debug the exception itself comes through.
     """
     args = _parser().parse_args(argv)
-    try:
-        with _termination_interrupts(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of what an error tells, or what does no harm
-            return args.run(args)
-    except (ValueError, OSError, MemoryError) as error:
-        if args.debug:
-            raise
-        print(f"moeisr {args.command}: {one_line(error)}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        if args.debug or "out of memory" not in str(error):
-            raise
-        print(f"moeisr {args.command}: the GPU is out of memory; add --device cpu", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if args.debug:
-            raise
-        print(f"moeisr {args.command}: interrupted", file=sys.stderr)
-        return 130
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Lets SIGTERM, as of `kill`, end a command as Ctrl-C does, so that it clears away what it began."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return run_program(f"moeisr {args.command}", lambda: args.run(args), debug=args.debug)
 
 
 def _parser() -> argparse.ArgumentParser:

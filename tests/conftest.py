@@ -1,5 +1,7 @@
 """Pictures and options that the tests share."""
 
+import signal
+
 import pytest
 from PIL import Image
 from skimage import data
@@ -63,3 +65,11 @@ def training_options(photographs):
         },
         "logger": {"print_freq": 1, "save_checkpoint_freq": 1, "use_tb_logger": False},
     }
+
+
+@pytest.fixture
+def heard_interrupts():
+    """Ctrl-C is heard, also in tests that a shell runs in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -341,14 +341,6 @@ def test_interruption_is_one_line(photo, capsys, monkeypatch, upscaler):
     assert capsys.readouterr().err == "moeisr upscale: interrupted\n"
 
 
-@pytest.fixture
-def heard_interrupts():
-    """Ctrl-C is heard, also in tests that a shell runs in the background, where it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("suffix", ["png", "webp"])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +99,11 @@ def test_what_cannot_be_done_is_told_in_a_line(
         create_lmdb(*arguments, "--debug")
 
 
-def test_interrupted_it_says_how_to_go_on(create_lmdb, folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("heard_interrupts")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_how_to_go_on(sent, create_lmdb, folder, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(lmdb_writing, "_verify", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(lmdb_writing, "_verify", lambda *_: signal.raise_signal(sent))
         assert create_lmdb(folder, "-o", tmp_path / "p.lmdb") == 130
     assert capsys.readouterr().err == "create_lmdb: interrupted; run it again to go on\n"
     assert sorted(os.listdir(tmp_path)) == ["p", "p.lmdb.partial"]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_positive
-from moeisr_plugin.commands.messages import one_line
+from moeisr_plugin.commands.programs import run_program
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe
 from moeisr_plugin.data.lmdb_writing import Summary, write_lmdb
 from moeisr_plugin.data.sub_images import SubImages
@@ -25,10 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Makes the LMDB.
 
     Returns:
-        0; 2 for input that cannot be used, after one line on stderr; 130 if interrupted. With --debug the
-        exception itself comes through.
+        0; 2 for input that cannot be used, after one line on stderr; 130 if interrupted or terminated. With
+        --debug the exception itself comes through.
     """
     args = _parser().parse_args(argv)
+    again = "interrupted; run it again to go on"
+    return run_program(PROGRAM, lambda: _make_lmdb(args), debug=args.debug, interrupted=again)
+
+
+def _make_lmdb(args: argparse.Namespace) -> int:
     try:
         summary = write_lmdb(
             args.out,
@@ -37,17 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             threads=args.threads,
             progress=sys.stderr.isatty(),
         )
-    except (ValueError, OSError, MemoryError) as error:
-        if args.debug:
-            raise
-        hint = "; or add --skip-bad-pictures" if isinstance(error, BadPictureError) else ""
-        print(f"{PROGRAM}: {one_line(error)}{hint}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if args.debug:
-            raise
-        print(f"{PROGRAM}: interrupted; run it again to go on", file=sys.stderr)
-        return 130
+    except BadPictureError as error:
+        raise ValueError(f"{error}; or add --skip-bad-pictures") from error
     _tell(summary)
     print(f"{args.out}: {len(summary.keys)} pictures, read back and found right")
     return 0

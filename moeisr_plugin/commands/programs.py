@@ -1,0 +1,59 @@
+"""How a program of the command line runs: wrong input is one line, and it can be stopped at any time."""
+
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from moeisr_plugin.commands.messages import one_line
+
+
+def run_program(
+    program: str, work: Callable[[], int], *, debug: bool, interrupted: str = "interrupted"
+) -> int:
+    """Does what a program is for.
+
+    Args:
+        program: its name, for the line.
+        work: gives the exit status.
+        debug: let exceptions themselves come through.
+        interrupted: what to say after Ctrl-C or SIGTERM.
+
+    Returns:
+        The exit status: that of the work; 2 for input that cannot be used, after one line on stderr; 130 if
+        interrupted or terminated.
+    """
+    try:
+        with _termination_interrupts(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of what an error tells, or what does no harm
+            return work()
+    except (ValueError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        print(f"{program}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if debug or "out of memory" not in str(error):
+            raise
+        print(f"{program}: the GPU is out of memory; add --device cpu", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"{program}: {interrupted}", file=sys.stderr)
+        return 130
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Lets SIGTERM, as of `kill`, end a program as Ctrl-C does, so that it clears away what it began."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
