@@ -6,6 +6,7 @@ looked up per query: what is known of the pixel is spread over its grid by addin
 
 import math
 
+import torch
 from torch import Tensor
 
 from moeisr_plugin.archs import routing
@@ -14,7 +15,8 @@ from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
 
-# Bytes of hidden states computed at a time. They should fit a processor's cache; a GPU wants more.
+# Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
+# few are not worth sharing among threads; a GPU wants more.
 _BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}
 
 
@@ -57,4 +59,5 @@ def paint_surroundings(
 def _pixels_per_block(like: Tensor, features_per_pixel: int) -> int:
     """How many LR pixels are painted at a time."""
     limit = _BLOCK_BYTES.get(like.device.type, _BLOCK_BYTES["cpu"])
-    return max(1, limit // (features_per_pixel * like.element_size()))
+    shares = torch.get_num_threads() if like.device.type == "cpu" else 1
+    return max(1, limit * shares // (features_per_pixel * like.element_size()))
