@@ -131,7 +131,7 @@ def _ground(net: ImplicitSR, expert: int, *, lr_pixels: int) -> Ground:
 @torch.no_grad()
 def _macs_of_module(module: nn.Module, shape: tuple[int, ...]) -> int:
     """Counted on tensors without contents, so that size costs nothing."""
-    module = copy.deepcopy(module).to("meta").eval()
+    module = copy.deepcopy(module).to("meta", torch.float32).eval()
     return count_macs(lambda: module(torch.empty(shape, device="meta")))
 
 

@@ -25,6 +25,7 @@ from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.pictures import Picture, write_picture
+from moeisr_plugin.render.precision import to_precision
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 
 BICUBIC = "bicubic"
@@ -71,6 +72,7 @@ class Evaluation:
     protocol: str
     device: str
     networks: dict[str, dict[str, Any]]
+    precision: str = "float32"
     machine: dict[str, Any] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     budgets: list[Record] = field(default_factory=list)
@@ -140,6 +142,7 @@ def evaluate(
     repeats: int = 1,
     images: Path | None = None,
     device: str | torch.device | None = None,
+    precision: str = "float32",
     progress: bool | None = None,
 ) -> Evaluation:
     """Measures networks and bicubic interpolation on the same pictures.
@@ -164,6 +167,7 @@ def evaluate(
             <network>/<data set>_x<scale>/<picture>.png and <picture>_experts.png, 8 bits a channel; likewise
             the originals, as of a network HR.
         device: where networks compute; a GPU if there is one, by default.
+        precision: of networks, as :class:`~moeisr_plugin.upscaler.Upscaler` takes it.
         progress: whether to show a progress bar; None shows it on terminals.
 
     Returns:
@@ -180,6 +184,7 @@ def evaluate(
         dataset=test_sets[0].name,
         protocol=protocol,
         device=str(device),
+        precision=precision,
         networks={
             name: {"file": path.name, "sha256": sha256_of(path), **_description(net)}
             for path, (name, net) in zip(weights, networks.items(), strict=True)
@@ -195,7 +200,7 @@ def evaluate(
             raise ValueError(f"{folder}: every picture is too small; {evaluation.skipped[0].reason}")
         bar.total = len(places) + len(usable) * len(networks)
         for name, net in networks.items():
-            run.measure_network(name, net.to(device), usable)
+            run.measure_network(name, to_precision(net.to(device), precision), usable)
             net.cpu()
     return evaluation
 

@@ -150,10 +150,13 @@ def _results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
             if row["weights"] in (BICUBIC, *ours[:1])
         ]
         facts = report["dataset"], report["protocol"], report["machine"]
+        precision = report.get("precision", "float32")  # older reports had no other
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew") from error
     if not ours:
         raise ValueError(f"{path}: measured other weights; give results of this checkpoint")
+    if precision != "float32":
+        raise ValueError(f"{path}: was measured in {precision}; give results in float32")
     return Results(*facts, rows, rounded[hashes[ours[0]]])
 
 

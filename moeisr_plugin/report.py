@@ -83,14 +83,15 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 def as_json(evaluation: Evaluation) -> str:
     """Everything that was measured. An infinite PSNR, that of equal pictures, is null.
 
-    Keys: moeisr (version), dataset, protocol, device, machine, networks (by name), averages, budgets
-    (averages, by budget), pictures, skipped, notes.
+    Keys: moeisr (version), dataset, protocol, device, precision, machine, networks (by name), averages,
+    budgets (averages, by budget), pictures, skipped, notes.
     """
     report = {
         "moeisr": __version__,
         "dataset": evaluation.dataset,
         "protocol": evaluation.protocol,
         "device": evaluation.device,
+        "precision": evaluation.precision,
         "machine": evaluation.machine,
         "networks": evaluation.networks,
         "averages": [_finite(average) for average in averages(evaluation)],
@@ -117,7 +118,10 @@ def as_markdown(evaluation: Evaluation) -> str:
     """A table of averages, a row per scale and network, with what it takes to read it."""
     rows = averages(evaluation)
     budgets = budget_averages(evaluation)
-    text = [f"# {evaluation.dataset}", "", protocol_sentence(evaluation.protocol), *legend(rows), ""]
+    opening = [f"# {evaluation.dataset}", "", protocol_sentence(evaluation.protocol)]
+    if evaluation.precision != "float32":
+        opening.append(f"Networks compute in {evaluation.precision}.")
+    text = [*opening, *legend(rows), ""]
     text += table_of_averages(rows)
     if budgets:
         text += ["", "Within a budget: 0 is the shallowest expert everywhere, 1 the deepest.", ""]

@@ -150,6 +150,18 @@ def test_seconds_are_the_median_of_repeated_runs(plain, astronaut, monkeypatch):
     assert each["decode_seconds"] == 2
 
 
+def test_networks_compute_in_the_precision_asked_for(mixture, astronaut, capsys):
+    exact = evaluate([mixture], astronaut, [(2, 2)])
+    rounded = evaluate([mixture], astronaut, [(2, 2)], precision="bfloat16")
+    assert figures(exact)[0]["psnr"] == figures(rounded)[0]["psnr"]  # of bicubic
+    [before], [after] = figures(exact, "mixture"), figures(rounded, "mixture")
+    assert before["psnr"] != after["psnr"] == pytest.approx(before["psnr"], abs=0.5)
+    command = ["evaluate", "--weights", str(mixture), "--data", str(astronaut), "--scales", "2"]
+    for precision in ("float32", "bfloat16"):
+        assert main([*command, "--precision", precision]) == 0
+        assert ("Networks compute in bfloat16." in capsys.readouterr().out) == (precision == "bfloat16")
+
+
 def test_routing_gain_is_over_the_same_shares_at_random(mixture, astronaut):
     [each] = figures(evaluate([mixture], astronaut, [(2, 2)], routing=True), "mixture")
     shares = [each[f"share_d{depth}"] for depth in (2, 3, 4, 5)]

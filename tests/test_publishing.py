@@ -246,6 +246,7 @@ def test_an_incomplete_card_is_one_line_and_nothing_is_written(experiment, card,
         ),
         (lambda e: retrained(e, "num_feat: 4", "num_feat: 5"), "differs in network_g.encoder.num_feat from"),
         (lambda e: write_results(e / "other.json", e / "small.yml"), "other.json: measured other weights"),
+        (lambda e: measured_in_16_bits(e / "other.json"), "other.json: was measured in bfloat16; give"),
         (lambda e: (e / "other.json").write_text("{}"), "other.json: no results.json as moeisr evaluate"),
         (lambda e: zoo_with_index(e, "Models: none"), "metafile.yml: no index of models"),
         (lambda e: zoo_with_index(e, "- 1"), "metafile.yml: no index of models"),
@@ -254,6 +255,11 @@ def test_an_incomplete_card_is_one_line_and_nothing_is_written(experiment, card,
 def test_contradictions_are_one_line_and_nothing_is_written(experiment, spoil, message, capsys):
     spoil(experiment)
     refused(experiment, capsys, message)
+
+
+def measured_in_16_bits(path):
+    write_results(path, path.parent / "models/net_g_200.pth")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "precision": "bfloat16"}))
 
 
 def retrained(experiment, was, now):

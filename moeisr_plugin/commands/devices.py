@@ -1,4 +1,4 @@
-"""Where a command computes: `--device`."""
+"""Where a command computes, and in which numbers: `--device`, `--precision`."""
 
 import argparse
 
@@ -6,6 +6,16 @@ import argparse
 def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="numbers to compute in; 16 bits are faster where the hardware has them and cost a little "
+        "quality (default: %(default)s)",
     )
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
-from moeisr_plugin.commands.devices import add_device, chosen_device
+from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.sizes import Scale, parse_scale
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks on a data set, beside those of bicubic
@@ -70,6 +70,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--repeats", type=parse_count, default=1, metavar="N", help="seconds are the median of N (default: 1)"
     )
     add_device(parser)
+    add_precision(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     return parser
 
@@ -104,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         repeats=args.repeats,
         images=args.out / "images" if args.save_images else None,
         device=device,
+        precision=args.precision,
     )
     print(as_markdown(evaluation), end="")
     if args.out is not None:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
-from moeisr_plugin.commands.devices import add_device, chosen_device
+from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.jobs import Job, plan_jobs
 from moeisr_plugin.commands.messages import one_line
 from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_size
@@ -60,13 +60,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     target.add_argument("--size", type=parse_size, metavar="WIDTHxHEIGHT", help="exact output size in pixels")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
     add_device(parser)
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "float16"),
-        default="float32",
-        help="numbers to compute in; 16 bits are faster where the hardware has them and cost a little "
-        "quality (default: %(default)s)",
-    )
+    add_precision(parser)
     parser.add_argument(
         "--budget",
         type=parse_budget,

@@ -124,6 +124,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: no readable JSON ({error})") from error
     if not isinstance(report, dict) or needed - report.keys():
         raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew")
+    precision = report.get("precision", "float32")  # older reports had no other
+    if precision != "float32":
+        raise ValueError(f"{path}: was measured in {precision}; give results in float32")
     return report
 
 
