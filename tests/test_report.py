@@ -92,6 +92,7 @@ def test_json_holds_everything_and_is_strict(evaluation):
         "dataset",
         "protocol",
         "device",
+        "precision",
         "machine",
         "networks",
         "averages",
