@@ -13,6 +13,7 @@ from moeisr_plugin.training_log import Training
 COUNTED_LR = (180, 320)  # (h, w), of which MACs are told
 COUNTED_SCALES = (2, 4, 8)
 _SAMPLING = ("lr_size", "sample_q", "scale_range")
+_LOSSES = ("pixel_opt", "balance_opt", "cost_opt")
 
 _PAPERS = {
     "MoEISR": (
@@ -203,12 +204,13 @@ def _training(model: Model) -> str:
         "Batch": f"{training.batch}, {training.samples:,} patches in all",
         "Optimiser": _spelt(train["optim_g"]),
         "Schedule": _spelt(train["scheduler"]),
-        "Losses": "; ".join(_spelt(train[key]) for key in ("pixel_opt", "balance_opt") if train.get(key)),
+        "Losses": "; ".join(_spelt(train[key]) for key in _LOSSES if train.get(key)),
         **{
             label: f"{train[key]:,}"
             for label, key in (
                 ("Warm-up iterations", "warmup_iter"),
                 ("Iterations under random gates", "random_gates_iter"),
+                ("Iterations of the mapper alone", "mapper_alone_iter"),
                 ("Decay of the average", "ema_decay"),
             )
             if train.get(key, 0) > 0
