@@ -16,6 +16,7 @@ from moeisr_plugin.checkpoints import network_from, network_of, read_checkpoint,
 from moeisr_plugin.evaluation import BICUBIC, sha256_of
 from moeisr_plugin.model_card import Model, Results, card
 from moeisr_plugin.model_index import read_index, with_model, zoo_tables
+from moeisr_plugin.report import require_float32
 from moeisr_plugin.training_log import Training, read_training
 
 INDEX = "metafile.yml"
@@ -150,13 +151,11 @@ def _results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
             if row["weights"] in (BICUBIC, *ours[:1])
         ]
         facts = report["dataset"], report["protocol"], report["machine"]
-        precision = report.get("precision", "float32")  # older reports had no other
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew") from error
     if not ours:
         raise ValueError(f"{path}: measured other weights; give results of this checkpoint")
-    if precision != "float32":
-        raise ValueError(f"{path}: was measured in {precision}; give results in float32")
+    require_float32(report, path)
     return Results(*facts, rows, rounded[hashes[ours[0]]])
 
 

@@ -103,6 +103,17 @@ def as_json(evaluation: Evaluation) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def require_float32(report: Mapping[str, Any], path: Path) -> None:
+    """Refuses figures of a report in JSON that 16 bits have changed.
+
+    Raises:
+        ValueError: naming the file, if networks computed in another precision.
+    """
+    precision = report.get("precision", "float32")  # older reports had no other
+    if precision != "float32":
+        raise ValueError(f"{path}: was measured in {precision}; give results in float32")
+
+
 def as_csv(evaluation: Evaluation) -> str:
     """A line per picture and network; figures that a network does not have are empty."""
     rows = [_flat(record) for record in evaluation.records]

@@ -86,11 +86,11 @@ class LIIFGround(NamedTuple):
     """First layers of LIIF's experts but for the two columns of the relative coordinate."""
 
     tables: list[Tensor]  # J of (B*h*w, hidden_dim)
-    rel_columns: list[Tensor]  # J of (hidden_dim, 2)
+    rel_columns: list[Tensor]  # J of (2, hidden_dim)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
         hidden = self.tables[expert][index]  # (N, hidden_dim)
-        return hidden.addmm_(rel.to(hidden), self.rel_columns[expert].to(hidden).t())
+        return hidden.addmm_(rel.to(hidden), self.rel_columns[expert].to(hidden))
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
         return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]
@@ -98,8 +98,7 @@ class LIIFGround(NamedTuple):
     def first_layer_around(
         self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor, workspace: Workspace
     ) -> None:
-        # Side by side in memory, or no vector instruction reads them.
-        column_y, column_x = self.rel_columns[expert].t().contiguous()  # (hidden_dim,) each
+        column_y, column_x = self.rel_columns[expert]  # (hidden_dim,) each
         around = (*rel_y.shape, len(column_y)), (*rel_x.shape, len(column_x))
         rows, columns = (
             workspace.empty(f"axis {axis}", shape, like=out) for axis, shape in enumerate(around)
@@ -149,7 +148,8 @@ class LIIFEmbedding(Embedding):
             tables = self._tables(latent, latent_columns, constants)
         else:
             tables = [self._routed_table(latent, latent_columns, constants, choice)] * len(firsts)
-        return LIIFGround(tables, list(rel_columns))
+        # A column's numbers side by side in memory, or no vector instruction reads them.
+        return LIIFGround(tables, [columns.t().contiguous() for columns in rel_columns])
 
     def _tables(self, latent: Tensor, columns: Sequence[Tensor], constants: Sequence[Tensor]) -> list[Tensor]:
         side = 2 * self.radius + 1

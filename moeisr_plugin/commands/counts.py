@@ -5,13 +5,15 @@ import argparse
 
 def parse_count(text: str, *, least: int = 1) -> int:
     """Reads a whole number of at least `least`."""
-    if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least {least}")
-    return int(text)
+    return _parse(text, least, f"whole number of at least {least}")
 
 
 def parse_positive(text: str) -> int:
     """Reads a whole number above 0."""
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+    return _parse(text, 1, "positive whole number")
+
+
+def _parse(text: str, least: int, wanted: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"'{text}' is no {wanted}")
     return int(text)

@@ -18,6 +18,7 @@ from moeisr_plugin.archs.encoder_interface import convolution_halo
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.archs.precision import as_they_are
 from moeisr_plugin.render.convolutions import with_fast_convolutions
+from moeisr_plugin.render.limits import limit_for
 
 # LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
 # fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.
@@ -68,7 +69,7 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
     """
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; give a number of LR pixels, 1 or more")
-    tile = tile or _TILE.get(lr.device.type, _TILE["cpu"])
+    tile = tile or limit_for(_TILE, lr)
     like = next(net.encoder.parameters(), lr)
     with torch.inference_mode(), as_they_are(lr):
         encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)

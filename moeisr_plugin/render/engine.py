@@ -13,6 +13,7 @@ from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.archs.precision import as_they_are, float32_or_better
 from moeisr_plugin.render.bands import Band, cut_into_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
+from moeisr_plugin.render.limits import limit_for
 from moeisr_plugin.render.surroundings import paint_surroundings
 
 # Queries whose answers are held at a time, which bounds memory whatever the picture's size.
@@ -62,8 +63,8 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
         raise ValueError(f"bands are of one picture, not of a batch of {len(encoding.latent)}")
     rows, columns = (_grid_axis(net, encoding.latent, n, axis) for axis, n in enumerate(size))
     queries_per_lr_row = rows.around.shape[1] * columns.around.numel()
-    blended_rows = max(1, _limit(_BLENDED_PIXELS, encoding.latent) // size[1])
-    bands = cut_into_bands(rows, max(1, _limit(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
+    blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // size[1])
+    bands = cut_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
     held = encoding.latent.new_empty(0)
     for band, following in pairwise([*bands, None]):
         assert band is not None
@@ -76,10 +77,6 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
         yield torch.cat(parts, dim=1)[None]
         if following:
             held = held[following.held - band.held :]
-
-
-def _limit(limits: dict[str, int], like: Tensor) -> int:
-    return limits.get(like.device.type, limits["cpu"])
 
 
 def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxis:

@@ -14,6 +14,7 @@ from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
+from moeisr_plugin.render.limits import limit_for
 
 # Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
 # few are not worth sharing among threads; a GPU wants more.
@@ -58,6 +59,5 @@ def paint_surroundings(
 
 def _pixels_per_block(like: Tensor, features_per_pixel: int) -> int:
     """How many LR pixels are painted at a time."""
-    limit = _BLOCK_BYTES.get(like.device.type, _BLOCK_BYTES["cpu"])
     shares = torch.get_num_threads() if like.device.type == "cpu" else 1
-    return max(1, limit * shares // (features_per_pixel * like.element_size()))
+    return max(1, limit_for(_BLOCK_BYTES, like) * shares // (features_per_pixel * like.element_size()))

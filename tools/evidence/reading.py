@@ -9,6 +9,8 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
+from moeisr_plugin.report import require_float32
+
 BICUBIC, ORIGINAL = "bicubic", "HR"
 _HASH = re.compile(r"-[0-9a-f]{8}$")
 
@@ -124,9 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: no readable JSON ({error})") from error
     if not isinstance(report, dict) or needed - report.keys():
         raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew")
-    precision = report.get("precision", "float32")  # older reports had no other
-    if precision != "float32":
-        raise ValueError(f"{path}: was measured in {precision}; give results in float32")
+    require_float32(report, path)
     return report
 
 
