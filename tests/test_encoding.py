@@ -194,7 +194,10 @@ def test_borders_of_tiles_are_no_worse_than_their_interiors(name):
     assert error[near].max() <= 2 * error[~near].max() + 1e-6
     detail = (expected.latent.diff(dim=3) / expected.latent.std()).square().mean().sqrt()
     assert step.max() < 0.02 * detail
-    torch.testing.assert_close(encoding.scores, net.mapper(encoding.latent.clone()).detach())
+    scores = net.mapper(encoding.latent.clone()).detach()
+    torch.testing.assert_close(
+        encoding.scores, scores, rtol=0, atol=1e-4
+    )  # in one thread by another algorithm
 
 
 @pytest.mark.parametrize("name", ["SwinIR", "toolbox SwinIR"])

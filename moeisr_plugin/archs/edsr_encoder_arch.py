@@ -19,7 +19,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) * self.res_scale
+        return self.body(x).mul_(self.res_scale).add_(x)
 
 
 @ARCH_REGISTRY.register()
@@ -45,4 +45,4 @@ class EDSREncoder(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
         shallow = self.head(lr)
-        return shallow + self.body(shallow)
+        return self.body(shallow).add_(shallow)
