@@ -146,6 +146,27 @@ def test_run_starts_the_train_script_of_the_toolbox_in_use(monkeypatch, executed
     assert executed == []
 
 
+def test_run_resumes_a_training_by_the_clones_train_script_as_by_the_packages(
+    clone, tmp_path, training_options
+):
+    (tmp_path / "train.yml").write_text(yaml.safe_dump(training_options))
+    arguments = (str(clone / "basicsr/train.py"), "-opt", "train.yml", "--auto_resume")
+    trained = run_module("moeisr_plugin.run", *arguments, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    experiment = clone / "experiments" / training_options["name"]
+    assert (experiment / "models/net_g_latest.pth").is_file()
+    again = run_module("moeisr_plugin.run", *arguments, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert f"{experiment}: training has finished at iteration 1" in again.stdout
+
+
+def test_run_tells_what_is_wrong_with_options_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit, match="2"):
+        start(monkeypatch, TOOLBOX / "train.py", "-opt", tmp_path / "none.yml")
+    assert "none.yml" in capsys.readouterr().err.splitlines()[0]
+
+
 def test_run_runs_a_script_that_lies_in_no_clone(tmp_path, monkeypatch, capsys):
     (tmp_path / "beside_the_script.py").write_text("word = 'found'")
     script = tmp_path / "script.py"
