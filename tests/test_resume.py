@@ -139,6 +139,55 @@ def test_a_schedule_may_be_prolonged(photographs, tmp_path):
     assert sixth["schedulers"][0]["periods"] == [3, 6]
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"type": "MultiStepLR", "milestones": [2, 5], "gamma": 0.5},
+        {"type": "CosineAnnealingLR", "T_max": 8},
+        {"type": "CosineAnnealingRestartLR", "periods": [8]},
+        {"type": "ExponentialLR", "gamma": 0.9},
+    ],
+    ids=lambda schedule: schedule["type"],
+)
+def test_a_training_goes_on_at_the_learning_rate_that_its_options_have_now(schedule, photographs, tmp_path):
+    """As if that had been its rate all along, whatever the schedule makes of it."""
+
+    def rates(first, second):
+        opt = options(photographs, scheduler=schedule, total_iter=8, warmup_iter=-1)
+        state, found = None, []
+        for rate, iterations in ((first, range(1, 4)), (second, range(4, 7))):
+            opt["train"]["optim_g"] = {"type": "Adam", "lr": rate, "weight_decay": rate}
+            model = model_of(opt, training_states=tmp_path, models=tmp_path)
+            if state is not None:
+                model.resume_training(state)
+            for iteration in iterations:
+                model.optimizer_g.step()  # without a gradient; torch warns of schedules ahead of it
+                model.update_learning_rate(iteration)
+                found.append(model.get_current_learning_rate()[0])
+            model.save_training_state(0, iterations[-1])
+            state = torch.load(tmp_path / f"{iterations[-1]}.state", weights_only=False)
+        assert model.optimizer_g.param_groups[0]["weight_decay"] == second
+        return found
+
+    assert rates(1e-3, 1e-5)[3:] == pytest.approx(rates(1e-5, 1e-5)[3:], rel=1e-6)
+
+
+def test_a_cyclic_schedule_goes_on(photographs, tmp_path):
+    schedule = {
+        "type": "CyclicLR",
+        "base_lr": 1e-5,
+        "max_lr": 1e-3,
+        "step_size_up": 3,
+        "cycle_momentum": False,
+    }
+    for total in (3, 6):
+        opt = options(photographs, scheduler=schedule, total_iter=total, warmup_iter=-1)
+        assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 6
+    rate = load(tmp_path, "training_states/6.state")["optimizers"][0]["param_groups"][0]["lr"]
+    assert rate == pytest.approx(1e-5 + (1e-3 - 1e-5) / 3)
+
+
 def test_a_validation_that_the_break_prevented_is_made_up_for(whole, photographs, tmp_path):
     folder = broken_off_after(whole, tmp_path / "run", 6)
     assert load(folder, "training_states/6.state")["best_metric_results"] == {}

@@ -24,6 +24,8 @@ _UNSUITABLE_SCHEDULERS = {
     "ChainedScheduler": "needs other schedulers",
     "SequentialLR": "needs other schedulers",
 }
+# The rest of a parameter group's numbers a schedule may have moved.
+_SETTLED_IN_GROUPS = ("initial_lr", "max_lr", "min_lr", "weight_decay")
 # Fused on CUDA in every torch that is supported.
 _FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
 
@@ -72,6 +74,38 @@ def schedule_settings(scheduler: LRScheduler, named: Iterable[str]) -> dict[str,
     """
     settled = {*named, "cumulative_period"}  # which the toolbox derives from its periods
     return {key: value for key, value in scheduler.state_dict().items() if key in settled}
+
+
+def optimiser_settings(optimiser: Optimizer) -> list[dict[str, Any]]:
+    """What of each parameter group's state an option file settles, before a training is taken up again."""
+    return [
+        {key: group[key] for key in _SETTLED_IN_GROUPS if key in group} for group in optimiser.param_groups
+    ]
+
+
+def settle_optimiser(
+    optimiser: Optimizer, scheduler: LRScheduler, settings: Sequence[dict[str, Any]]
+) -> set[str]:
+    """Settle a training that was taken up again as its option file has it now.
+
+    Args:
+        optimiser: with the state that was saved.
+        scheduler: of its learning rate, likewise.
+        settings: what :func:`optimiser_settings` gave before.
+
+    Returns:
+        What is no longer as it was saved, by its name in a parameter group.
+    """
+    changed: set[str] = set()
+    for group, own in zip(optimiser.param_groups, settings, strict=True):
+        changed |= {key for key, value in own.items() if group.get(key, value) != value}
+        if "initial_lr" in own:
+            group["lr"] *= own["initial_lr"] / group.get("initial_lr", own["initial_lr"])
+        group.update(own)
+    if "initial_lr" in changed:
+        scheduler.base_lrs = [group["initial_lr"] for group in optimiser.param_groups]
+        scheduler._last_lr = [group["lr"] for group in optimiser.param_groups]
+    return changed
 
 
 def suitable_optimisers() -> dict[str, type[Any]]:

@@ -14,7 +14,7 @@ from moeisr_plugin import processes
 from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.data.sample_order import Position, position_after
 from moeisr_plugin.models.interruption import Interruption
-from moeisr_plugin.models.optimisers import schedule_settings
+from moeisr_plugin.models.optimisers import optimiser_settings, schedule_settings, settle_optimiser
 from moeisr_plugin.models.random_state import random_state, set_random_state
 
 
@@ -114,19 +114,23 @@ class ResumableModel(SRModel):
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a training state, of this model or of the toolbox's own.
 
-        The schedule goes on from where it was, by the settings that the option file has now.
+        Schedules and learning rates go on from where they were, by the settings that the option file has now.
         """
         named = self.opt["train"]["scheduler"]
-        settings = [schedule_settings(scheduler, named) for scheduler in self.schedulers]
+        schedules = [schedule_settings(scheduler, named) for scheduler in self.schedulers]
+        groups = [optimiser_settings(optimiser) for optimiser in self.optimizers]
         super().resume_training(resume_state)
-        for scheduler, own in zip(self.schedulers, settings, strict=True):
+        changed: list[str] = []
+        for scheduler, own in zip(self.schedulers, schedules, strict=True):
             saved = scheduler.state_dict()
-            for key in named:
-                if key in own and own[key] != saved[key]:
-                    get_root_logger().info(
-                        f"train.scheduler.{key} is no longer what it was at the last save."
-                    )
-            scheduler.load_state_dict(own)
+            changed += [f"scheduler.{key}" for key in named if key in own and own[key] != saved[key]]
+            scheduler.load_state_dict({**saved, **own})
+        for optimiser, scheduler, own in zip(self.optimizers, self.schedulers, groups, strict=True):
+            names = {"initial_lr": "lr", "weight_decay": "weight_decay"}
+            found = settle_optimiser(optimiser, scheduler, own)
+            changed += [f"optim_g.{name}" for key, name in names.items() if key in found]
+        for key in changed:
+            get_root_logger().info(f"train.{key} is no longer what it was at the last save.")
         self.current_iter = self.saved_iter = resume_state["iter"]
         self._begun = Position(resume_state["epoch"], resume_state.get("consumed", 0))
         metrics = set((self.opt.get("val") or {}).get("metrics") or {})
