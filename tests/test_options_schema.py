@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 import moeisr_plugin.test
 import moeisr_plugin.train
 from moeisr_plugin.commands.messages import one_line
-from moeisr_plugin.options import OptionsError, Run, check
+from moeisr_plugin.options import OptionsError, Run, check, contradictions
 from moeisr_plugin.options.reading import force_options, read_options
 
 ROOT = Path(__file__).parents[1]
@@ -352,6 +352,24 @@ def test_weights_to_start_from_may_be_gone_once_a_run_resumes(training_options, 
 
 
 # Sound by themselves, and not together
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [("precision", "bfloat16", "is bfloat16, which 2 GPUs"), ("compile", True, "is true, which 2 GPUs")],
+)
+def test_several_gpus_in_one_process_train_in_float32_and_uncompiled(
+    setting, value, words, training_options, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    opt = edited(training_options, {"num_gpu": "auto", f"train.{setting}": value})
+    [(path, problem)] = contradictions.data_parallel(opt, contradictions.Run())
+    assert path == f"train.{setting}"
+    assert problem.startswith(words)
+    assert "torchrun" in problem
+    assert not list(contradictions.data_parallel(opt, contradictions.Run(launcher="pytorch")))
+    assert not list(contradictions.data_parallel({**opt, "num_gpu": 1}, contradictions.Run()))
+
 
 CONTRADICTIONS = {
     "name": ({"name": "../x"}, "name: is '../x', which leads out of the experiments; give a plain name"),

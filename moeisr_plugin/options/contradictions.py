@@ -40,10 +40,15 @@ class Run(NamedTuple):
 
 def batch_of_process(opt: Mapping[str, Any], run: Run) -> int:
     """The samples in a training batch of one process, which without a launcher is for all GPUs."""
-    num_gpu = torch.cuda.device_count() if opt["num_gpu"] == "auto" else opt["num_gpu"]
-    num_gpu = min(num_gpu, torch.cuda.device_count())  # more are reported by themselves
-    per_gpu = opt["datasets"]["train"]["batch_size_per_gpu"]
-    return per_gpu * (max(num_gpu, 1) if run.launcher == "none" else 1)
+    return opt["datasets"]["train"]["batch_size_per_gpu"] * max(gpus_of_process(opt, run), 1)
+
+
+def gpus_of_process(opt: Mapping[str, Any], run: Run) -> int:
+    """The GPUs that one process uses, which without a launcher are all that are asked for."""
+    present = torch.cuda.device_count()
+    wanted = present if opt["num_gpu"] == "auto" else opt["num_gpu"]
+    wanted = min(wanted, present)  # more are reported by themselves
+    return wanted if run.launcher == "none" else min(wanted, 1)
 
 
 def contradictions(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -157,6 +162,21 @@ def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "train.accumulate", f"is {accumulate}, more parts than a batch of {batch} has samples; lower it"
 
 
+def data_parallel(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Several GPUs in one process: torch tells their threads neither the precision nor what was compiled."""
+    gpus, train = gpus_of_process(opt, run), opt.get("train") or {}
+    if not run.is_train or gpus < 2:
+        return
+    remedy = "start one process for each, with torchrun and --launcher pytorch, or set num_gpu: 1"
+    if train.get("precision", "float32") != "float32":
+        yield (
+            "train.precision",
+            f"is {train['precision']}, which {gpus} GPUs in one process do not keep to; {remedy}",
+        )
+    if train.get("compile"):
+        yield "train.compile", f"is true, which {gpus} GPUs in one process cannot share; {remedy}"
+
+
 def network(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     kind = (opt.get("network_g") or {}).get("type")
     network_class = find(dict(iter(ARCH_REGISTRY)), kind)
@@ -177,11 +197,12 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         for key in ("random_gates_iter", "mapper_alone_iter"):
             if train.get(key):
                 yield f"train.{key}", "has no choice to make in a network with one expert; remove it"
-    elif num_experts is not None and balance and balance.get("expert_weights"):
-        weights = len(balance["expert_weights"])
-        if weights != num_experts:
-            text = f"has {weights} values for {num_experts} experts; give one for each"
-            yield "train.balance_opt.expert_weights", text
+    elif num_experts is not None:
+        for loss, key in (("balance_opt", "expert_weights"), ("cost_opt", "expert_costs")):
+            given = (train.get(loss) or {}).get(key)
+            if given and len(given) != num_experts:
+                text = f"has {len(given)} values for {num_experts} experts; give one for each"
+                yield f"train.{loss}.{key}", text
 
 
 def perceptual(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -279,6 +300,7 @@ EVERYWHERE: tuple[Check, ...] = (
 )
 IMPLICIT: tuple[Check, ...] = (
     parts,
+    data_parallel,
     network,
     experts,
     perceptual,
