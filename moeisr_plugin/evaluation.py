@@ -293,17 +293,18 @@ def decode_by(
 
 
 def distinct_names(weights: Sequence[Path]) -> list[str]:
-    """Names to tell files of weights apart by: the stems, with as many of the folders above as that takes.
+    """Names to tell files of weights apart by: the stems, with as much of the paths as that takes.
 
     Raises:
         ValueError: one file is given twice.
     """
-    parts = [path.resolve().with_suffix("").parts for path in weights]
-    for depth in range(1, max(map(len, parts), default=0) + 1):
-        names = ["_".join(part[-depth:]) for part in parts]
-        if len({BICUBIC, ORIGINAL, *names}) == 2 + len(names):
-            return names
-    if len(set(parts)) == len(parts):
+    whole = [path.resolve() for path in weights]
+    for paths in ([path.with_suffix("") for path in whole], whole):
+        for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+            names = ["_".join(path.parts[-depth:]) for path in paths]
+            if len({BICUBIC, ORIGINAL, *names}) == 2 + len(names):
+                return names
+    if not whole:
         return []
     raise ValueError(f"{max(weights, key=list(weights).count)}: given twice; name each file of weights once")
 

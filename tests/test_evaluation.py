@@ -1,6 +1,7 @@
 """`moeisr evaluate`: figures recomputed from the pictures, and all that can be wrong with what is given."""
 
 import hashlib
+import io
 import json
 import math
 import sys
@@ -228,6 +229,7 @@ def test_weights_of_one_name_are_told_apart_by_their_folders(tmp_path):
     assert distinct_names(paths("a.pth", "b.pth")) == ["a", "b"]
     assert distinct_names(paths("a/m/net.pth", "b/m/net.pth")) == ["a_m_net", "b_m_net"]
     assert distinct_names(paths("mine/bicubic.pth")) == ["mine_bicubic"]
+    assert distinct_names(paths("a.pth", "a.safetensors")) == ["a.pth", "a.safetensors"]
     assert distinct_names([]) == []
     with pytest.raises(ValueError, match=r"net\.pth: given twice"):
         distinct_names(paths("a/net.pth", "a/../a/net.pth"))
@@ -342,3 +344,28 @@ def test_errors_are_one_line(arguments, message, plain, astronaut, tmp_path, mon
     assert printed.err.startswith("moeisr evaluate: ")
     assert printed.err.count("\n") == 1
     assert message in printed.err
+
+
+def test_a_folder_for_results_that_cannot_be_is_told_of_before_anything_is_measured(
+    plain, astronaut, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("moeisr_plugin.evaluation.evaluate", None)
+    (tmp_path / "file").touch()
+    command = [
+        "evaluate",
+        "--weights",
+        str(plain),
+        "--data",
+        str(astronaut),
+        "-o",
+        str(tmp_path / "file/out"),
+    ]
+    assert main(command) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_results_are_written_even_if_the_terminal_cannot_show_them(plain, astronaut, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    out = tmp_path / "out"
+    main(["evaluate", "--weights", str(plain), "--data", str(astronaut), "--scales", "2", "-o", str(out)])
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["averages"]

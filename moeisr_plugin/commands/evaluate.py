@@ -4,6 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from moeisr_plugin.atomic import require_writable
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.sizes import Scale, parse_scale
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     existing = [args.out / name for name in FILES if (args.out / name).exists()] if args.out else []
     if existing and not args.overwrite:
         raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
+    if args.out is not None:
+        require_writable(args.out)
     evaluation = evaluate(
         args.weights,
         args.data,
@@ -107,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         device=device,
         precision=args.precision,
     )
-    print(as_markdown(evaluation), end="")
     if args.out is not None:
-        write_report(evaluation, args.out)
+        write_report(evaluation, args.out)  # first, as the terminal may not take what is printed
+    print(as_markdown(evaluation), end="")
     return 0
