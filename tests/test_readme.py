@@ -1,5 +1,6 @@
-"""The README's examples run."""
+"""The README's examples run, and its numbers are those that were measured."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -14,9 +15,11 @@ from training_files import write_card, write_experiment, write_results
 from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.evaluation import BICUBIC
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 PYTHON = "\n".join(code for language, code in BLOCKS if language == "python")
 COMMANDS = [
     line for language, code in BLOCKS if language == "bash" for line in code.replace("\\\n", " ").splitlines()
@@ -77,3 +80,42 @@ def test_files_that_commands_name_exist():
     paths = [word for word in named if word.startswith(("options/", "tools/"))]
     assert len(paths) >= 4
     assert all((ROOT / path).is_file() for path in paths)
+
+
+# --- numbers ---
+
+
+def table_rows(heading):
+    """The rows of the README's table with this first column, as {first cell: other cells}."""
+    _, _, below = README.partition(f"| {heading} |")
+    lines = below.split("\n\n", 1)[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert rows
+    return {name: cells for name, *cells in rows}
+
+
+def test_numbers_of_the_networks_that_come_with_the_package_are_those_kept():
+    kept = {}
+    for path in (ROOT / "docs/results").glob("Set14*.json"):
+        for row in json.loads(path.read_text(encoding="utf-8"))["averages"]:
+            kept[row["weights"].removeprefix("tiny_").replace("_", "-"), row["scale"]] = row
+    rows = table_rows("Set14, given LR")
+    assert set(rows) == {name for name, _ in kept}
+    for name, (*psnrs, macs, seconds) in rows.items():
+        assert psnrs == [f"{kept[name, scale]['psnr']:.2f}" for scale in "234"]
+        if name != BICUBIC:
+            assert macs == f"{kept[name, '4']['decoder_macs_executed'] / 1e9:.3g}"
+            assert seconds == f"{kept[name, '4']['decode_seconds']:.2f}"
+
+
+def test_numbers_of_speed_are_those_kept():
+    report = json.loads((ROOT / "docs/results/benchmark.json").read_text(encoding="utf-8"))
+    kept = {}
+    for row in report["rendering"]:
+        if row["code"] == "package":
+            times = row["times_plain_lte" if "LTE" in row["network"] else "times_plain_liif"]
+            name = row["network"].replace("MoEISR", "MoEISR-")
+            kept.setdefault(name, {})[row["case"], row["threads"]] = f"{times:.1f}"
+    columns = [("4x96x96", 1), ("8x64x64", 1), ("4x96x96", 2)]
+    for name, cells in table_rows("Times as fast").items():
+        assert cells == [kept[name][column] for column in columns]
