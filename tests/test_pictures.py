@@ -19,6 +19,7 @@ from moeisr_plugin.pictures import Picture, PictureError, read_picture, write_pi
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAYOUTS = [(), (2,), (3,), (4,)]
 EXIF_IFD, EXPOSURE, MAKER, ORIENTATION = 34665, 33434, 271, 274
+COPYRIGHT, OWNER = 33432, 42032
 
 
 def random_pixels(layout, dtype, size=(5, 7), seed=0):
@@ -107,6 +108,56 @@ def test_tiff_keeps_profile_and_exif_and_is_read_upright(tmp_path, dtype):
     exif.load(back.exif)
     assert exif[MAKER] == "Acme"
     assert float(exif.get_ifd(EXIF_IFD)[EXPOSURE]) == pytest.approx(0.008)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("per_cm", [2e8, 1e-4])
+def test_a_resolution_that_no_format_holds_is_dropped(tmp_path, dtype, per_cm):
+    pixels = random_pixels((3,), np.dtype(dtype))
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        pixels,
+        photometric="rgb",
+        resolution=(per_cm, per_cm),
+        resolutionunit="CENTIMETER",
+    )
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.dpi is None
+    np.testing.assert_array_equal(picture.pixels, pixels)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp"])
+def test_the_finest_resolution_that_is_kept_can_be_written(tmp_path, suffix):
+    pixels = random_pixels((3,), np.uint8)
+    finest = (2**31 - 1) / 100
+    tifffile.imwrite(
+        tmp_path / "in.tif", pixels, photometric="rgb", resolution=(finest, 100), resolutionunit="CENTIMETER"
+    )
+    picture = read_picture(tmp_path / "in.tif")
+    assert picture.dpi == pytest.approx((finest * 2.54, 254))
+    write_picture(tmp_path / f"out.{suffix}", picture)
+    # WebP holds none; of a JPEG whose fields are too narrow for it, Pillow says 72.
+    expected = {"webp": None, "jpg": (72, 72)}.get(suffix, pytest.approx(picture.dpi, rel=1e-3))
+    assert read_picture(tmp_path / f"out.{suffix}").dpi == expected
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
+def test_text_of_a_tiff_keeps_its_bytes(tmp_path, suffix, dtype):
+    latin, utf8 = "José".encode("latin-1"), "© Zoë".encode()
+    exif = Image.Exif()
+    exif[COPYRIGHT], exif[EXIF_IFD] = "#" * len(utf8), {OWNER: "%" * len(latin)}
+    write_picture(tmp_path / "in.tif", Picture(random_pixels((3,), np.dtype(dtype)), exif=exif.tobytes()[6:]))
+    data = (tmp_path / "in.tif").read_bytes()
+    data = data.replace(b"#" * len(utf8), utf8).replace(b"%" * len(latin), latin)
+    (tmp_path / "in.tif").write_bytes(data)
+    picture = read_picture(tmp_path / "in.tif")
+    if suffix == "jpg":
+        picture.pixels = picture.pixels.astype(np.uint8)
+    write_picture(tmp_path / f"out.{suffix}", picture)
+    back = read_picture(tmp_path / f"out.{suffix}").exif_tags()
+    assert back[COPYRIGHT].encode("latin-1") == utf8
+    assert back.get_ifd(EXIF_IFD)[OWNER].encode("latin-1") == latin
 
 
 def test_own_writers_are_understood_by_other_readers(tmp_path):
@@ -199,6 +250,48 @@ def test_tiff16_with_premultiplied_alpha_is_divided_by_it(tmp_path):
     assert (back[0, :, :3] == 0).all()
 
 
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_tiff16_of_bands_that_are_not_rgb_is_refused(tmp_path, bands, planes):
+    shape = (5, 7, bands) if planes == "contig" else (bands, 5, 7)
+    pixels = np.zeros(shape, np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig=planes)
+    with pytest.raises(PictureError, match=rf"a\.tif: has {bands} bands .*; export it as RGB"):
+        read_picture(tmp_path / "a.tif")
+
+
+def plain_ppm(pixels, largest, *, as_text):
+    """A PPM written out by its specification."""
+    height, width = pixels.shape[:2]
+    header = f"{'P3' if as_text else 'P6'}\n# by hand\n{width} {height}\n{largest}\n".encode()
+    return header + (" ".join(map(str, pixels.ravel())).encode() if as_text else pixels.tobytes())
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("largest", [65535, 4095, 256])
+def test_ppm16_keeps_its_depth_and_white_is_white(tmp_path, largest, as_text):
+    stored = np.random.default_rng(0).integers(0, largest, (5, 7, 3), endpoint=True).astype(">u2")
+    stored[0, 0] = largest
+    (tmp_path / "a.ppm").write_bytes(plain_ppm(stored, largest, as_text=as_text))
+    pixels = read_picture(tmp_path / "a.ppm").pixels
+    assert pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pixels, np.rint(stored / largest * 65535))
+
+
+def test_incomplete_ppm16_is_refused(tmp_path):
+    pixels = random_pixels((3,), np.uint16)
+    (tmp_path / "a.ppm").write_bytes(plain_ppm(pixels, 65535, as_text=False)[:-20])
+    with pytest.raises(PictureError, match=r"a\.ppm: is damaged"):
+        read_picture(tmp_path / "a.ppm")
+
+
+@pytest.mark.parametrize("largest", [100, 255])
+def test_ppm_of_8_bits_stays_so(tmp_path, largest):
+    pixels = np.full((5, 7, 3), largest, np.uint8)
+    (tmp_path / "a.ppm").write_bytes(plain_ppm(pixels, largest, as_text=False))
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.ppm").pixels, np.full((5, 7, 3), 255, np.uint8))
+
+
 def test_palette_one_bit_and_cmyk_become_plain(tmp_path):
     rgb = Image.fromarray(random_pixels((3,), np.uint8, (16, 16)))
     palette = rgb.quantize(8)
@@ -270,6 +363,17 @@ def test_bad_files_are_refused_in_a_line_that_names_them(tmp_path):
         assert message.startswith(f"{tmp_path / name}: "), message
         assert reason in message, message
         assert "\n" not in message
+
+
+def test_a_pillow_that_knows_no_avif_reads_the_rest(tmp_path, monkeypatch):
+    Image.init()  # or it would bring AVIF back
+    monkeypatch.delitem(Image.OPEN, "AVIF")
+    pixels = random_pixels((3,), np.uint8, (16, 16))
+    Image.fromarray(pixels).save(tmp_path / "a.jp2", irreversible=False)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.jp2").pixels, pixels)
+    (tmp_path / "text.jpg").write_text("this is no picture")
+    with pytest.raises(PictureError, match="is not a picture"):
+        read_picture(tmp_path / "text.jpg")
 
 
 def test_what_is_wrong_with_a_tiff_is_told_once(tmp_path, monkeypatch, capfd):

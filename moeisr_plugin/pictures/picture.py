@@ -1,5 +1,6 @@
 """A picture in memory: its pixels as stored, and what must survive an enlargement."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,6 +8,9 @@ import numpy as np
 from PIL import Image
 
 ORIENTATION_TAG = 0x0112
+METRES_PER_INCH = 0.0254
+MOST_PER_METRE = 2**31 - 1
+"""The finest resolution, in pixels per metre, that PNG allows (PNG 1.2, section 4.2.4.2); BMP has as many."""
 
 
 class PictureError(ValueError):
@@ -64,6 +68,16 @@ class Picture:
     def lies_on_its_side(self) -> bool:
         """Whether the displayed width is the stored height."""
         return self.orientation >= 5
+
+
+def plausible_dpi(dpi: Sequence[float] | None) -> tuple[float, float] | None:
+    """A resolution as a file states it, or None where it is one that no format could be given."""
+    if dpi is None:
+        return None
+    x, y = float(dpi[0]), float(dpi[1])
+    # What rounds to 1 is as coarse as 1; not a number is in no range.
+    fits = all(0.5 < value / METRES_PER_INCH < MOST_PER_METRE + 0.5 for value in (x, y))
+    return (x, y) if fits else None
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

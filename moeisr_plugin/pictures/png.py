@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .picture import Picture
+from .picture import METRES_PER_INCH, Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels; PNG 1.2, section 4.1.1
 SUB, UP = 1, 2
-METRES_PER_INCH = 0.0254
 DEFLATE_LEVEL = 4
 """Of enlarged photographs, three times as fast as zlib's own choice, 6, and a few per cent larger."""
 

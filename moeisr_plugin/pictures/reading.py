@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import to_srgb
-from .picture import Header, Picture, PictureError
+from .picture import Header, Picture, PictureError, plausible_dpi
 from .png import is_png16, read_png16_pixels
+from .ppm import is_ppm16, read_ppm16_pixels
 from .tiff import descriptive_exif, is_tiff16, read_tiff16, read_tiff16_header
 
 MAX_PIXELS = 2**28
@@ -124,6 +125,8 @@ def _decode(file: BinaryIO) -> Picture:
     with _open(file) as image:
         if is_png16(file):
             return _describe(image, read_png16_pixels(file, image))
+        if is_ppm16(image):
+            return _describe(image, read_ppm16_pixels(file, image))
         return _decode_by_pillow(image)
 
 
@@ -151,10 +154,7 @@ def _describe(image: Image.Image, pixels: np.ndarray, *, exif: bytes | None = No
     frames = getattr(image, "n_frames", 1)
     # The further frames of an MPO are a camera's previews and gain maps, which nobody calls frames.
     note = f"has {frames} frames; only the first is used" if frames > 1 and image.format != "MPO" else None
-    dpi = image.info.get("dpi")
-    if dpi is not None:
-        dpi = (float(dpi[0]), float(dpi[1]))
-        dpi = dpi if min(dpi) > 0 and np.isfinite(dpi).all() else None
+    dpi = plausible_dpi(image.info.get("dpi"))
     return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note)
 
 
@@ -163,9 +163,15 @@ def _open(file: BinaryIO) -> Image.Image:
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(file, formats=FORMATS)
+            return Image.open(file, formats=_known_formats())
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _known_formats() -> list[str]:
+    """Those of `FORMATS` that this Pillow knows: asked for another, AVIF before 11.3, it raises KeyError."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from .picture import ORIENTATION_TAG, Header, Picture, PictureError, upright
+from .picture import ORIENTATION_TAG, Header, Picture, PictureError, plausible_dpi, upright
 
 EXIF_IFD, GPS_IFD, ICC_TAG = 34665, 34853, 34675
 # Description, maker, model, software, date, artist, copyright: the tags that speak of the picture, not of
@@ -25,6 +25,16 @@ COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3}
 """The photometric interpretations that are read, each with its number of colours."""
 MOST_SAMPLES = 8
 """Of a pixel: more are no picture, but they are memory."""
+
+
+class _Latin1(str):
+    """Text of a tag that Pillow, which reads Latin-1 but writes ASCII, gives back byte for byte.
+
+    Bytes in its place would lose the type of the tags that Pillow does not know.
+    """
+
+    def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
+        return super().encode("latin-1", errors)
 
 
 def is_tiff16(file: BinaryIO) -> bool:
@@ -51,6 +61,11 @@ def read_tiff16_header(file: BinaryIO) -> Header:
                 f"is a {kind} picture of {page.dtype} with {page.samplesperpixel} samples a pixel; "
                 "convert it to 16-bit RGB first"
             )
+        if COLOURS[kind] == 1 and page.samplesperpixel > 2:
+            raise PictureError(
+                f"has {page.samplesperpixel} bands that it does not call RGB, more than grey and alpha; "
+                "export it as RGB"
+            )
         has_alpha = _extra_sample(page) != tifffile.EXTRASAMPLE.UNSPECIFIED
         height, width = page.imagelength, page.imagewidth
         if _orientation(page) >= 5:
@@ -68,12 +83,19 @@ def descriptive_exif(tags: Image.Exif) -> bytes | None:
 
 def descriptive_tags(tags: Image.Exif) -> dict[int, Any]:
     """The tags of an EXIF block or a TIFF file that speak of the picture; the value of an IFD is its tags."""
-    kept = {tag: tags[tag] for tag in DESCRIPTIVE_TAGS if tag in tags}
+    kept = {tag: _writable(tags[tag]) for tag in DESCRIPTIVE_TAGS if tag in tags}
     for ifd in (EXIF_IFD, GPS_IFD):
-        entries = {tag: value for tag, value in tags.get_ifd(ifd).items() if tag not in TAGS_OF_OFFSETS}
+        entries = {
+            tag: _writable(value) for tag, value in tags.get_ifd(ifd).items() if tag not in TAGS_OF_OFFSETS
+        }
         if entries:
             kept[ifd] = entries
     return kept
+
+
+def _writable(value: Any) -> Any:
+    """The value of a tag as Pillow may write it."""
+    return _Latin1(value) if isinstance(value, str) else value
 
 
 def read_tiff16(file: BinaryIO) -> Picture:
@@ -95,7 +117,7 @@ def read_tiff16(file: BinaryIO) -> Picture:
             upright(pixels, _orientation(page)),
             icc_profile=page.tags.valueof(ICC_TAG),
             exif=descriptive_exif(tags),
-            dpi=dpi if dpi is None or min(dpi) > 0 else None,
+            dpi=plausible_dpi(dpi),
             note=f"has {len(tiff.pages)} pages; only the first is used" if len(tiff.pages) > 1 else None,
         )
 

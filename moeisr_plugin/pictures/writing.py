@@ -1,5 +1,6 @@
 """Writing a picture, whole or band by band: no half file, no silent loss."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ class Format:
     alpha: bool = True
     deep: bool = False
     metadata: bool = True
+    finest_dpi: float = math.inf
 
 
 LONGEST_SIDE = 1_000_000
@@ -36,7 +38,7 @@ LONGEST_SIDE = 1_000_000
 # `exact` keeps the colour under transparent pixels; without `subsampling=0` JPEG halves the colour planes.
 FORMATS = {
     "png": Format("PNG", LONGEST_SIDE, write_png, deep=True),
-    "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False),
+    "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False, finest_dpi=65535),
     "webp": Format("WEBP", 16383, options={"lossless": True, "exact": True}),
     "tiff": Format("TIFF", LONGEST_SIDE, write_tiff, deep=True),
     "bmp": Format("BMP", LONGEST_SIDE, alpha=False, metadata=False),
@@ -131,10 +133,15 @@ def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
     metadata = {
         "icc_profile": picture.icc_profile,
         "exif": _exif_block(picture, form),
-        "dpi": picture.dpi,
+        "dpi": _dpi(picture, form),
     }
     given = {key: value for key, value in metadata.items() if value is not None}
     Image.fromarray(picture.pixels).save(file, form.name, **form.options, **given)
+
+
+def _dpi(picture: Picture, form: Format) -> tuple[float, float] | None:
+    """The resolution, unless it is finer than the format can tell: Pillow would write another one."""
+    return picture.dpi if picture.dpi is not None and max(picture.dpi) <= form.finest_dpi else None
 
 
 def _exif_block(picture: Picture, form: Format) -> bytes | None:
