@@ -37,6 +37,11 @@ class EncodedPicture:
         self._image = image
         self._encodings = encodings
 
+    @property
+    def layers(self) -> int:
+        """How many are decoded: the colour and, unless the picture is opaque, the alpha."""
+        return len(self._encodings)
+
     def render(
         self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None
     ) -> np.ndarray:

@@ -206,6 +206,8 @@ def test_macs_per_pixel_are_kept_to(make, size):
         choice = render.expert_map(render.within_budget(net, encoding, share))[0]
         executed = complexity.executed_macs(net, complexity.workload(net, choice, size)) / math.prod(size)
         assert allowed - 0.02 * (highest - lowest) < executed <= allowed * (1 + 1e-9)
+        both = MacsPerPixel(2 * allowed * (1 + 1e-12)).of(net, lr_size, size, layers=2)
+        assert both == pytest.approx(share)
     assert MacsPerPixel(2 * highest).of(net, lr_size, size) == 1
     assert Share(0.4).of(net, lr_size, size) == 0.4
 

@@ -21,6 +21,7 @@ class Encoded:
     def __init__(self, upscaler, image):
         self.upscaler = upscaler
         self.image = image
+        self.layers = 1
 
     def render_bands(self, *, size):
         enlarged = self.upscaler(self.image, size=size)
@@ -402,10 +403,21 @@ def test_a_folder_of_odd_pictures_is_enlarged_as_far_as_can_be(tmp_path, capsys)
         assert line.startswith(f"moeisr upscale: {tmp_path / name}: {reason}")
 
 
-def test_a_gpu_out_of_memory_is_one_line(photo, capsys, monkeypatch, upscaler):
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", "the GPU is out of memory; add --device cpu"),
+        (
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+            "tried to allocate 3200000000 bytes. Error code 12 (Cannot allocate memory)",
+            "out of memory; close other programs, or give a smaller picture",
+        ),
+    ],
+)
+def test_a_shortage_of_memory_is_one_line(message, told, photo, capsys, monkeypatch, upscaler):
     def exhaust(*args, **kwargs):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        raise RuntimeError(message)
 
     monkeypatch.setattr(upscaler, "__call__", exhaust)
     assert main(["upscale", str(photo), "--scale", "2"]) == 2
-    assert capsys.readouterr().err == "moeisr upscale: the GPU is out of memory; add --device cpu\n"
+    assert capsys.readouterr().err == f"moeisr upscale: {told}\n"

@@ -15,7 +15,9 @@ class Share:
 
     spent: float
 
-    def of(self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int]) -> float:
+    def of(
+        self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
+    ) -> float:
         """This share, whatever is enlarged."""
         return self.spent
 
@@ -26,15 +28,23 @@ class MacsPerPixel:
 
     macs: float
 
-    def of(self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int]) -> float:
+    def of(
+        self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
+    ) -> float:
         """The share that it is in enlarging (h, w) to (H, W), at most 1.
+
+        Args:
+            net: what enlarges.
+            lr_size: of the picture.
+            size: of the output.
+            layers: how many are decoded for it; colour and alpha share what is allowed.
 
         Raises:
             ValueError: if all by the shallowest expert take more.
         """
         from moeisr_plugin.complexity import executed_macs, extremes  # parsing needs no torch
 
-        bounds = [executed_macs(net, work) for work in extremes(net, lr_size, size)]
+        bounds = [layers * executed_macs(net, work) for work in extremes(net, lr_size, size)]
         lowest, highest, allowed = bounds[0], bounds[-1], self.macs * math.prod(size)
         if allowed < lowest:
             raise ValueError(

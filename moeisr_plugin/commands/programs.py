@@ -35,15 +35,25 @@ def run_program(
         print(f"{program}: {one_line(error)}", file=sys.stderr)
         return 2
     except RuntimeError as error:
-        if debug or "out of memory" not in str(error):
+        shortage = _shortage_of_memory(error)
+        if debug or shortage is None:
             raise
-        print(f"{program}: the GPU is out of memory; add --device cpu", file=sys.stderr)
+        print(f"{program}: {shortage}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if debug:
             raise
         print(f"{program}: {interrupted}", file=sys.stderr)
         return 130
+
+
+def _shortage_of_memory(error: RuntimeError) -> str | None:
+    """What to say if it is a shortage of memory, which torch has no exception of its own for on a CPU."""
+    if "out of memory" in str(error):
+        return "the GPU is out of memory; add --device cpu"
+    if "can't allocate memory" in str(error):
+        return "out of memory; close other programs, or give a smaller picture"
+    return None
 
 
 @contextmanager

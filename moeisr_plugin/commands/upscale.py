@@ -140,7 +140,8 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     encoded = upscaler.encode(picture.pixels)
     if args.budget is not None:
         height, width = picture.pixels.shape[:2]
-        encoded = encoded.within_budget(args.budget.of(upscaler.net, (height, width), size))
+        share = args.budget.of(upscaler.net, (height, width), size, encoded.layers)
+        encoded = encoded.within_budget(share)
     write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded)
