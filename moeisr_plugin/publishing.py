@@ -16,7 +16,7 @@ from moeisr_plugin.checkpoints import network_from, network_of, read_checkpoint,
 from moeisr_plugin.evaluation import BICUBIC, sha256_of
 from moeisr_plugin.model_card import Model, Results, card
 from moeisr_plugin.model_index import read_index, with_model, zoo_tables
-from moeisr_plugin.report import require_float32
+from moeisr_plugin.report import infinite_again, require_float32
 from moeisr_plugin.training_log import Training, read_training
 
 INDEX = "metafile.yml"
@@ -146,7 +146,7 @@ def _results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
         hashes = {key: network["sha256"] for key, network in report["networks"].items()}
         ours = [key for key, digest in hashes.items() if digest in rounded]
         rows = [
-            {**row, "weights": BICUBIC if row["weights"] == BICUBIC else name}
+            {**infinite_again(row), "weights": BICUBIC if row["weights"] == BICUBIC else name}
             for row in report["averages"]
             if row["weights"] in (BICUBIC, *ours[:1])
         ]

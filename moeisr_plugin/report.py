@@ -103,6 +103,11 @@ def as_json(evaluation: Evaluation) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def infinite_again(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a report in JSON as it was measured, with the PSNR of equal pictures."""
+    return {key: math.inf if value is None else value for key, value in row.items()}
+
+
 def require_float32(report: Mapping[str, Any], path: Path) -> None:
     """Refuses figures of a report in JSON that 16 bits have changed.
 

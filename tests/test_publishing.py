@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 
 import pytest
@@ -125,6 +126,18 @@ def test_card_holds_the_figures_of_the_results_and_all_that_was_stated(experimen
     assert "Fast CPU, 1 thread, torch 2.13.0" in text
     for stated in ("Noise stays.", "one core of a laptop", "Apache-2.0", "CC BY 4.0", "Sailor, 1999"):
         assert stated in text
+
+
+def test_an_infinite_psnr_that_json_has_no_number_for_is_told(experiment):
+    source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
+    report = json.loads(source.read_text())
+    for row in report["averages"][:2]:
+        row["psnr"] = None
+    source.write_text(json.dumps(report))
+    _, card, index, zoo = published(experiment, results=[source])
+    assert re.search(r"\| small_mixture \| +2 \| +inf \|", card.read_text())
+    assert yaml.safe_load(index.read_text())["Models"][0]["Results"][0]["Metrics"]["PSNR x2"] == math.inf
+    assert "| inf / 0.9123 |" in zoo.read_text()
 
 
 def test_card_counts_macs_both_ways(experiment):

@@ -230,6 +230,10 @@ def test_reports_of_one_encoder_come_together_and_others_apart(tmp_path, page_of
         (["{"], "0.json: no readable JSON"),
         (["[]"], "0.json: no results.json as moeisr evaluate writes it"),
         ([json.dumps({**report(), "precision": "float16"})], "0.json: was measured in float16; give results"),
+        (
+            [json.dumps(report()).replace("33.0,", "null,")],
+            "0.json: bicubic has an infinite PSNR at ×2, which",
+        ),
         ([json.dumps(report())] * 2, "1.json: tiny_LIIF-0123abcd on Set5 is in another file, too"),
         (
             [

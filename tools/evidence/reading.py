@@ -127,6 +127,12 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(report, dict) or needed - report.keys():
         raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew")
     require_float32(report, path)
+    for row in (*report["averages"], *report["budgets"]):
+        if row.get("psnr") is None:
+            raise ValueError(
+                f"{path}: {row.get('weights')} has an infinite PSNR at ×{row.get('scale')}, which no plot "
+                "shows; measure without that scale, or without pictures of a single colour"
+            )
     return report
 
 
