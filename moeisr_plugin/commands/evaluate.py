@@ -91,10 +91,10 @@ def run(args: argparse.Namespace) -> int:
     if args.save_images and args.out is None:
         raise ValueError("--save-images needs a folder; add -o OUT")
     device = chosen_device(args)
-    existing = [args.out / name for name in FILES if (args.out / name).exists()] if args.out else []
-    if existing and not args.overwrite:
-        raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
     if args.out is not None:
+        existing = [args.out / name for name in FILES if (args.out / name).exists()]
+        if existing and not args.overwrite:
+            raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
         require_writable(args.out)
     evaluation = evaluate(
         args.weights,
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         routing=args.routing,
         budgets=args.budgets,
         repeats=args.repeats,
-        images=args.out / "images" if args.save_images else None,
+        images=args.out / "images" if args.out is not None and args.save_images else None,
         device=device,
         precision=args.precision,
     )
