@@ -125,7 +125,17 @@ def test_the_command_counts_the_routing_of_a_picture(tmp_path, photographs, caps
     [
         ("network_g: {type: Nothing, encoder: {type: EDSREncoder}}", "Nothing"),
         ("network_g: {type: LIIF, encoder: {type: EDSREncoder}, widht: 3}", "widht"),
-        ("network_g: {type: EDSREncoder, encoder: {}}", "encoder"),
+        ("network_g: {type: EDSREncoder, encoder: {}}", "network_g.type: is EDSREncoder; give LIIF, LTE"),
+        ("network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3}", "network_g.type: is EDSR; give LIIF, LTE"),
+        (
+            "network_g: {type: LIIF, encoder: EDSREncoder}",
+            "network_g.encoder: is 'EDSREncoder'; give a section with a type",
+        ),
+        ("network_g: {type: LIIF}", "network_g.encoder: missing; give a section with a type"),
+        (
+            "network_g: {type: LIIF, encoder: {type: EDSREncoder, num_feat: none}}",
+            "network_g.encoder.num_feat: is 'none'; give a whole number of at least 1",
+        ),
         ("name: nothing", "has no network_g"),
         ("{", "not a readable option file"),
     ],

@@ -109,6 +109,7 @@ UNKNOWN = {
     "modle_type": ("ImplicitSRModel", "did you mean model_type?"),
     "datasets.tran": ({}, "did you mean train?"),
     "datasets.train.lr_sise": (48, "did you mean lr_size?"),
+    "datasets.train.scale": (2, "did you mean scale_range?"),
     "datasets.train.io_backend": ({"type": "disk", "tpye": 1}, "did you mean type?"),
     "datasets.val_1.protocoll": ("div2k", "did you mean protocol?"),
     "network_g.expert_depth": ([2, 3], "did you mean expert_depths?"),
@@ -174,6 +175,10 @@ WRONG = {
     "datasets.train.lr_size": ("big", "is 'big'; give a whole number of at least 1"),
     "datasets.train.scale_range": ([4, 1], "is [4, 1]; give [smallest, largest], both at least 1"),
     "datasets.train.use_rot": ("maybe", "is 'maybe'; give true or false"),
+    "datasets.train.use_shuffle": (
+        True,
+        "is read by nothing, pictures are always shuffled; remove the line",
+    ),
     "datasets.train.batch_size_per_gpu": (0, "is 0; give a whole number of at least 1"),
     "datasets.train.num_worker_per_gpu": (True, "is True; give a whole number of at least 0"),
     "datasets.train.dataset_enlarge_ratio": (0, "is 0; give a number above 0"),
@@ -208,6 +213,7 @@ WRONG = {
     "train.optim_g.betas": ([0.9], "is [0.9]; give a list, 2 of a number of at least 0 and below 1 each"),
     "train.scheduler.milestones": (5, "is 5; give a list, a whole number of at least 1 each"),
     "train.pixel_opt.loss_weight": (-1, "is -1; give a number of at least 0"),
+    "train.pixel_opt.reduction": ("none", "is 'none'; give mean or sum"),
     "train.balance_opt.reduction": ("none", "is 'none'; give sum or mean"),
     "val.save_img": (2, "is 2; give true or false"),
     "val.metrics.psnr.better": ("more", "is 'more'; give higher or lower"),
@@ -823,7 +829,11 @@ def test_numbers_and_words_given_as_text_are_converted(training_options):
         {"datasets.val_1.dataroot_lq": "pictures", "datasets.val_1.scale": GONE},
         {"manual_seed": None, "train.balance_opt": None, "val.metrics": None},
         {"network_g": {"type": "LTE", "encoder": {"type": "RDNEncoder"}}, "train.balance_opt": GONE},
-        {"datasets.train.type": "PairedImageDataset", "datasets.train.gt_size": 96},
+        {
+            "datasets.train.type": "PairedImageDataset",
+            "datasets.train.gt_size": 96,
+            "datasets.train.use_shuffle": True,
+        },
     ],
 )
 def test_what_may_be_set_passes(changes, training_options):

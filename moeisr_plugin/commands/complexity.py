@@ -65,7 +65,6 @@ def _network_of_options(path: Path) -> "ImplicitSR":
     import yaml
     from basicsr.utils.options import ordered_yaml
 
-    from moeisr_plugin.archs.implicit_sr import ImplicitSR
     from moeisr_plugin.checkpoints import build_without_pretrained
 
     try:
@@ -74,13 +73,29 @@ def _network_of_options(path: Path) -> "ImplicitSR":
         raise ValueError(f"{path}: not a readable option file: {error}") from error
     if not isinstance(options, dict) or not isinstance(options.get("network_g"), dict):
         raise ValueError(f"{path}: has no network_g; name an option file of a training or a test")
-    try:
-        net = build_without_pretrained(options["network_g"])
-    except (KeyError, TypeError) as error:  # a name that is not registered, a parameter that is unknown
-        raise ValueError(f"{path}: network_g: {error}") from error
-    if not isinstance(net, ImplicitSR):
-        raise ValueError(f"{path}: network_g: {type(net).__name__} is none of this package's networks")
-    return net.eval()
+    return build_without_pretrained(_checked(options["network_g"], path)).eval()
+
+
+def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A network's options with every value in its type.
+
+    Raises:
+        ValueError: naming the first key at fault.
+    """
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    from moeisr_plugin.archs.implicit_sr import ImplicitSR
+    from moeisr_plugin.options.schema import NETWORK
+    from moeisr_plugin.options.signatures import find
+
+    problems: list[str] = []
+    kind = find(dict(iter(ARCH_REGISTRY)), network.get("type"))
+    if kind is not None and not (isinstance(kind, type) and issubclass(kind, ImplicitSR)):
+        problems.append(f"network_g.type: is {network['type']}; give LIIF, LTE, MoEISRLIIF or MoEISRLTE")
+    sound = NETWORK.apply(network, "network_g", lambda key, text: problems.append(f"{key}: {text}"))
+    if problems:
+        raise ValueError(f"{path}: {problems[0]}")
+    return sound
 
 
 def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:

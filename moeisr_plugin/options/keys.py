@@ -19,6 +19,7 @@ from moeisr_plugin.models.optimisers import suitable_schedulers
 from moeisr_plugin.options.rules import (
     Rule,
     Section,
+    Unread,
     Value,
     flag,
     list_of,
@@ -93,7 +94,6 @@ LOADER: dict[str, Rule] = {
     "batch_size_per_gpu": whole(1),
     "num_worker_per_gpu": whole(0),
     "dataset_enlarge_ratio": number(above=0),
-    "use_shuffle": flag(),
     "pin_memory": flag(),
     "persistent_workers": flag(),
     "prefetch_mode": or_empty(one_of("cpu", "cuda")),
@@ -173,10 +173,10 @@ DATASETS: dict[str, dict[str, Rule]] = {
         "dataroot_gt": needed(FOLDER),
         "lr_size": whole(1),
         "scale_range": SCALE_RANGE,
-        "scale": SCALE,
         "sample_q": whole(1),
         "use_hflip": flag(),
         "use_rot": flag(),
+        "use_shuffle": Unread(words="pictures are always shuffled"),
     },
     "ScaleValidationDataset": {
         **PICTURES,
@@ -218,6 +218,9 @@ LOSS_RANGES: dict[str, Rule] = {
     "expert_weights": or_empty(list_of(number(above=0))),
     "reduction": one_of("none", "mean", "sum"),
 }
+
+# A loss for each value cannot be trained by.
+PIXEL_LOSS_RANGES: dict[str, Rule] = {**LOSS_RANGES, "reduction": one_of("mean", "sum")}
 
 OPTIMISER_RANGES: dict[str, Rule] = {
     "lr": number(above=0),

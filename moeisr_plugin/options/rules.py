@@ -131,6 +131,18 @@ class EachKey(Rule):
         return Section(keys=keys).apply(value, path, report)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unread(Rule):
+    """Nothing: option files for the toolbox have the key, and nothing reads it; `words` say what holds."""
+
+    def apply(self, value: Any, path: str, report: Report) -> Any:
+        return self._apply(value, path, report)
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        report(path, f"is read by nothing, {self.words}; remove the line")
+        return FAULTY
+
+
 def apply_to_keys(
     rules: Mapping[str, Rule], section: Mapping, path: str, report: Report, *, open: bool
 ) -> Sound:

@@ -39,6 +39,7 @@ def registered(noun: str, registry: Any, **attributes: Any) -> Registered:
 ENCODER = registered("network", ARCH_REGISTRY, rules=keys.NETWORK_RANGES)
 NETWORK = registered("network", ARCH_REGISTRY, rules={**keys.NETWORK_RANGES, "encoder": ENCODER})
 LOSS = registered("loss", LOSS_REGISTRY, rules=keys.LOSS_RANGES)
+PIXEL_LOSS = registered("loss", LOSS_REGISTRY, rules=keys.PIXEL_LOSS_RANGES)
 OPTIMISER = Registered(
     noun="optimiser",
     registry=suitable_optimisers,
@@ -172,7 +173,7 @@ def _train(model: Any, is_train: bool) -> Section:
             "total_iter": required(keys.SCHEDULE["total_iter"]),
             "optim_g": required(OPTIMISER),
             "scheduler": required(SCHEDULER),
-            "pixel_opt": required(LOSS) if implicit else or_empty(LOSS),
+            "pixel_opt": required(PIXEL_LOSS) if implicit else or_empty(LOSS),
             "perceptual_opt": or_empty(LOSS),
             **({key: or_empty(LOSS) for key in ("balance_opt", "cost_opt")} if implicit else {}),
             **(keys.IMPLICIT_TRAIN if implicit else {}),
