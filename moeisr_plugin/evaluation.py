@@ -298,14 +298,14 @@ def distinct_names(weights: Sequence[Path]) -> list[str]:
     Raises:
         ValueError: one file is given twice.
     """
+    if not weights:
+        return []
     whole = [path.resolve() for path in weights]
     for paths in ([path.with_suffix("") for path in whole], whole):
-        for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        for depth in range(1, max(len(path.parts) for path in paths) + 1):
             names = ["_".join(path.parts[-depth:]) for path in paths]
             if len({BICUBIC, ORIGINAL, *names}) == 2 + len(names):
                 return names
-    if not whole:
-        return []
     raise ValueError(f"{max(weights, key=list(weights).count)}: given twice; name each file of weights once")
 
 

@@ -10,11 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr)
+from moeisr_plugin import train  # isort: skip  (mends basicsr)
 import basicsr
-from basicsr.train import train_pipeline
-
-from moeisr_plugin.commands.messages import errors_in_one_line
 
 USAGE = "usage: python -m moeisr_plugin.run path/to/BasicSR/basicsr/train.py [arguments of the script]"
 
@@ -33,12 +30,11 @@ def main() -> None:
     if clone is not None and not clone.samefile(imported_from()):
         start_again_with(clone)
     sys.argv = [str(script), *sys.argv[2:]]
-    sys.path.insert(0, str(script.parent))
     if clone is not None and script.samefile(clone / "basicsr/train.py"):
         # Executed, it would define anew what has been mended in the module it is.
-        with errors_in_one_line("train", debug="--debug" in sys.argv):
-            train_pipeline(str(clone))
+        train.main(str(clone))
         return
+    sys.path.insert(0, str(script.parent))
     # Not runpy: it would put the script in this module's place, and a spawned worker, which imports the main
     # module first, would then import basicsr without this package.
     exec(compile(script.read_bytes(), script, "exec"), {"__name__": "__main__", "__file__": str(script)})

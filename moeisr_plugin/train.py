@@ -14,10 +14,10 @@ from basicsr.train import train_pipeline
 from moeisr_plugin.commands.messages import errors_in_one_line
 
 
-def main() -> None:
-    """Trains as the command line says."""
+def main(root: str | None = None) -> None:
+    """Trains as the command line says; what it writes goes below `root`, by default the current directory."""
     with errors_in_one_line("train", debug="--debug" in sys.argv):
-        train_pipeline(os.getcwd())
+        train_pipeline(root or os.getcwd())
 
 
 # Spawned data workers import this file, and must not start another training.

@@ -182,8 +182,10 @@ def errors_by_column(tiled, whole):
 
 
 @pytest.mark.parametrize("name", UNBOUNDED)
-def test_borders_of_tiles_are_no_worse_than_their_interiors(name):
+def test_borders_of_tiles_are_no_worse_than_their_interiors(name, monkeypatch):
     """Where what cannot be reproduced, RCAN's means over the whole picture, is the same error everywhere."""
+    # In a single thread the mapper would be computed by another algorithm than what it is compared with.
+    monkeypatch.setattr("moeisr_plugin.render.convolutions.winograd_pays", lambda picture: False)
     net = lively(MoEISRLIIF(encoder=UNBOUNDED[name](), hidden_dim=6)).eval()
     lr, border = smooth_picture(90, 120), 60
     encoding, expected = render.encode(net, lr, tile=64), untiled(net, lr)
@@ -194,10 +196,7 @@ def test_borders_of_tiles_are_no_worse_than_their_interiors(name):
     assert error[near].max() <= 2 * error[~near].max() + 1e-6
     detail = (expected.latent.diff(dim=3) / expected.latent.std()).square().mean().sqrt()
     assert step.max() < 0.02 * detail
-    scores = net.mapper(encoding.latent.clone()).detach()
-    torch.testing.assert_close(
-        encoding.scores, scores, rtol=0, atol=1e-4
-    )  # in one thread by another algorithm
+    torch.testing.assert_close(encoding.scores, net.mapper(encoding.latent.clone()).detach())
 
 
 @pytest.mark.parametrize("name", ["SwinIR", "toolbox SwinIR"])

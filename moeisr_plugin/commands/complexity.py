@@ -84,14 +84,14 @@ def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
     """
     from basicsr.utils.registry import ARCH_REGISTRY
 
-    from moeisr_plugin.archs.implicit_sr import ImplicitSR
+    from moeisr_plugin.options.contradictions import OWN_NETWORKS, is_own_network
     from moeisr_plugin.options.schema import NETWORK
     from moeisr_plugin.options.signatures import find
 
     problems: list[str] = []
     kind = find(dict(iter(ARCH_REGISTRY)), network.get("type"))
-    if kind is not None and not (isinstance(kind, type) and issubclass(kind, ImplicitSR)):
-        problems.append(f"network_g.type: is {network['type']}; give LIIF, LTE, MoEISRLIIF or MoEISRLTE")
+    if kind is not None and not is_own_network(kind):
+        problems.append(f"network_g.type: is {network['type']}; give {OWN_NETWORKS}")
     sound = NETWORK.apply(network, "network_g", lambda key, text: problems.append(f"{key}: {text}"))
     if problems:
         raise ValueError(f"{path}: {problems[0]}")

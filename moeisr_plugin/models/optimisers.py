@@ -26,6 +26,8 @@ _UNSUITABLE_SCHEDULERS = {
 }
 # The rest of a parameter group's numbers a schedule may have moved.
 _SETTLED_IN_GROUPS = ("initial_lr", "max_lr", "min_lr", "weight_decay")
+# What of them train.optim_g names, and how.
+_OPTIONS = {"initial_lr": "lr", "weight_decay": "weight_decay"}
 # Fused on CUDA in every torch that is supported.
 _FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
 
@@ -85,7 +87,7 @@ def optimiser_settings(optimiser: Optimizer) -> list[dict[str, Any]]:
 
 def settle_optimiser(
     optimiser: Optimizer, scheduler: LRScheduler, settings: Sequence[dict[str, Any]]
-) -> set[str]:
+) -> list[str]:
     """Settle a training that was taken up again as its option file has it now.
 
     Args:
@@ -94,7 +96,7 @@ def settle_optimiser(
         settings: what :func:`optimiser_settings` gave before.
 
     Returns:
-        What is no longer as it was saved, by its name in a parameter group.
+        The options of the optimiser that are no longer what they were.
     """
     changed: set[str] = set()
     for group, own in zip(optimiser.param_groups, settings, strict=True):
@@ -105,7 +107,7 @@ def settle_optimiser(
     if "initial_lr" in changed:
         scheduler.base_lrs = [group["initial_lr"] for group in optimiser.param_groups]
         scheduler._last_lr = [group["lr"] for group in optimiser.param_groups]
-    return changed
+    return [option for key, option in _OPTIONS.items() if key in changed]
 
 
 def suitable_optimisers() -> dict[str, type[Any]]:

@@ -126,9 +126,7 @@ class ResumableModel(SRModel):
             changed += [f"scheduler.{key}" for key in named if key in own and own[key] != saved[key]]
             scheduler.load_state_dict({**saved, **own})
         for optimiser, scheduler, own in zip(self.optimizers, self.schedulers, groups, strict=True):
-            names = {"initial_lr": "lr", "weight_decay": "weight_decay"}
-            found = settle_optimiser(optimiser, scheduler, own)
-            changed += [f"optim_g.{name}" for key, name in names.items() if key in found]
+            changed += [f"optim_g.{option}" for option in settle_optimiser(optimiser, scheduler, own)]
         for key in changed:
             get_root_logger().info(f"train.{key} is no longer what it was at the last save.")
         self.current_iter = self.saved_iter = resume_state["iter"]

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -21,6 +21,13 @@ from moeisr_plugin.options.schema import IMPLICIT_MODEL
 from moeisr_plugin.options.signatures import find, named_parameters
 
 Finding = tuple[str, str]
+
+OWN_NETWORKS = "LIIF, LTE, MoEISRLIIF or MoEISRLTE"
+
+
+def is_own_network(network_class: Any) -> TypeGuard[type[ImplicitSR]]:
+    """Whether it is one of this package's networks."""
+    return isinstance(network_class, type) and issubclass(network_class, ImplicitSR)
 
 
 class Run(NamedTuple):
@@ -180,9 +187,9 @@ def data_parallel(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 def network(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     kind = (opt.get("network_g") or {}).get("type")
     network_class = find(dict(iter(ARCH_REGISTRY)), kind)
-    if isinstance(network_class, type) and not issubclass(network_class, ImplicitSR):
-        own = "LIIF, LTE, MoEISRLIIF or MoEISRLTE"
-        yield "network_g.type", f"is {kind}, but ImplicitSRModel trains {own}; change one or the other"
+    if isinstance(network_class, type) and not is_own_network(network_class):
+        text = f"is {kind}, but ImplicitSRModel trains {OWN_NETWORKS}; change one or the other"
+        yield "network_g.type", text
 
 
 def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -277,7 +284,7 @@ def _datasets(opt: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
 def _num_experts(network: Mapping[str, Any]) -> int | None:
     """The number of a network's experts, None where its type does not tell."""
     network_class = find(dict(iter(ARCH_REGISTRY)), network.get("type"))
-    if not isinstance(network_class, type) or not issubclass(network_class, ImplicitSR):
+    if not is_own_network(network_class):
         return None
     defaults = {parameter.name: parameter.default for parameter in named_parameters(network_class)}
     if "expert_depths" not in defaults:
