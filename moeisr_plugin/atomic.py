@@ -4,7 +4,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,12 +32,23 @@ def sweep(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def require_writable(folder: Path) -> None:
-    """Make a folder, if need be, before much work is done whose results go there.
+@contextmanager
+def folder_for_results(folder: Path) -> Iterator[None]:
+    """Makes a folder, if need be, before much work is done whose results go there.
+
+    After an error what was made is removed again, unless something was put into it.
 
     Raises:
         OSError: if files cannot be written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        yield
+    except BaseException:
+        with suppress(OSError):  # one that is not empty stays, and so do those above it
+            for each in made:
+                each.rmdir()
+        raise

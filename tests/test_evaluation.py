@@ -334,6 +334,8 @@ def test_errors_are_one_line(arguments, message, plain, astronaut, tmp_path, mon
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.pth").write_bytes(b"no weights")
     given = {"--weights": str(plain), "--data": str(astronaut), "--scales": "2", **arguments}
+    if "--save-images" not in arguments:
+        given["-o"] = "results/new"
     try:
         status = main(["evaluate", *(part for pair in given.items() for part in pair if part is not None)])
     except SystemExit as end:
@@ -344,6 +346,15 @@ def test_errors_are_one_line(arguments, message, plain, astronaut, tmp_path, mon
     assert printed.err.startswith("moeisr evaluate: ")
     assert printed.err.count("\n") == 1
     assert message in printed.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_error_leaves_the_folder_that_was_there(astronaut, tmp_path):
+    out = tmp_path / "results"
+    out.mkdir()
+    command = ["evaluate", "--weights", "nothing.pth", "--data", str(astronaut)]
+    assert main([*command, "-o", str(out / "new" / "er")]) == 2
+    assert list(out.iterdir()) == []
 
 
 def test_a_folder_for_results_that_cannot_be_is_told_of_before_anything_is_measured(

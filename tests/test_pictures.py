@@ -261,16 +261,18 @@ def test_tiff16_of_bands_that_are_not_rgb_is_refused(tmp_path, bands, planes):
 
 
 def plain_ppm(pixels, largest, *, as_text):
-    """A PPM written out by its specification."""
+    """A PPM, or of grey a PGM, written out by its specification."""
     height, width = pixels.shape[:2]
-    header = f"{'P3' if as_text else 'P6'}\n# by hand\n{width} {height}\n{largest}\n".encode()
+    number = (3 if as_text else 6) if pixels.ndim == 3 else (2 if as_text else 5)
+    header = f"P{number}\n# by hand\n{width} {height}\n{largest}\n".encode()
     return header + (" ".join(map(str, pixels.ravel())).encode() if as_text else pixels.tobytes())
 
 
 @pytest.mark.parametrize("as_text", [False, True])
 @pytest.mark.parametrize("largest", [65535, 4095, 256])
-def test_ppm16_keeps_its_depth_and_white_is_white(tmp_path, largest, as_text):
-    stored = np.random.default_rng(0).integers(0, largest, (5, 7, 3), endpoint=True).astype(">u2")
+@pytest.mark.parametrize("channels", [(3,), ()])
+def test_ppm16_keeps_its_depth_and_white_is_white(tmp_path, channels, largest, as_text):
+    stored = np.random.default_rng(0).integers(0, largest, (5, 7, *channels), endpoint=True).astype(">u2")
     stored[0, 0] = largest
     (tmp_path / "a.ppm").write_bytes(plain_ppm(stored, largest, as_text=as_text))
     pixels = read_picture(tmp_path / "a.ppm").pixels
@@ -278,8 +280,9 @@ def test_ppm16_keeps_its_depth_and_white_is_white(tmp_path, largest, as_text):
     np.testing.assert_array_equal(pixels, np.rint(stored / largest * 65535))
 
 
-def test_incomplete_ppm16_is_refused(tmp_path):
-    pixels = random_pixels((3,), np.uint16)
+@pytest.mark.parametrize("channels", [(3,), ()])
+def test_incomplete_ppm16_is_refused(tmp_path, channels):
+    pixels = random_pixels(channels, np.uint16)
     (tmp_path / "a.ppm").write_bytes(plain_ppm(pixels, 65535, as_text=False)[:-20])
     with pytest.raises(PictureError, match=r"a\.ppm: is damaged"):
         read_picture(tmp_path / "a.ppm")

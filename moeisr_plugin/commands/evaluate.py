@@ -1,10 +1,11 @@
 """`moeisr evaluate`: measure networks on a data set."""
 
 import argparse
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from moeisr_plugin.atomic import require_writable
+from moeisr_plugin.atomic import folder_for_results
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.sizes import Scale, parse_scale
@@ -95,22 +96,22 @@ def run(args: argparse.Namespace) -> int:
         existing = [args.out / name for name in FILES if (args.out / name).exists()]
         if existing and not args.overwrite:
             raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
-        require_writable(args.out)
-    evaluation = evaluate(
-        args.weights,
-        args.data,
-        [(scale.y, scale.x) for scale in args.scales],
-        protocol=args.protocol,
-        lr=args.downsample,
-        lpips=args.lpips,
-        routing=args.routing,
-        budgets=args.budgets,
-        repeats=args.repeats,
-        images=args.out / "images" if args.out is not None and args.save_images else None,
-        device=device,
-        precision=args.precision,
-    )
-    if args.out is not None:
-        write_report(evaluation, args.out)  # first, as the terminal may not take what is printed
+    with folder_for_results(args.out) if args.out is not None else nullcontext():
+        evaluation = evaluate(
+            args.weights,
+            args.data,
+            [(scale.y, scale.x) for scale in args.scales],
+            protocol=args.protocol,
+            lr=args.downsample,
+            lpips=args.lpips,
+            routing=args.routing,
+            budgets=args.budgets,
+            repeats=args.repeats,
+            images=args.out / "images" if args.out is not None and args.save_images else None,
+            device=device,
+            precision=args.precision,
+        )
+        if args.out is not None:
+            write_report(evaluation, args.out)  # first, as the terminal may not take what is printed
     print(as_markdown(evaluation), end="")
     return 0

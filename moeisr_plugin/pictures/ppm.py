@@ -1,4 +1,4 @@
-"""PPM of 16 bits a sample, which Pillow cuts to 8."""
+"""PPM and PGM of more than 8 bits a sample: Pillow cuts the former to 8 and makes 32 of the latter."""
 
 from typing import BinaryIO
 
@@ -8,8 +8,8 @@ from PIL import Image, ImageFile
 
 
 def is_ppm16(image: Image.Image) -> bool:
-    """Whether a file that Pillow has opened but not loaded is RGB of more than 8 bits a sample."""
-    return image.format == "PPM" and image.mode == "RGB" and _largest_sample(image) > 255
+    """Whether a file that Pillow has opened but not loaded is PPM or PGM of more than 8 bits."""
+    return image.format == "PPM" and image.mode in ("RGB", "I") and _largest_sample(image) > 255
 
 
 def read_ppm16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
@@ -21,7 +21,7 @@ def read_ppm16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
             Pillow notices an incomplete file.
 
     Returns:
-        (H, W, 3) uint16.
+        (H, W, 3) or (H, W) uint16.
     """
     largest = _largest_sample(image)  # loading forgets it
     image.load()
@@ -30,15 +30,22 @@ def read_ppm16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise OSError("OpenCV cannot decode it")
-    rgb = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint16)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    pixels = np.asarray(pixels, np.uint16)
     if largest == 65535:
-        return rgb
+        return pixels
     levels = np.rint(np.minimum(np.arange(65536) / largest, 1) * 65535).astype(np.uint16)
-    return levels[rgb]
+    return levels[pixels]
 
 
 def _largest_sample(image: Image.Image) -> int:
-    """What white is stored as; Pillow tells it only for files that it has to scale."""
+    """What white is stored as; Pillow tells it only for files that it has to scale.
+
+    It makes 32 bits of grey for none but PGM of more than 8.
+    """
     assert isinstance(image, ImageFile.ImageFile)  # as whatever Pillow opens
     arguments = image.tile[0][3]
-    return arguments[1] if isinstance(arguments, tuple) and isinstance(arguments[1], int) else 255
+    if isinstance(arguments, tuple) and isinstance(arguments[1], int):
+        return arguments[1]
+    return 65535 if image.mode == "I" else 255

@@ -113,8 +113,8 @@ def errors_name(path: str | Path) -> Iterator[None]:
 
 def _pillow_header(file: BinaryIO) -> Header:
     with _open(file) as image:
-        readable = image.mode in READABLE_MODES or image.mode.startswith("I;16") or is_png16(file)
-        if not readable:
+        readable = image.mode in READABLE_MODES or image.mode.startswith("I;16")
+        if not (readable or is_png16(file) or is_ppm16(image)):
             raise PictureError(f"has pixels of type {image.mode}; convert it to an 8- or 16-bit PNG first")
         return Header(image.height, image.width, image.has_transparency_data)
 
