@@ -127,3 +127,13 @@ def test_numbers_of_speed_are_those_kept():
     columns = [(case, threads) for threads in (1, 2) for case in ("4x96x96", "8x64x64")]
     for name, cells in table_rows("Times as fast").items():
         assert cells == [kept[name][column] for column in columns]
+
+
+def test_numbers_of_precision_are_those_kept():
+    full = kept_averages("Set5_on_*.json")
+    halved = [kept_averages(f"Set5_in_{precision}.json") for precision in ("bfloat16", "float16")]
+    rows = table_rows("dB lost on Set5 in")
+    assert {BICUBIC, *rows} == {name for name, _ in halved[0]}
+    for name, cells in rows.items():
+        lost = [full[name, scale]["psnr"] - half[name, scale]["psnr"] for half in halved for scale in "234"]
+        assert cells == [f"{round(psnr, 3) + 0.0:.3f}" for psnr in lost]  # a rounded -0.0 has no sign then
