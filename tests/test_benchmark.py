@@ -175,6 +175,8 @@ def test_trained_weights_use_their_own_mapper_and_budgets(tool, tmp_path, photog
     shares = [(choice == j).float().mean().item() for j in range(4)]
     assert report["rendering"][-1]["shares"] == pytest.approx(shares)
     assert report["weights"] == ["trained"]
+    page = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
+    assert "Trained, each with the encoder it was trained with: trained. The other networks" in page
 
     budgets = report["budgets"]
     assert [(row["network"], row["scale"], row["budget"]) for row in budgets] == [

@@ -117,9 +117,14 @@ def _machine_sentence(report: Report) -> str:
 
 
 def _weights_sentence(report: Report) -> str:
+    repeats = f"Median of {report['repeats']}."
+    if not report["weights"]:
+        return f"Weights are random. Encoder: {report['encoder']}. {repeats}"
     trained = ", ".join(report["weights"])
-    rest = f"Weights: {trained}; those of other networks are random" if trained else "Weights are random"
-    return f"{rest}. Encoder: {report['encoder']}. Median of {report['repeats']}."
+    return (
+        f"Trained, each with the encoder it was trained with: {trained}. The other networks have random "
+        f"weights and the encoder {report['encoder']}. {repeats}"
+    )
 
 
 def _threads(count: int) -> str:
