@@ -9,8 +9,9 @@ count.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,27 @@ from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render.grid import grid_axis
-from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
+
+
+def _product_flops(features: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    return 2 * math.prod(features) * weight[0]
+
+
+def _convolution_flops(
+    picture: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any
+) -> int:
+    return 2 * math.prod(weight) * picture[0] * math.prod(out_shape[2:])
+
+
+# Operators that torch's counter passes over, as far as this torch has them.
+_UNCOUNTED = {
+    operator: flops
+    for operator, flops in (
+        (getattr(torch.ops.mkldnn, "_linear_pointwise", None), _product_flops),
+        (getattr(torch.ops.aten, "_nnpack_spatial_convolution", None), _convolution_flops),
+    )
+    if operator is not None
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +70,7 @@ def parameters(net: ImplicitSR) -> dict[str, int]:
 
 def count_macs(compute: Callable[[], object]) -> int:
     """MACs of the matrix products and convolutions that a call runs."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
         compute()
     return counter.get_total_flops() // 2
 
@@ -110,13 +131,9 @@ def _surroundings_macs(net: ImplicitSR, expert: int, around: tuple[int, int]) ->
     ground, mlp = _ground(net, expert, lr_pixels=1), net.expert_list[expert]
     rel_y, rel_x = (mlp.first.weight.new_zeros(1, n) for n in around)
     pixel = torch.zeros(1, dtype=torch.long, device=rel_y.device)
-    queries = math.prod(around)
-    states = HiddenStates(queries, mlp.first.out_features, like=rel_y)
-    hidden, layers = states.block(1, *around), HiddenLayers(mlp)
-    first = count_macs(
-        lambda: ground.first_layer_around(expert, pixel, rel_y, rel_x, out=hidden, workspace=Workspace())
+    return count_macs(
+        lambda: mlp.finish(ground.first_layer_around(expert, pixel, rel_y, rel_x, workspace=Workspace()))
     )
-    return first + count_macs(lambda: states.finish(layers, queries))
 
 
 @torch.no_grad()

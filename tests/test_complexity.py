@@ -6,12 +6,17 @@ import pytest
 import torch
 from mmengine.analysis import get_model_complexity_info
 from references import TINY_ENCODER, lively, picture
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from moeisr_plugin import complexity, render
+from moeisr_plugin.archs import products
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.archs.products import linear
 from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.cli import main
+from moeisr_plugin.render import convolutions
+from moeisr_plugin.render.convolutions import WinogradConvolutions
 
 LATENT = {"type": "EDSREncoder", "num_block": 1}  # 64 channels, as all encoders of the paper have
 
@@ -41,16 +46,30 @@ def test_macs_of_the_published_experts(net, macs):
 
 @pytest.mark.parametrize("size", [(10, 14), (12, 11), (23, 40), (5, 7)])
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
-def test_as_executed_is_what_rendering_executes(make, size):
+def test_as_executed_is_what_rendering_executes(make, size, monkeypatch):
     net = lively(make()).eval()
     encoding = render.encode(net, picture(1, 5, 7).float())
     choice = render.expert_map(encoding)[0]
     if len(net.experts) > 1:
         assert len(choice.unique()) > 1
+    macs = complexity.executed_macs(net, complexity.workload(net, choice, size))
+    assert macs - complexity.mapper_macs(net, (5, 7)) == complexity.count_macs(
+        lambda: render.render(net, encoding, size)
+    )
+    monkeypatch.setattr(products, "onednn_pays", lambda *_: False)  # which torch's own counter does not know
     with FlopCounterMode(display=False) as counter:
         render.render(net, encoding, size)
-    macs = complexity.executed_macs(net, complexity.workload(net, choice, size))
     assert macs - complexity.mapper_macs(net, (5, 7)) == counter.get_total_flops() / 2
+
+
+@torch.inference_mode()
+def test_products_and_convolutions_count_whoever_computes_them(monkeypatch):
+    features, weight = torch.randn(5, 7, 64), torch.randn(3, 64)
+    assert complexity.count_macs(lambda: linear(features, weight)) == 5 * 7 * 64 * 3
+    monkeypatch.setattr(convolutions, "winograd_pays", lambda _: convolutions._has_nnpack())
+    conv, lr = nn.Conv2d(64, 70, 3, padding=1), torch.randn(1, 64, 9, 11)
+    with WinogradConvolutions():
+        assert complexity.count_macs(lambda: conv(lr)) == 64 * 9 * 70 * 9 * 11
 
 
 def test_as_published_is_four_experts_a_query_and_the_mapper():

@@ -12,7 +12,7 @@ from moeisr_plugin.archs.toolbox_encoder_arch import ToolboxEncoder
 from moeisr_plugin.render import convolutions
 from moeisr_plugin.render.convolutions import WinogradConvolutions, winograd_pays, with_fast_convolutions
 
-needs_nnpack = pytest.mark.skipif(not convolutions._has_nnpack(), reason="AVX2 and a torch with NNPACK")
+needs_nnpack = pytest.mark.skipif(not convolutions._has_nnpack(), reason="needs AVX2 and a torch with NNPACK")
 
 
 @pytest.fixture(autouse=True)

@@ -65,7 +65,7 @@ def test_a_grid_around_each_pixel_is_its_queries(name, batch):
     grids, workspace = rel_y.new_empty(40, 3, 5, 6), Workspace()
     for part in (slice(0, 9), slice(9, 33), slice(33, 40)):  # memory that has served, too small, too large
         around = (index[part], rel_y[part], rel_x[part])
-        ground.first_layer_around(1, *around, out=grids[part], workspace=workspace)
+        grids[part] = ground.first_layer_around(1, *around, workspace=workspace)
     for row in range(3):
         for column in range(5):
             rel = torch.stack([rel_y[:, row], rel_x[:, column]], dim=1)

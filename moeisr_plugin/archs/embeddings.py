@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moeisr_plugin.archs.precision import as_they_are
+from moeisr_plugin.archs.products import linear
 from moeisr_plugin.archs.workspace import Workspace
 
 # LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
@@ -31,8 +32,8 @@ class Ground(Protocol):
         ...
 
     def first_layer_around(
-        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor, workspace: Workspace
-    ) -> None:
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, workspace: Workspace
+    ) -> Tensor:
         """The first layer of one expert, before its ReLU, at a grid of queries around each LR pixel.
 
         Args:
@@ -40,8 +41,10 @@ class Ground(Protocol):
             index: (N,) the LR pixels.
             rel_y: (N, P) the rows of each pixel's grid, relative to it.
             rel_x: (N, R) the columns.
-            out: (N, P, R, hidden_dim), where it is written to, without a gradient.
             workspace: for what is computed on the way.
+
+        Returns:
+            (N, P, R, hidden_dim), without a gradient; it may lie in the workspace.
         """
         ...
 
@@ -96,18 +99,17 @@ class LIIFGround(NamedTuple):
         return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]
 
     def first_layer_around(
-        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor, workspace: Workspace
-    ) -> None:
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, workspace: Workspace
+    ) -> Tensor:
         column_y, column_x = self.rel_columns[expert]  # (hidden_dim,) each
-        around = (*rel_y.shape, len(column_y)), (*rel_x.shape, len(column_x))
-        rows, columns = (
-            workspace.empty(f"axis {axis}", shape, like=out) for axis, shape in enumerate(around)
-        )
-        torch.addcmul(
-            self.tables[expert][index, None], rel_y[..., None], column_y, out=rows
-        )  # (N, P, hidden_dim)
-        torch.mul(rel_x[..., None], column_x, out=columns)  # (N, R, hidden_dim)
-        torch.add(rows[:, :, None], columns[:, None], out=out)
+        (n, per_y), per_x, width = rel_y.shape, rel_x.shape[1], len(column_y)
+        table = self.tables[expert]
+        rows = workspace.empty("rows", (n, per_y, width), like=table)
+        columns = workspace.empty("columns", (n, per_x, width), like=table)
+        hidden = workspace.empty("hidden", (n, per_y, per_x, width), like=table)
+        torch.addcmul(table[index, None], rel_y[..., None], column_y, out=rows)
+        torch.mul(rel_x[..., None], column_x, out=columns)
+        return torch.add(rows[:, :, None], columns[:, None], out=hidden)
 
 
 class LIIFEmbedding(Embedding):
@@ -176,7 +178,7 @@ class LIIFEmbedding(Embedding):
             weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)  # as gathered
             for rows in (choice == expert).nonzero()[:, 0].split(_GATHERED_PIXELS):
                 gathered = pixels[corner[rows, None] + offset].flatten(1)  # (N, side*side*D)
-                table[rows] = F.linear(gathered, weight).to(table) + constant[sample[rows]]
+                table[rows] = linear(gathered, weight).to(table) + constant[sample[rows]]
         return table
 
     def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
@@ -212,8 +214,8 @@ class LTEGround(NamedTuple):
         return [first(features) for first in self.firsts]
 
     def first_layer_around(
-        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, out: Tensor, workspace: Workspace
-    ) -> None:
+        self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, workspace: Workspace
+    ) -> Tensor:
         # e^(iπ(f_y r_y + f_x r_x + phase)) is the product of a row's phasor and a column's, so that sines are
         # taken of P + R angles per pixel instead of P·R. The row's phasors carry the amplitudes.
         (n, per_y), per_x, half = rel_y.shape, rel_x.shape[1], self.freq.shape[1] // 2
@@ -227,20 +229,20 @@ class LTEGround(NamedTuple):
         torch.cos(angle_y, out=cos_y)
         torch.sin(angle_y, out=sin_y)
         of_cos, of_sin = self.coef[index, None].chunk(2, dim=2)  # (N, 1, F/2) each
-        same, turned = workspace.empty("amplitudes", (2, n, per_y, 1, 2, half), like=out)
+        same, turned = workspace.empty("amplitudes", (2, n, per_y, 1, 2, half), like=self.coef)
         torch.mul(of_cos, cos_y, out=same[:, :, 0, 0])
         torch.mul(of_sin, sin_y, out=same[:, :, 0, 1])
         torch.mul(-of_cos, sin_y, out=turned[:, :, 0, 0])
         torch.mul(of_sin, cos_y, out=turned[:, :, 0, 1])
 
-        cos_x, sin_x = workspace.empty("phasor x", (2, n, 1, per_x, 1, half), like=out)
+        cos_x, sin_x = workspace.empty("phasor x", (2, n, 1, per_x, 1, half), like=self.coef)
         torch.cos(angle_x, out=cos_x[:, 0, :, 0])
         torch.sin(angle_x, out=sin_x[:, 0, :, 0])
-        features = workspace.empty("features", (n, per_y, per_x, 2, half), like=out)
+        features = workspace.empty("features", (n, per_y, per_x, 2, half), like=self.coef)
         torch.mul(same, cos_x, out=features).addcmul_(turned, sin_x)
 
         first = self.firsts[expert]
-        torch.addmm(first.bias, features.view(-1, 2 * half), first.weight.t(), out=out.flatten(0, 2))
+        return linear(features.flatten(3), first.weight, first.bias)
 
     def _phase(self, index: Tensor) -> Tensor:
         """The phases of each query's sample, (N, F/2), or (1, F/2) if there is but one sample."""

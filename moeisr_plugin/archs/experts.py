@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from moeisr_plugin.archs.products import linear, relu_
 
 # Share of the default initialisation left in a hidden layer that starts as the identity: enough to
 # break the symmetry between its units, little enough that depth costs nothing at first.
@@ -56,9 +57,11 @@ class Expert(nn.Module):
 
         The first layer's output is overwritten: in training, memory is what a layer takes its time for.
         """
-        for linear in self.linears[1:]:
-            hidden = linear(F.relu(hidden, inplace=True))
-        return hidden
+        *between, last = self.linears[1:]
+        hidden = relu_(hidden)
+        for layer in between:
+            hidden = linear(hidden, layer.weight, layer.bias, relu=True)
+        return linear(hidden, last.weight, last.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """From the whole embedding, (..., in_features), to RGB in [-1, 1], (..., 3)."""

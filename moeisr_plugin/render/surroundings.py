@@ -13,7 +13,6 @@ from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render.convolutions import WinogradConvolutions
-from moeisr_plugin.render.hidden import HiddenLayers, HiddenStates
 from moeisr_plugin.render.limits import limit_for
 
 # Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
@@ -43,17 +42,14 @@ def paint_surroundings(
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
     queries = math.prod(per_pixel)
     block = _pixels_per_block(padded, queries * channels)
-    states, workspace = HiddenStates(block * queries, channels, like=padded), Workspace()
+    workspace = Workspace()
     answers = rel_y.new_empty(choice.numel(), queries, 3)
     order, counts = routing.group_by_expert(choice.flatten(), len(experts))
     for j, pixels in enumerate(order.split(counts)):
-        layers = HiddenLayers(experts[j])
         row, column = rel_y[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
         for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-            hidden = states.block(len(part[0]), *per_pixel)
-            ground.first_layer_around(j, *part, out=hidden, workspace=workspace)
-            rgb = states.finish(layers, len(part[0]) * queries)  # (N*P*R, 3)
-            answers[part[0]] = rgb.to(answers).view(-1, queries, 3)
+            hidden = ground.first_layer_around(j, *part, workspace=workspace)
+            answers[part[0]] = experts[j].finish(hidden).to(answers).flatten(1, 2)  # (N, P*R, 3)
     return answers.view(-1, width, *per_pixel, 3)
 
 

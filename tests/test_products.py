@@ -1,0 +1,116 @@
+"""Linear layers by oneDNN against float64, and where it is chosen."""
+
+import pytest
+import torch
+from references import TINY_ENCODER, lively, picture
+from torch.nn import functional as F
+
+from moeisr_plugin import render
+from moeisr_plugin.archs import products
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.archs.products import linear, relu_
+
+needs_onednn = pytest.mark.skipif(
+    not products._multiplies(torch.float32), reason="needs AVX2 and a torch with oneDNN"
+)
+
+
+@pytest.fixture
+def multiplied(monkeypatch):
+    """The shapes of what oneDNN is given."""
+    shapes, original = [], products._onednn
+
+    def recorded(features, *args):
+        shapes.append(tuple(features.shape))
+        return original(features, *args)
+
+    monkeypatch.setattr(products, "_onednn", recorded)
+    return shapes
+
+
+def layer(shape, n_out, *, bias=True):
+    torch.manual_seed(0)
+    return torch.randn(shape), torch.randn(n_out, shape[-1]), torch.randn(n_out) if bias else None
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "n_out"), [((257, 129), 67), ((5, 3, 7, 64), 3), ((1, 16), 128), ((0, 4), 5)]
+)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_a_linear_layer_is_its_equation_up_to_rounding(shape, n_out, bias, relu, gradients):
+    features, weight, offset = layer(shape, n_out, bias=bias)
+    expected = features.double() @ weight.double().t() + (0 if offset is None else offset.double())
+    expected = expected.clamp(min=0) if relu else expected
+    with torch.set_grad_enabled(gradients):
+        found = linear(features, weight, offset, relu=relu)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@needs_onednn
+def test_features_that_do_not_lie_side_by_side_are_multiplied_as_well(multiplied):
+    features, weight, bias = layer((66, 31), 9)
+    with torch.inference_mode():
+        torch.testing.assert_close(linear(features[::2], weight, bias), F.linear(features[::2], weight, bias))
+        torch.testing.assert_close(
+            linear(features.t(), weight.new_ones(4, 66)), features.t() @ torch.ones(66, 4)
+        )
+    assert multiplied == [(33, 31), (31, 66)]
+
+
+@needs_onednn
+def test_onednn_has_no_gradients_no_autocast_and_no_other_types(multiplied):
+    features, weight, bias = layer((9, 8), 4)
+    linear(features, weight, bias)
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16):
+            assert linear(features, weight, bias).dtype == torch.bfloat16
+        assert linear(features.double(), weight.double()).dtype == torch.float64
+        linear(features[:0], weight, bias)
+        assert not multiplied
+        linear(features, weight, bias)
+    assert multiplied == [(9, 8)]
+
+
+def test_gradients_flow_through_what_is_computed_with_them():
+    features, weight, bias = layer((9, 8), 4)
+    weight.requires_grad_()
+    linear(features, weight, bias, relu=True).sum().backward()
+    (expected,) = torch.autograd.grad(F.relu(F.linear(features, weight, bias)).sum(), weight)
+    torch.testing.assert_close(weight.grad, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_relu_in_place_is_the_larger_of_a_number_and_0(dtype, gradients):
+    hidden = torch.tensor([[-2.5, -0.0, 0.0, 3.25], [float("inf"), -float("inf"), 1e-6, -1e-6]]).to(dtype)
+    expected = torch.maximum(hidden, hidden.new_zeros(()))
+    with torch.set_grad_enabled(gradients):
+        assert relu_(hidden) is hidden
+    assert torch.equal(hidden, expected)
+
+
+@needs_onednn
+@pytest.mark.parametrize("make", [LIIF, LTE, MoEISRLIIF, MoEISRLTE])
+def test_pictures_are_those_of_plain_products(make, multiplied, monkeypatch):
+    net = lively(make(encoder=TINY_ENCODER, hidden_dim=20)).eval()
+    encoding = render.encode(net, picture(1, 13, 17).float())
+    found = render.render(net, encoding, (53, 49))
+    assert multiplied
+    monkeypatch.setattr(products, "onednn_pays", lambda *_: False)
+    plain = render.render(net, encoding, (53, 49))
+    expected = render.render(net.double(), type(encoding)(*(part.double() for part in encoding)), (53, 49))
+    # Lively networks magnify rounding errors: plain products' are the measure.
+    assert (found - expected).abs().max() < 4 * (plain - expected).abs().max() + 1e-6
+
+
+@pytest.mark.skipif(not products._multiplies(torch.bfloat16), reason="needs 16-bit arithmetic")
+@torch.inference_mode()
+def test_bfloat16_rounds_once(multiplied):
+    torch.manual_seed(0)
+    features, weight, bias = (torch.randn(shape).bfloat16() for shape in ((65, 33), (12, 33), (12,)))
+    found = linear(features, weight, bias, relu=True)
+    expected = F.relu(F.linear(features.double(), weight.double(), bias.double())).bfloat16()
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-5)
+    assert multiplied == [(65, 33)]
