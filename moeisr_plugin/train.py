@@ -12,10 +12,12 @@ import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr, registers; `p
 from basicsr.train import train_pipeline
 
 from moeisr_plugin.commands.messages import errors_in_one_line
+from moeisr_plugin.memory import keep_freed_memory
 
 
 def main(root: str | None = None) -> None:
     """Trains as the command line says; what it writes goes below `root`, by default the current directory."""
+    keep_freed_memory()
     with errors_in_one_line("train", debug="--debug" in sys.argv):
         train_pipeline(root or os.getcwd())
 

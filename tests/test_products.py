@@ -1,5 +1,7 @@
 """Linear layers by oneDNN against float64, and where it is chosen."""
 
+from typing import Any
+
 import pytest
 import torch
 from references import TINY_ENCODER, lively, picture
@@ -28,7 +30,7 @@ def multiplied(monkeypatch):
     return shapes
 
 
-def layer(shape, n_out, *, bias=True):
+def layer(shape, n_out, *, bias=True) -> Any:
     torch.manual_seed(0)
     return torch.randn(shape), torch.randn(n_out, shape[-1]), torch.randn(n_out) if bias else None
 
@@ -60,9 +62,8 @@ def test_features_that_do_not_lie_side_by_side_are_multiplied_as_well(multiplied
 
 
 @needs_onednn
-def test_onednn_has_no_gradients_no_autocast_and_no_other_types(multiplied):
+def test_onednn_knows_no_autocast_and_no_other_types(multiplied):
     features, weight, bias = layer((9, 8), 4)
-    linear(features, weight, bias)
     with torch.inference_mode():
         with torch.autocast("cpu", torch.bfloat16):
             assert linear(features, weight, bias).dtype == torch.bfloat16
@@ -73,12 +74,43 @@ def test_onednn_has_no_gradients_no_autocast_and_no_other_types(multiplied):
     assert multiplied == [(9, 8)]
 
 
-def test_gradients_flow_through_what_is_computed_with_them():
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(5001, 24), (3, 7, 5, 24)])  # more rows than are multiplied at a time
+def test_gradients_are_those_of_the_equation(shape, bias, relu):
+    features, weight, offset = layer(shape, 17, bias=bias)
+    given = [part.requires_grad_() for part in (features, weight, offset) if part is not None]
+    answer = linear(features, weight, offset, relu=relu)
+    slope = torch.randn_like(answer)
+    found = torch.autograd.grad(answer, given, slope)
+
+    exact = [part.detach().double().requires_grad_() for part in given]
+    expected = exact[0] @ exact[1].t() + (exact[2] if bias else 0)
+    expected = expected * (answer > 0) if relu else expected  # where rounding decides, as it was decided
+    for one, other in zip(found, torch.autograd.grad(expected, exact, slope.double()), strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5 * other.abs().max().item())
+
+
+def test_gradients_are_computed_of_what_needs_them_alone():
     features, weight, bias = layer((9, 8), 4)
     weight.requires_grad_()
     linear(features, weight, bias, relu=True).sum().backward()
-    (expected,) = torch.autograd.grad(F.relu(F.linear(features, weight, bias)).sum(), weight)
-    torch.testing.assert_close(weight.grad, expected)
+    assert weight.grad is not None
+    assert features.grad is None
+    assert bias.grad is None
+
+
+def test_gradients_have_gradients():
+    features, weight, bias = (part.requires_grad_() for part in layer((9, 8), 4))
+
+    def of_slope(compute):
+        (slope,) = torch.autograd.grad(compute().pow(2).sum(), features, create_graph=True)
+        return torch.autograd.grad(slope.pow(2).sum(), weight)[0]
+
+    found = of_slope(lambda: linear(features, weight, bias))
+    torch.testing.assert_close(
+        found, of_slope(lambda: F.linear(features, weight, bias)), rtol=1e-5, atol=1e-2
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])

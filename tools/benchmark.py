@@ -44,6 +44,7 @@ from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.evaluation import distinct_names
 from moeisr_plugin.machine import machine
+from moeisr_plugin.memory import keep_freed_memory
 
 Shares = dict[str, list[float]]
 _TRAINED = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s")
@@ -131,25 +132,28 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
             ]
             if keep is not None:
                 keep(report)
-        if args.training:
-            _tell(f"training, threads: {threads}")
-            wanted = build_networks(args.encoder, _TRAINED, [], device)
-            rows = measure_training(wanted, args.training, args.repeats, device)
-            report["training"] += [{"threads": threads, **row} for row in rows]
-            rows = measure_iterations(
-                wanted,
-                args.training,
-                args.training_precisions or (["float32"] if args.compile else []),
-                [False, True] if args.compile else [False],
-                args.repeats,
-                device,
-            )
-            report["iterations"] += [{"threads": threads, **row} for row in rows]
     if args.budgets:
         scales = list(dict.fromkeys(case.scale for case in args.cases))
         report["budgets"] = measure_budgets(
             networks[-len(args.weights) :], args.pictures, scales, args.budgets, device
         )
+    if args.training:
+        keep_freed_memory()  # as training does; rendering before it was as in anyone's process
+    for threads in args.threads if args.training else ():
+        torch.set_num_threads(threads)
+        _tell(f"training, threads: {threads}")
+        wanted = build_networks(args.encoder, _TRAINED, [], device)
+        rows = measure_training(wanted, args.training, args.repeats, device)
+        report["training"] += [{"threads": threads, **row} for row in rows]
+        rows = measure_iterations(
+            wanted,
+            args.training,
+            args.training_precisions or (["float32"] if args.compile else []),
+            [False, True] if args.compile else [False],
+            args.repeats,
+            device,
+        )
+        report["iterations"] += [{"threads": threads, **row} for row in rows]
     if keep is not None:
         keep(report)
     return report

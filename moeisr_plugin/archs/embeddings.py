@@ -207,11 +207,12 @@ class LTEGround(NamedTuple):
         return self.coef[index] * torch.cat([angle.cos(), angle.sin()], dim=1)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
-        return self.firsts[expert](self.features(index, rel).to(self.coef))
+        first = self.firsts[expert]
+        return linear(self.features(index, rel).to(self.coef), first.weight, first.bias)
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
         features = self.features(index, rel).to(self.coef)
-        return [first(features) for first in self.firsts]
+        return [linear(features, first.weight, first.bias) for first in self.firsts]
 
     def first_layer_around(
         self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, workspace: Workspace

@@ -6,19 +6,22 @@ three, and gives the same up to rounding.
 """
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# oneDNN copies what is transposed, which had better be done within a processor's cache.
+_ROWS = 2048
 _onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # what torch.compile makes of linear layers
 
 
 def linear(features: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
     """A linear layer, and a ReLU if asked for: (..., n_in) to (..., n_out)."""
     if onednn_pays(features, weight):
-        assert _onednn is not None
-        return _onednn(features, weight, bias, "relu" if relu else "none", [], "")
+        compute = _OneDNNLinear.apply if torch.is_grad_enabled() else _onednn_linear
+        return compute(features, weight, bias, relu)
     answer = F.linear(features, weight, bias)
     return relu_(answer) if relu else answer
 
@@ -36,16 +39,44 @@ def relu_(hidden: Tensor) -> Tensor:
 
 
 def onednn_pays(features: Tensor, weight: Tensor) -> bool:
-    """Whether a product without gradients is faster so."""
+    """Whether a product is faster so."""
     return (
-        not torch.is_grad_enabled()
-        and features.device.type == "cpu"
+        features.device.type == "cpu"
         and features.dtype == weight.dtype
         and features.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and _multiplies(features.dtype)
     )
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    """The same with gradients, which are linear layers themselves."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+        answer = _onednn_linear(features, weight, bias, relu)
+        ctx.save_for_backward(features, weight, answer if relu else None)
+        return answer
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, answer = ctx.saved_tensors
+        gradient = gradients[0] if answer is None else gradients[0] * (answer > 0)
+        of_features, of_weight, of_bias, _ = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)  # (N, n_out)
+        blocks = zip(rows.split(_ROWS), features.flatten(0, -2).split(_ROWS), strict=True)
+        return (
+            linear(gradient, weight.t()) if of_features else None,
+            torch.stack([linear(g.t(), x.t()) for g, x in blocks]).sum(0) if of_weight else None,
+            rows.sum(0) if of_bias else None,
+            None,
+        )
+
+
+def _onednn_linear(features: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    assert _onednn is not None
+    return _onednn(features, weight, bias, "relu" if relu else "none", [], "")
 
 
 @functools.cache
