@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from moeisr_plugin import train
+
 FAULTS = """
 import resource, sys, torch
 from moeisr_plugin.archs.experts import Expert
@@ -28,6 +30,14 @@ def faults(mode, **environment):
     environment |= {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     command = [sys.executable, "-c", FAULTS, mode]
     return int(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+
+
+def test_training_keeps_memory(monkeypatch):
+    calls = []
+    monkeypatch.setattr(train, "keep_freed_memory", lambda: calls.append("keep"))
+    monkeypatch.setattr(train, "train_pipeline", lambda root: calls.append(root))
+    train.main("root")
+    assert calls == ["keep", "root"]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")

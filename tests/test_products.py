@@ -69,6 +69,7 @@ def test_onednn_knows_no_autocast_and_no_other_types(multiplied):
             assert linear(features, weight, bias).dtype == torch.bfloat16
         assert linear(features.double(), weight.double()).dtype == torch.float64
         linear(features[:0], weight, bias)
+        linear(features[0], weight, bias)
         assert not multiplied
         linear(features, weight, bias)
     assert multiplied == [(9, 8)]

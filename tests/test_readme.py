@@ -94,11 +94,13 @@ def table_rows(heading):
     return {name: cells for name, *cells in rows}
 
 
-def kept_averages(pattern):
+def kept_averages(pattern, precision="float32"):
     """The averages in reports that are kept, as {(network, scale): row}."""
     kept = {}
     for path in (ROOT / "docs/results").glob(pattern):
-        for row in json.loads(path.read_text(encoding="utf-8"))["averages"]:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        assert report["precision"] == precision
+        for row in report["averages"]:
             name = re.sub(r"^tiny_|-[0-9a-f]{8}$", "", row["weights"]).replace("_", "-")
             kept[name, row["scale"]] = row
     assert kept
@@ -118,20 +120,29 @@ def test_numbers_of_the_networks_that_come_with_the_package_are_those_kept():
 
 def test_numbers_of_speed_are_those_kept():
     report = json.loads((ROOT / "docs/results/benchmark.json").read_text(encoding="utf-8"))
-    kept = {}
-    for row in report["rendering"]:
-        if row["code"] == "package":
-            times = row["times_plain_lte" if "LTE" in row["network"] else "times_plain_liif"]
-            name = row["network"].replace("MoEISR", "MoEISR-")
-            kept.setdefault(name, {})[row["case"], row["threads"]] = f"{times:.1f}"
-    columns = [(case, threads) for threads in (1, 2) for case in ("4x96x96", "8x64x64")]
+    seconds = {
+        (row["network"], row["code"], row["precision"], row["case"], row["threads"]): row["seconds"]
+        for row in report["rendering"]
+    }
+    columns = [
+        (precision, case, threads)
+        for threads in (1, 2)
+        for case in ("4x96x96", "8x64x64")
+        for precision in ("float32", "bfloat16")
+    ]
     for name, cells in table_rows("Times as fast").items():
-        assert cells == [kept[name][column] for column in columns]
+        plain, name = "LTE" if "LTE" in name else "LIIF", name.replace("R-", "R")
+        times = [
+            seconds[plain, "plain", "float32", case, threads]
+            / seconds[name, "package", precision, case, threads]
+            for precision, case, threads in columns
+        ]
+        assert cells == [f"{each:.1f}" for each in times]
 
 
 def test_numbers_of_precision_are_those_kept():
     full = kept_averages("Set5_on_*.json")
-    halved = [kept_averages(f"Set5_in_{precision}.json") for precision in ("bfloat16", "float16")]
+    halved = [kept_averages(f"Set5_in_{each}.json", precision=each) for each in ("bfloat16", "float16")]
     rows = table_rows("dB lost on Set5 in")
     assert {BICUBIC, *rows} == {name for name, _ in halved[0]}
     for name, cells in rows.items():

@@ -133,30 +133,36 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
             if keep is not None:
                 keep(report)
     if args.budgets:
-        scales = list(dict.fromkeys(case.scale for case in args.cases))
+        scales = sorted({case.scale for case in args.cases})
         report["budgets"] = measure_budgets(
             networks[-len(args.weights) :], args.pictures, scales, args.budgets, device
         )
     if args.training:
-        keep_freed_memory()  # as training does; rendering before it was as in anyone's process
-    for threads in args.threads if args.training else ():
-        torch.set_num_threads(threads)
-        _tell(f"training, threads: {threads}")
-        wanted = build_networks(args.encoder, _TRAINED, [], device)
-        rows = measure_training(wanted, args.training, args.repeats, device)
-        report["training"] += [{"threads": threads, **row} for row in rows]
-        rows = measure_iterations(
-            wanted,
+        keep_freed_memory()  # as training does; rendering, before, was as in anyone's process
+        for threads in args.threads:
+            _tell(f"training, threads: {threads}")
+            torch.set_num_threads(threads)
+            for part, rows in _train(args, device).items():
+                report[part] += [{"threads": threads, **row} for row in rows]
+    if keep is not None:
+        keep(report)
+    return report
+
+
+def _train(args: argparse.Namespace, device: torch.device) -> dict[str, list[Row]]:
+    """What training takes, by part of the report."""
+    networks = build_networks(args.encoder, _TRAINED, [], device)
+    return {
+        "training": measure_training(networks, args.training, args.repeats, device),
+        "iterations": measure_iterations(
+            networks,
             args.training,
             args.training_precisions or (["float32"] if args.compile else []),
             [False, True] if args.compile else [False],
             args.repeats,
             device,
-        )
-        report["iterations"] += [{"threads": threads, **row} for row in rows]
-    if keep is not None:
-        keep(report)
-    return report
+        ),
+    }
 
 
 def build_networks(

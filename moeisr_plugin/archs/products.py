@@ -43,6 +43,7 @@ def onednn_pays(features: Tensor, weight: Tensor) -> bool:
     return (
         features.device.type == "cpu"
         and features.dtype == weight.dtype
+        and features.ndim > 1
         and features.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
