@@ -184,6 +184,7 @@ def test_trained_weights_use_their_own_mapper_and_budgets(tool, tmp_path, photog
     ]
     macs = [row["decoder_macs"] for row in budgets]
     assert macs == sorted(set(macs))
+    assert f"Means over 2 pictures of {photographs.name}, PSNR by the protocol benchmark." in page
     assert all(row["pictures"] == 2 and 5 < row["psnr"] < 60 for row in budgets)
 
 
@@ -274,12 +275,19 @@ def test_products_of_matrices_are_told_from_the_rest(tool):
     device = torch.device("cpu")
     matrix = torch.randn(300, 300)
     assert tool.clock.matrix_share(lambda: matrix.relu().sort(), device) == 0
-    kernel = torch.randn(8, 8, 3, 3)
+    kernel, wide_kernel = torch.randn(8, 8, 3, 3), torch.randn(64, 64, 3, 3)
+
+    def by_winograd():
+        with torch.no_grad(), render.convolutions.WinogradConvolutions():
+            torch.nn.functional.conv2d(torch.ones(1, 64, 50, 50), wide_kernel)
+
+    torch.set_num_threads(1)  # which it takes
     for product in (
         lambda: matrix @ matrix,
         lambda: torch.addmm(matrix, matrix, matrix, out=torch.empty_like(matrix)),
         lambda: torch.nn.functional.linear(matrix[None], matrix, matrix[0]),
         lambda: torch.nn.functional.conv2d(torch.ones(1, 8, 99, 99), kernel),
+        by_winograd,
     ):
         assert 0 < tool.clock.matrix_share(product, device) <= 1
 

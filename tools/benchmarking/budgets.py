@@ -58,6 +58,7 @@ def measure_budgets(
                         "psnr": psnr,
                         "decoder_macs": macs,
                         "protocol": protocol,
+                        "dataset": test_set.name,
                         "pictures": len(samples),
                     }
                 )

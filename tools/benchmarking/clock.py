@@ -19,6 +19,7 @@ MATRIX_OPERATORS = frozenset(
         "aten::baddbmm",
         "aten::mkldnn_convolution",
         "aten::_slow_conv2d_forward",
+        "aten::_nnpack_spatial_convolution",
         "aten::cudnn_convolution",
         "mkldnn::_linear_pointwise",
         "mkldnn::_convolution_pointwise",

@@ -92,9 +92,17 @@ def markdown(report: Report) -> str:
         parts.append(_table(_ITERATIONS, report["iterations"]))
     if report["budgets"]:
         parts.append("## Within a budget")
-        parts.append("Means over the pictures. Budget 0 is the shallowest expert everywhere, 1 the deepest.")
+        parts.append(_budgets_sentence(report["budgets"]))
         parts.append(_table(_BUDGETS, report["budgets"]))
     return "\n\n".join(parts) + "\n"
+
+
+def _budgets_sentence(rows: list[Mapping[str, Any]]) -> str:
+    pictures, dataset, protocol = (rows[0][key] for key in ("pictures", "dataset", "protocol"))
+    return (
+        f"Means over {pictures} pictures of {dataset}, PSNR by the protocol {protocol}. "
+        "Budget 0 is the shallowest expert everywhere, 1 the deepest."
+    )
 
 
 def _table(columns: tuple[tuple[str, str, Callable[[Any], str]], ...], rows: list[Mapping[str, Any]]) -> str:
