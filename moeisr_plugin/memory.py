@@ -6,7 +6,7 @@ import platform
 
 # Of glibc's mallopt, see malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_NEVER = 2**31 - 1
+_NEVER = -1
 
 
 def keep_freed_memory() -> None:
@@ -16,7 +16,9 @@ def keep_freed_memory() -> None:
     mapped and cleared takes a third of the time of training on them. The process then holds on to the most
     that it has needed. Without glibc, and where the environment sets up glibc's allocator, nothing changes.
     """
-    if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
+    set_up = any(name.startswith("MALLOC_") for name in os.environ)
+    set_up |= "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
+    if set_up or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
     libc.mallopt(_MMAP_MAX, 0)

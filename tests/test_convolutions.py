@@ -88,9 +88,21 @@ def test_all_others_are_left_as_they_are(conv, x, computed):
 
 
 @needs_nnpack
-def test_two_threads_compute_directly(computed):
+@torch.inference_mode()
+def test_arguments_may_be_named(computed):
+    x, weight = torch.randn(1, 64, 50, 50), torch.randn(64, 64, 3, 3)
+    with WinogradConvolutions():
+        found = torch.conv2d(input=x, weight=weight, padding=1)
+    assert computed == [(1, 64, 50, 50)]
+    torch.testing.assert_close(found, torch.conv2d(x, weight, padding=1), rtol=1e-4, atol=1e-3)
+
+
+@needs_nnpack
+def test_two_threads_and_who_wants_no_nnpack_compute_directly():
     x = torch.randn(1, 64, 50, 50)
     assert winograd_pays(x)
+    with torch.backends.nnpack.flags(enabled=False):
+        assert not winograd_pays(x)
     torch.set_num_threads(2)
     assert not winograd_pays(x)
 

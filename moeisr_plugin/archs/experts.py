@@ -60,7 +60,7 @@ class Expert(nn.Module):
         *between, last = self.linears[1:]
         hidden = relu_(hidden)
         for layer in between:
-            hidden = linear(hidden, layer.weight, layer.bias, relu=True)
+            hidden = relu_(linear(hidden, layer.weight, layer.bias))
         return linear(hidden, last.weight, last.bias)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -47,12 +47,14 @@ def winograd_pays(picture: Tensor) -> bool:
     Only in a single thread: NNPACK's work is shared by two worse than that of direct convolutions.
     """
     return (
-        picture.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and picture.device.type == "cpu"
         and picture.dtype == torch.float32
         and picture.ndim == 4
         and len(picture) == 1
         and picture.shape[2] * picture.shape[3] >= _FEWEST_PIXELS
         and torch.get_num_threads() == 1
+        and torch._C._get_nnpack_enabled()
         and _has_nnpack()
     )
 
@@ -67,8 +69,8 @@ def _has_nnpack() -> bool:
     )
 
 
-def _conv2d(
-    picture: Tensor,
+def _conv2d(  # named as torch.conv2d names them
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -76,9 +78,9 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    if _nnpack_convolution and _suit(weight, stride, padding, dilation, groups) and winograd_pays(picture):
-        return _nnpack_convolution(picture.contiguous(), weight.contiguous(), bias, _pair(padding))
-    return torch.conv2d(picture, weight, bias, stride, padding, dilation, groups)
+    if _nnpack_convolution and _suit(weight, stride, padding, dilation, groups) and winograd_pays(input):
+        return _nnpack_convolution(input.contiguous(), weight.contiguous(), bias, _pair(padding))
+    return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _suits(convolution: nn.Conv2d) -> bool:
