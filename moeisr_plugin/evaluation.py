@@ -174,8 +174,14 @@ def evaluate(
         The records in the order: bicubic, then each network; each scale; each picture.
 
     Raises:
-        ValueError: weights or pictures that cannot be used; one line.
+        ValueError: weights, pictures or numbers that cannot be used; one line.
     """
+    if not scales:
+        raise ValueError("scales: none; give one at least")
+    if repeats < 1:
+        raise ValueError(f"repeats: {repeats}; give 1 or more")
+    if budgets < 0 or budgets == 1:
+        raise ValueError(f"budgets: {budgets}; give 2 or more, or 0 for none")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     test_sets = [ScaledSet(folder, scale, lr) for scale in dict.fromkeys(scales)]
     networks = dict(zip(distinct_names(weights), map(network_from, weights), strict=True))
@@ -381,14 +387,17 @@ def _write(folder: Path, sample: Sample, suffix: str, rgb: np.ndarray) -> None:
 
 def _timed(work: Callable[[], Result], device: torch.device, repeats: int) -> tuple[Result, float]:
     """The result, and the median of the seconds it took; a GPU answers before its work is done."""
-    runs = []
-    for _ in range(repeats):
+
+    def timed_once() -> tuple[Result, float]:
         start = time.perf_counter()
         result = work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        runs.append((result, time.perf_counter() - start))
-    return runs[-1][0], statistics.median(seconds for _, seconds in runs)
+        return result, time.perf_counter() - start
+
+    seconds = [timed_once()[1] for _ in range(repeats - 1)]
+    result, last = timed_once()
+    return result, statistics.median([*seconds, last])
 
 
 def _hidden(progress: bool | None) -> bool | None:

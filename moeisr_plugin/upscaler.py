@@ -1,6 +1,5 @@
 """Enlarge pictures with trained weights: encode once, render at as many sizes as one likes."""
 
-import math
 import os
 from collections.abc import Iterator
 from importlib import resources
@@ -167,18 +166,27 @@ def output_size(
     """The size of a picture enlarged by a scale, or to a size.
 
     Raises:
-        ValueError: if not exactly one of the two is given, or it does not enlarge.
+        ValueError: if not exactly one of the two is given, it is of another form, or it does not enlarge.
     """
     if (scale is None) == (size is None):
         raise ValueError("give either scale or size")
     if size is None:
-        scale_y, scale_x = scale if isinstance(scale, tuple) else (scale, scale)
-        if not all(isinstance(s, int | float) and math.isfinite(s) and s >= 1 for s in (scale_y, scale_x)):
+        scales = np.asarray(scale)
+        if scales.dtype.kind not in "iuf" or scales.shape not in ((), (2,)) or not _enlarge(scales):
             raise ValueError(f"scale is {scale}; give a number of at least 1, or two for y and x")
-        return round(height * scale_y), round(width * scale_x)  # type: ignore[operator]
-    if size[0] < height or size[1] < width:
+        scale_y, scale_x = np.broadcast_to(scales, 2).tolist()
+        return round(height * scale_y), round(width * scale_x)
+    sides = np.asarray(size)
+    if sides.dtype.kind not in "iu" or sides.shape != (2,):
+        raise ValueError(f"size is {size}; give two whole numbers, height and width")
+    if (sides < (height, width)).any():
         raise ValueError(f"size {size} is smaller than the picture, which is {(height, width)}")
-    return size
+    rows, columns = sides.tolist()
+    return rows, columns
+
+
+def _enlarge(scales: np.ndarray) -> bool:
+    return bool((np.isfinite(scales) & (scales >= 1)).all())
 
 
 def default_weights() -> Path:

@@ -16,6 +16,7 @@ from references import TINY_ENCODER, lively
 from moeisr_plugin import complexity, render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.render.convolutions import WinogradConvolutions
 
 TOOLS = str(Path(__file__).parents[1] / "tools")
 MIXTURES = {
@@ -278,7 +279,7 @@ def test_products_of_matrices_are_told_from_the_rest(tool):
     kernel, wide_kernel = torch.randn(8, 8, 3, 3), torch.randn(64, 64, 3, 3)
 
     def by_winograd():
-        with torch.no_grad(), render.convolutions.WinogradConvolutions():
+        with torch.no_grad(), WinogradConvolutions():
             torch.nn.functional.conv2d(torch.ones(1, 64, 50, 50), wide_kernel)
 
     torch.set_num_threads(1)  # which it takes

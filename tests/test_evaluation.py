@@ -263,6 +263,19 @@ def test_an_unknown_protocol_is_told(astronaut):
         evaluate([], astronaut, [(2, 2)], protocol="set5")
 
 
+@pytest.mark.parametrize(
+    ("scales", "numbers", "told"),
+    [
+        ([], {}, "scales: none; give one at least"),
+        ([(2, 2)], {"repeats": 0}, "repeats: 0; give 1 or more"),
+        ([(2, 2)], {"budgets": 1}, "budgets: 1; give 2 or more, or 0 for none"),
+    ],
+)
+def test_numbers_that_measure_nothing_are_refused(astronaut, scales, numbers, told):
+    with pytest.raises(ValueError, match=told):
+        evaluate([], astronaut, scales, **numbers)
+
+
 def test_lpips_without_its_package_is_told_in_a_line(astronaut, monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(

@@ -103,12 +103,32 @@ def test_a_network_with_one_expert_has_no_expert_map(tmp_path):
         ({"scale": 0.5}, "at least 1"),
         ({"scale": float("nan")}, "at least 1"),
         ({"scale": (2, 0)}, "at least 1"),
+        ({"scale": (2,)}, "two for y and x"),
+        ({"scale": "2"}, "at least 1"),
         ({"size": (9, 100)}, "smaller than the picture"),
+        ({"size": (20.0, 30.0)}, "two whole numbers, height and width"),
+        ({"size": 20}, "two whole numbers, height and width"),
     ],
 )
 def test_bad_sizes_are_refused_in_a_line(arguments, message):
     with pytest.raises(ValueError, match=message):
         output_size(10, 10, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"scale": np.float32(2.5)},
+        {"scale": [2.5, np.float64(2.5)]},
+        {"scale": np.array([2.5, 2.5])},
+        {"size": [25, 50]},
+        {"size": np.array([25, 50])},
+    ],
+)
+def test_sizes_may_be_numpys(arguments):
+    size = output_size(10, 20, **arguments)
+    assert size == (25, 50)
+    assert all(type(side) is int for side in size)
 
 
 def test_a_budget_is_that_of_the_engine_and_the_picture_stays(upscaler):

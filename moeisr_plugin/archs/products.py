@@ -34,7 +34,7 @@ def relu_(hidden: Tensor) -> Tensor:
     convert each to float32 and back.
     """
     if hidden.dtype in _MINUS_INFINITY and hidden.device.type == "cpu" and not torch.is_grad_enabled():
-        F.threshold_(hidden.view(torch.int16), _MINUS_INFINITY[hidden.dtype], 0)
+        torch.threshold_(hidden.view(torch.int16), _MINUS_INFINITY[hidden.dtype], 0)
         return hidden
     return F.relu(hidden, inplace=True)
 
@@ -43,7 +43,7 @@ def onednn_pays(features: Tensor, weight: Tensor) -> bool:
     """Whether a product is faster so."""
     return (
         not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         and features.device.type == weight.device.type == "cpu"
         and features.dtype == weight.dtype
         and features.ndim > 1
