@@ -40,15 +40,14 @@ def with_model(index: Index, model: Model) -> Index:
 
 
 def zoo_tables(index: Index) -> str:
-    """A table of the models for each protocol, in the form of BasicSR's docs/ModelZoo.md."""
+    """A table of the models for each protocol, in the form of BasicSR's docs/ModelZoo.md, then all others."""
     results = [result for model in index["Models"] for result in model["Results"]]
+    unmeasured = [model for model in index["Models"] if not model["Results"]]
     parts = ["# Model zoo"]
     for protocol in dict.fromkeys(result["Protocol"] for result in results):
         parts += [protocol_sentence(protocol), _zoo_table(index["Models"], protocol)]
-    if not results:
-        parts.append(
-            "\n".join(["|Exp Name|", "| :--- |", *(f"| {_link(model)} |" for model in index["Models"])])
-        )
+    if unmeasured or not results:
+        parts.append("\n".join(["|Exp Name|", "| :--- |", *(f"| {_link(model)} |" for model in unmeasured)]))
     return "\n\n".join(parts) + "\n"
 
 

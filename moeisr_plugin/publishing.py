@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,18 +62,21 @@ def publish(
     statement = read_statement(card_file)
     content = read_checkpoint(checkpoint)
     net = network_of(content, checkpoint)
-    training = read_training(experiment or checkpoint.resolve().parent.parent, checkpoint)
+    training = read_training(
+        experiment or checkpoint.resolve().parent.parent, checkpoint, content.get("iter")
+    )
     _check_pictures(statement, training, card_file)
     _check_network(net.hyper_parameters, training, checkpoint)
     name = str(name or training.options["name"])
     if name != Path(name).name:
         raise ValueError(f"--name {name}: is no name of a file; leave slashes out")
+    if f"{name}.md" == ZOO:
+        raise ValueError(f"--name {name}: its card would be {ZOO}, the table of all models; choose another")
     index = read_index(folder / INDEX)
     former = [folder / str(model["Weights"]) for model in index["Models"] if model["Name"] == name]
     if former and not overwrite:
         raise ValueError(f"{folder / INDEX}: has a {name} already; choose another --name or add --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".publish") as stage:
+    with _kept_if_filled(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
         save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters})
@@ -105,6 +109,19 @@ def publish(
         if path not in written and path.parent == folder:
             path.unlink(missing_ok=True)
     return written
+
+
+@contextmanager
+def _kept_if_filled(folder: Path) -> Iterator[None]:
+    """Makes a folder, and removes it again if nothing has come into it."""
+    existed = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if not existed:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def _as_type(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

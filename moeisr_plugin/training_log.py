@@ -8,10 +8,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 _MESSAGE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+: (.*)$")
+_OPTIONS = re.compile(r"INFO: \n(?=  \w+:)")
 _START = re.compile(r"Start training from epoch: \d+, iter: (\d+)")
-_PROGRESS = re.compile(r"\biter:\s*([\d,]+), lr:")
+_PROGRESS = re.compile(r"\biter:\s*([\d,]+), lr:|: iteration (\d+) is saved;")
 _PICTURES = re.compile(r"^\s*Number of train images: (\d+)", re.MULTILINE)
-_OPTION_FILE = re.compile(r"^#.*\s-opt[ =](\S+)", re.MULTILINE)
+_OPTION_FILE = re.compile(r"^#.*\s-opt[ =](.+?)(?:\s--?\w.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,13 @@ class _Go:
     finished: datetime | None
 
 
-def read_training(folder: Path, checkpoint: Path) -> Training:
+def read_training(folder: Path, checkpoint: Path, iterations: int | None = None) -> Training:
     """Reads the logs of an experiment.
 
     Args:
         folder: of the experiment, with its logs and its copy of the option file.
         checkpoint: named as the toolbox does, by the iteration, as net_g_5000.pth, or else the last one.
+        iterations: of the checkpoint, where it tells them itself.
 
     Raises:
         ValueError: logs or an option file are missing, or do not tell of this checkpoint.
@@ -78,7 +80,7 @@ def read_training(folder: Path, checkpoint: Path) -> Training:
             f"{paths[-1]}: does not tell options and pictures; keep the logs as they were written"
         )
     goes = sorted(map(_go, texts), key=lambda go: go.start)
-    iterations = _iterations(goes, checkpoint, options["train"]["total_iter"], folder)
+    iterations = _iterations(goes, checkpoint, iterations, options["train"]["total_iter"], folder)
     goes = [go for go in goes if go.first < iterations]
     return Training(
         options=options,
@@ -94,7 +96,8 @@ def logged_options(text: str) -> dict[str, Any]:
     """The options that the toolbox prints when a training starts; empty if there are none."""
     options: dict[str, Any] = {}
     nested = [options]
-    for line in text[max(text.find("\n  name: "), 0) :].splitlines()[1:]:
+    start = _OPTIONS.search(text)
+    for line in text[start.end() :].splitlines() if start else []:
         key, colon, value = line.strip().partition(":")
         if line.strip() == "]":
             nested.pop()
@@ -125,22 +128,23 @@ def _go(text: str) -> _Go:
         if found := _START.match(message[2]):
             start = int(found[1]), time
         elif found := _PROGRESS.search(message[2]):
-            progress.append((int(found[1].replace(",", "")), time))
+            progress.append((int((found[1] or found[2]).replace(",", "")), time))
         elif message[2].startswith("End of training"):
             finished = time
     assert start is not None  # only logs of trainings that began are read
     return _Go(*start, progress, finished)
 
 
-def _iterations(goes: list[_Go], checkpoint: Path, total: int, folder: Path) -> int:
-    """Up to the checkpoint, by its name or, for the last one, by the logs."""
+def _iterations(goes: list[_Go], checkpoint: Path, told: int | None, total: int, folder: Path) -> int:
+    """Up to the checkpoint, as it tells itself, else by its name or, for the last one, by the logs."""
     logged = [total for go in goes if go.finished] + [i for go in goes for i, _ in go.progress]
     number = checkpoint.stem.rpartition("_")[2]
-    if not logged or (number.isdecimal() and int(number) > max(logged)):
+    told = int(number) if told is None and number.isdecimal() else told
+    if not logged or (told is not None and told > max(logged)):
         raise ValueError(
             f"{folder}: its logs do not reach {checkpoint.name}; name its folder by --experiment"
         )
-    return int(number) if number.isdecimal() else max(logged)
+    return max(logged) if told is None else told
 
 
 def _seconds(go: _Go, iterations: int) -> float:

@@ -11,12 +11,13 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from references import lively, picture
-from training_files import CARD, NETWORK, write_card, write_experiment, write_results
+from training_files import CARD, NETWORK, OPTIONS, log, write_card, write_experiment, write_results
 
-from moeisr_plugin.checkpoints import network_from, save_checkpoint
+from moeisr_plugin.checkpoints import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
 from moeisr_plugin.complexity import executed_macs, extremes, published_macs
 from moeisr_plugin.publishing import publish
+from moeisr_plugin.training_log import read_training
 
 
 @pytest.fixture
@@ -111,6 +112,43 @@ def test_card_tells_the_training_from_its_logs(experiment, checkpoint, iteration
     assert "someone" not in card.read_text()
 
 
+@pytest.mark.parametrize("first", ["network_g", "manual_seed", "datasets", "num_gpu"])
+def test_options_may_be_in_any_order(experiment, first):
+    options = {first: OPTIONS[first], **OPTIONS}
+    (experiment / "train_b.log").write_text(log((0, "10:00"), {300: "10:20"}, "10:30", options))
+    training = read_training(experiment, experiment / "models/net_g_200.pth")
+    assert training.options == options
+    assert list(training.options) == list(options)
+
+
+def test_iterations_are_those_that_a_checkpoint_tells(experiment):
+    later = (
+        "2026-11-24 11:09:00,000 INFO: Ended by SIGTERM: iteration 452 is saved; the same command goes on.\n"
+    )
+    (experiment / "train_c.log").write_text(log((400, "11:00"), {450: "11:08"}) + later)
+    path = experiment / "models/net_g_latest.pth"
+    content = read_checkpoint(path)
+    save_checkpoint(path, {**content, "iter": 400})
+    save_checkpoint(path.with_name("net_g_452.pth"), {**content, "iter": 452})
+    cards = [published(experiment, name, name=name)[1] for name in ("net_g_latest.pth", "net_g_452.pth")]
+    found = [re.search(r"\| Iterations \| ([\d,]+) of", card.read_text()) for card in cards]
+    assert [match and match[1] for match in found] == ["400", "452"]
+    assert read_training(experiment, path, 452).seconds == 20 * 60 + 0.5 + 30 * 60 + 9 * 60
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("train.py -opt my options/small x.yml --auto_resume", "my options/small x.yml"),
+        ("train.py --auto_resume -opt=a-b.yml", "a-b.yml"),
+        ("train.py -opt /home/me/a.yml --force_yml name=b", "a.yml"),
+    ],
+)
+def test_the_option_file_is_named_as_on_the_command_line(experiment, command, named):
+    (experiment / "small.yml").write_text(f"# CMD:\n# {command}\n")
+    assert read_training(experiment, experiment / "models/net_g_200.pth").option_file == named
+
+
 def test_card_holds_the_figures_of_the_results_and_all_that_was_stated(experiment):
     source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
     _, card, *_ = published(experiment, results=[source])
@@ -191,6 +229,8 @@ def test_index_has_the_form_of_a_model_index(experiment):
     )
     assert table[2] == f"| [{weights.stem}]({weights.name}) |" + " 34.2346 / 0.9123 | 31.2346 / 0.9123 |" * 2
     assert table[3].endswith("| 34.2346 / 0.9123 | 31.2346 / 0.9123 |  |  |")
+    unmeasured, *_ = published(experiment, name="unmeasured")
+    assert zoo.read_text().endswith(f"|Exp Name|\n| :--- |\n| [{unmeasured.stem}]({unmeasured.name}) |\n")
 
 
 def test_a_model_is_replaced_only_when_asked(experiment):
@@ -287,7 +327,7 @@ def zoo_with_index(experiment, text):
 
 def refused(experiment, capsys, message):
     folder = experiment.parent / "zoo"
-    before = list(folder.glob("*"))
+    before = folder.exists(), list(folder.glob("*"))
     [checkpoint] = [path for path in (experiment / "models").iterdir() if "latest" not in path.name]
     command = ["publish", str(checkpoint), "-o", str(folder), "--card", str(experiment.parent / "card.yml")]
     more = ["--results", str(experiment / "other.json")] if (experiment / "other.json").exists() else []
@@ -296,7 +336,12 @@ def refused(experiment, capsys, message):
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     assert message in printed.err
-    assert list(folder.glob("*")) == before
+    assert (folder.exists(), list(folder.glob("*"))) == before
+
+
+def test_a_card_does_not_take_the_place_of_the_table_of_models(experiment):
+    with pytest.raises(ValueError, match=r"--name ModelZoo: its card would be ModelZoo.md"):
+        published(experiment, name="ModelZoo")
 
 
 def test_a_failure_on_the_way_leaves_what_was_there(experiment, monkeypatch):

@@ -53,11 +53,11 @@ HEADER = """# GENERATE TIME: Tue Nov 24 19:11:15 2026
 """
 
 
-def log(first, progress, ended=None):
+def log(first, progress, ended=None, options=OPTIONS):
     """A log as the toolbox writes one: where it begins, {iteration: minute}, and the minute it ended."""
     lines = [
         "2026-11-24 08:00:00,000 INFO: \n   Version Information: \n\tBasicSR: 1.4.2",
-        f"2026-11-24 08:00:00,000 INFO: {dict2str(OPTIONS)}",
+        f"2026-11-24 08:00:00,000 INFO: {dict2str(options)}",
         "2026-11-24 08:00:01,000 INFO: Training statistics:\n\tNumber of train images: 42\n\tTotal epochs: 3",
         f"2026-11-24 {first[1]}:00,000 INFO: Start training from epoch: 0, iter: {first[0]}",
     ]
