@@ -77,7 +77,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         FILES, (as_json(evaluation), as_csv(evaluation), as_markdown(evaluation)), strict=True
     ):
         with appearing_whole(folder / name) as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="backslashreplace"))  # names of files may be no Unicode
 
 
 def as_json(evaluation: Evaluation) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import sys
 from types import SimpleNamespace
 
@@ -22,6 +23,8 @@ from moeisr_plugin.checkpoints import network_from, save_checkpoint
 from moeisr_plugin.cli import main
 from moeisr_plugin.evaluation import BICUBIC, distinct_names, enlarge_bicubic, evaluate
 from moeisr_plugin.metrics import calculate_psnr_protocol
+from moeisr_plugin.pictures import Picture, write_picture
+from moeisr_plugin.report import write_report
 
 ASTRONAUT = data.astronaut()[40:101, 170:247]  # 61 x 77
 
@@ -196,6 +199,23 @@ def test_grey_counts_as_three_equal_channels_and_alpha_does_not_count(tmp_path):
     assert len(evaluations[0].notes) == 1
     assert "three equal channels in 1 of 1 HR pictures; by luma that gives 1.32 dB" in evaluations[0].notes[0]
     assert [each.notes for each in evaluations[1:]] == [[], ["Alpha was dropped from 1 of 1 HR pictures."]]
+
+
+def test_pictures_that_pillow_alone_would_refuse_are_grey_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    deep = noise(40, 40, channels=2).astype(np.uint16) * 257
+    (tmp_path / "grey").mkdir()
+    write_picture(tmp_path / "grey/deep.tif", Picture(deep))
+    Image.fromarray(noise(40, 40, channels=1)[..., 0] > 127).save(tmp_path / "grey/bits.png")
+    notes = evaluate([], tmp_path / "grey", [(2, 2)]).notes
+    assert any("Grey counts as three equal channels in 2 of 2 HR pictures" in note for note in notes)
+
+
+def test_names_that_are_no_unicode_are_written(tmp_path):
+    folder = write_folder(tmp_path / "set", {"plain.png": noise(40, 40)})
+    (tmp_path / "set/plain.png").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    write_report(evaluate([], tmp_path / "set", [(2, 2)]), tmp_path / "out")
+    assert "caf\\udce9" in (tmp_path / "out/results.json").read_text(encoding="utf-8")
 
 
 def test_16_bits_keep_their_precision(tmp_path):

@@ -1,10 +1,14 @@
 """The model class: what it trains, logs, validates and saves."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
+from picture_files import noise
 from PIL import Image
 
 from moeisr_plugin import render
@@ -207,6 +211,24 @@ def test_lr_alone_is_enlarged(photographs, tmp_path):
     model.validation(loader(opt, "val_1"), 1, None, save_img=True)
     enlarged = Image.open(tmp_path / "visualization" / "photographs" / "x3.7" / "chelsea_1.png")
     assert enlarged.size == (round(97 * 3.7), round(111 * 3.7))
+
+
+def test_pictures_of_any_name_are_saved_where_they_lie_below_their_root(tmp_path):
+    folder = tmp_path / "hr"
+    for name in ("a/same", "b/same", os.fsdecode(b"b/caf\xe9")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(24, 24)).save(folder / "picture.png")
+        (folder / "picture.png").rename(folder / f"{name}.png")
+    opt = options(folder, tmp_path)
+    for dataset in opt["datasets"].values():
+        dataset["recursive"] = True
+    model, _ = train(opt, 1)
+    model.validation(loader(opt, "val_0"), 3, None, save_img=True)
+    saved = tmp_path / "visualization" / "photographs" / "x2"
+    found = {path.relative_to(saved) for path in saved.rglob("*_3.png")}
+    assert found == {
+        Path(os.fsdecode(name)) for name in (b"a/same_3.png", b"b/same_3.png", b"b/caf\xe9_3.png")
+    }
 
 
 def test_saved_pictures_are_what_was_measured(photographs, tmp_path):

@@ -379,6 +379,15 @@ def test_a_pillow_that_knows_no_avif_reads_the_rest(tmp_path, monkeypatch):
         read_picture(tmp_path / "text.jpg")
 
 
+def test_deep_jpeg2000_of_which_pillow_would_keep_8_bits_is_refused(tmp_path):
+    Image.fromarray(random_pixels((3,), np.uint8, (16, 16))).save(tmp_path / "a.jp2")
+    content = bytearray((tmp_path / "a.jp2").read_bytes())
+    content[content.index(b"\xff\x4f\xff\x51") + 42] = 15  # 16 bits, less one
+    (tmp_path / "a.jp2").write_bytes(content)
+    with pytest.raises(PictureError, match=r"a\.jp2: is JPEG 2000 of more than 8 bits a sample; convert it"):
+        read_picture(tmp_path / "a.jp2")
+
+
 def test_what_is_wrong_with_a_tiff_is_told_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that has set up no logging
     write_picture(tmp_path / "a.tif", Picture(random_pixels((3,), np.uint16, (16, 16))))

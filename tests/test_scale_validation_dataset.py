@@ -79,7 +79,7 @@ def test_lr_alone_needs_a_scale(tmp_path):
     opt = {"dataroot_lq": write_folder(tmp_path, {"a.png": lr})}
     sample = ScaleValidationDataset({**opt, "scale": 2.5})[0]
     np.testing.assert_array_equal(hwc(sample["lq"]), unit(lr))
-    assert sample.keys() == {"lq", "lq_path", "scale"}
+    assert sample.keys() == {"lq", "lq_path", "name", "scale"}
     with pytest.raises(ValueError, match="scale is missing"):
         ScaleValidationDataset(opt)
 

@@ -32,7 +32,7 @@ def test_every_storage_has_the_same_pictures_in_the_same_order(tmp_path, dtype):
         assert source.keys == sorted(pictures)
         for index, key in enumerate(source.keys):
             np.testing.assert_array_equal(source.read(index), pictures[key])
-            assert source.header(index) == (*pictures[key].shape[:2], False)
+            assert source.header(index) == (*pictures[key].shape[:2], False, False)
             assert Path(source.path(index)).stem == Path(key + ".png").stem
 
 
@@ -91,7 +91,7 @@ def test_memory_needs_no_file_any_more(tmp_path):
     pictures = PicturesInMemory(FolderPictures(write_folder(tmp_path / "p", {"a.png": noise(4, 6)})))
     shutil.rmtree(tmp_path / "p")
     np.testing.assert_array_equal(pictures.read(0), noise(4, 6))
-    assert pictures.header(0) == (4, 6, False)
+    assert pictures.header(0) == (4, 6, False, False)
 
 
 def test_what_cannot_be_kept_in_memory_fails_when_it_is_asked_for(tmp_path):

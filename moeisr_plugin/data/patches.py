@@ -44,7 +44,7 @@ class DownsampledPatches:
         sizes = [min(hr.header(index)[:2]) for index in range(len(hr))]
         needed, wanted = round(lr_size * smallest), round(lr_size * largest)
         if too_small := [index for index, size in enumerate(sizes) if size < needed]:
-            h, w, _ = hr.header(too_small[0])
+            h, w = hr.header(too_small[0])[:2]
             raise ValueError(
                 f"{hr.path(too_small[0])}: {h}x{w} is too small for lr_size {lr_size} at scale {smallest}, "
                 f"which needs {needed}x{needed} (so are {len(too_small)} of {len(hr)} pictures); "

@@ -52,12 +52,14 @@ class ScaleValidationDataset(Dataset):
 
         Returns:
             lq (3, h, w) RGB in [0, 1]; scale (2,) float64, vertical first; lq_path (the HR's where LR is
-            made from it); and where HR is known gt (3, H, W) in [0, 1] and gt_path.
+            made from it), and as name the same below its root and without suffix; and where HR is known
+            gt (3, H, W) in [0, 1] and gt_path.
         """
         grids = self.grids[index]
         sample: dict[str, Any] = {
             "scale": torch.tensor(grids.scale, dtype=torch.float64),
             "lq_path": self._namesakes.path(index),
+            "name": self._namesakes.keys[index],
         }
         if self.hr is not None:
             hr = _top_left(self.hr.read(index), grids.hr)

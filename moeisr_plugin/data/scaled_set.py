@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from torch import Tensor
 
 from moeisr_plugin.data.benchmark_layouts import benchmark_options
@@ -56,7 +55,7 @@ class ScaledSet:
         hr = self._pictures.hr
         assert hr is not None  # benchmark_options names one
         transparent = sum(hr.header(index).has_alpha for index in range(len(hr)))
-        grey = sum(_is_grey(hr.path(index)) for index in range(len(hr)))
+        grey = sum(hr.header(index).is_grey for index in range(len(hr)))
         notes = {
             f"Alpha was dropped from {transparent} of {len(hr)} HR pictures.": transparent,
             f"Grey counts as three equal channels in {grey} of {len(hr)} HR pictures; by luma that gives "
@@ -78,8 +77,3 @@ class Place(NamedTuple):
 def scale_label(scale: Scale) -> str:
     """The scale (vertical, horizontal) as it is written on the command line, horizontal first."""
     return f"{scale[0]:g}" if scale[0] == scale[1] else f"{scale[1]:g}x{scale[0]:g}"
-
-
-def _is_grey(path: str) -> bool:
-    with Image.open(path) as image:
-        return image.mode in ("1", "L", "LA", "I;16")

@@ -19,6 +19,7 @@ from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.shared_arrays import SharedArrays
 from moeisr_plugin.pictures import MAX_PIXELS, Header, check_size, decode_header, errors_name
 
+_LISTED = re.compile(r"(.+\.\w+)\s+\((\d{1,9}),(\d{1,9}),(\d)\)(\s+\d+)?\s*")  # name, height, width, channels
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -144,7 +145,7 @@ class LmdbPictures(PictureSource):
             picture = decode_rgb(value, max_pixels=self.max_pixels)
         except ValueError as error:
             raise ValueError(f"key {key!r}: {error}, then make the LMDB again") from error
-        height, width, _ = self._headers[key]
+        height, width = self._headers[key][:2]
         if picture.shape[:2] != (height, width):
             h, w = picture.shape[:2]
             raise ValueError(
@@ -152,6 +153,12 @@ class LmdbPictures(PictureSource):
                 "make the LMDB again"
             )
         return picture
+
+
+def listed_name(line: str) -> str:
+    """The picture that a line of a meta_info_file names: `name.png (h,w,c) level`, or the name alone."""
+    match = _LISTED.fullmatch(line) or re.fullmatch(r"\s*(.+\.\w+)\s*", line)
+    return match[1] if match else line.split(" (")[0].strip()
 
 
 def _listed(listing: Path) -> Iterator[tuple[str, Header]]:
@@ -163,10 +170,10 @@ def _listed(listing: Path) -> Iterator[tuple[str, Header]]:
     if not any(line.strip() for line in lines):
         raise ValueError(f"{listing}: lists no picture; make the LMDB again")
     for number, line in enumerate(lines, start=1):
-        match = re.fullmatch(r"(.+\.\w+)\s+\((\d{1,9}),(\d{1,9}),(\d)\)(\s+\d+)?\s*", line)
+        match = _LISTED.fullmatch(line)
         if match is not None:
             name, height, width, channels, _ = match.groups()
-            yield name, Header(int(height), int(width), has_alpha=channels == "4")
+            yield name, Header(int(height), int(width), has_alpha=channels == "4", is_grey=channels == "1")
         elif line.strip():
             raise ValueError(
                 f"{listing}: line {number} is {line!r}, not 'name.png (h,w,c) level'; make the LMDB again"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
-from basicsr.utils import get_root_logger, imwrite
+from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
+from moeisr_plugin.pictures import Picture, write_picture
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 
 SCORE_LOSSES = ("balance", "cost")
@@ -301,13 +302,15 @@ class ImplicitSRModel(ResumableModel):
         current_iter: int | str,
     ) -> None:
         """The picture and, of a mixture, its expert map, in a folder per data set and scale."""
-        name = Path(data["lq_path"][0]).stem
+        name = data["name"][0] if "name" in data else Path(data["lq_path"][0]).stem
         suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])
         stem = Path(self.opt["path"]["visualization"], label, f"{name}_{suffix}")
-        imwrite(toolbox_image(picture).round().astype(np.uint8), f"{stem}.png")
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        bgr = toolbox_image(picture).round().astype(np.uint8)  # (H, W, 3)
+        write_picture(f"{stem}.png", Picture(np.ascontiguousarray(bgr[..., ::-1])))
         if len(net.experts) > 1:
             colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
-            imwrite(colours.flip(-1).cpu().numpy(), f"{stem}_experts.png")
+            write_picture(f"{stem}_experts.png", Picture(colours.cpu().numpy()))
 
     @master_only
     def save_network(

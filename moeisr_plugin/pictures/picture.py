@@ -23,6 +23,7 @@ class Header(NamedTuple):
     height: int
     width: int
     has_alpha: bool
+    is_grey: bool = False
 
 
 @dataclass

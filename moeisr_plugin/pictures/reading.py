@@ -29,6 +29,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000
 
 EXIF_PREFIX = b"Exif\0\0"
 PLAIN_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "YCbCr": "RGB"}
+GREY_MODES = {"1", "L", "LA", "La"}
 READABLE_MODES = {"L", "LA", "RGB", "RGBA", "CMYK", "LAB", *PLAIN_MODE}
 
 _pillow_limit = threading.Lock()
@@ -116,7 +117,19 @@ def _pillow_header(file: BinaryIO) -> Header:
         readable = image.mode in READABLE_MODES or image.mode.startswith("I;16")
         if not (readable or is_png16(file) or is_ppm16(image)):
             raise PictureError(f"has pixels of type {image.mode}; convert it to an 8- or 16-bit PNG first")
-        return Header(image.height, image.width, image.has_transparency_data)
+        is_deep = image.mode.startswith("I")
+        if image.format == "JPEG2000" and not is_deep and _jpeg2000_bits(file) > 8:
+            raise PictureError("is JPEG 2000 of more than 8 bits a sample; convert it to a 16-bit PNG first")
+        is_grey = is_deep or image.mode in GREY_MODES
+        return Header(image.height, image.width, image.has_transparency_data, is_grey)
+
+
+def _jpeg2000_bits(file: BinaryIO) -> int:
+    """Bits of a sample, of which Pillow keeps 8 unless there is one sample a pixel; 0 if it does not say."""
+    file.seek(0)
+    content = file.read()
+    start = content.find(b"\xff\x4f\xff\x51")  # of the codestream, and of the segment of sizes
+    return (content[start + 42] & 0x7F) + 1 if 0 <= start < len(content) - 42 else 0
 
 
 def _decode(file: BinaryIO) -> Picture:

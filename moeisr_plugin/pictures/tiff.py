@@ -70,7 +70,7 @@ def read_tiff16_header(file: BinaryIO) -> Header:
         height, width = page.imagelength, page.imagewidth
         if _orientation(page) >= 5:
             height, width = width, height
-        return Header(height, width, has_alpha)
+        return Header(height, width, has_alpha, is_grey=COLOURS[kind] == 1)
 
 
 def descriptive_exif(tags: Image.Exif) -> bytes | None:
