@@ -1,8 +1,10 @@
 """`moeisr upscale` from the command line to the files, with bicubic enlargement in place of a network."""
 
+import io
 import os
 import signal
 import struct
+import sys
 import zlib
 from types import SimpleNamespace
 
@@ -213,6 +215,25 @@ def test_expert_map_lies_beside_the_output_as_displayed(tmp_path):
     chosen = read_picture(tmp_path / "big_experts.png").pixels
     rows = np.broadcast_to(np.arange(10, dtype=np.uint8)[:, None], (10, 12))
     np.testing.assert_array_equal(chosen[..., 0], np.rot90(rows, -1))
+
+
+def test_pictures_that_nobody_is_told_of_are_no_failures(tmp_path, monkeypatch):
+    for name in "ab":
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    out = tmp_path / "out"
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError("no space left")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(["upscale", str(tmp_path), "--scale", "2", "-o", str(out), "--device", "cpu"]) == 0
+    assert len(list(out.iterdir())) == 2
+
+
+def test_a_closed_stderr_keeps_no_picture_back(photo, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["upscale", str(photo), "--scale", "2", "--device", "cpu"]) == 0
 
 
 def test_network_without_mapper_has_no_map_and_says_so(photo, upscaler, capsys, monkeypatch):

@@ -379,6 +379,30 @@ def test_several_gpus_in_one_process_train_in_float32_and_uncompiled(
 
 CONTRADICTIONS = {
     "name": ({"name": "../x"}, "name: is '../x', which leads out of the experiments; give a plain name"),
+    "name with slashes": (
+        {"name": "a/b"},
+        "name: is 'a/b', and logs are named after it; give a name without slashes",
+    ),
+    "name of results": (
+        {"datasets.val_1.name": "../x"},
+        "datasets.val_1.name: is '../x', which leads out of the results; give a plain name",
+    ),
+    "steps of OneCycleLR": (
+        {
+            "train.scheduler": {"type": "OneCycleLR", "max_lr": 1e-3, "total_steps": 3},
+            "train.total_iter": 6,
+        },
+        "train.scheduler.total_steps: is 3, fewer than total_iter 6; raise it",
+    ),
+    "no steps of OneCycleLR": (
+        {"train.scheduler": {"type": "OneCycleLR", "max_lr": 1e-3}},
+        "train.scheduler: OneCycleLR refuses its options: You must define either total_steps OR (epochs AND "
+        "steps_per_epoch)",
+    ),
+    "steps of no length": (
+        {"train.scheduler": {"type": "StepLR", "step_size": 0}},
+        "train.scheduler: StepLR would divide by zero; give lengths of at least 1",
+    ),
     "GPUs": (
         {"num_gpu": 99},
         f"num_gpu: is 99, but torch sees {torch.cuda.device_count()} CUDA devices; set num_gpu: 0 to run on "

@@ -188,6 +188,34 @@ def test_a_cyclic_schedule_goes_on(photographs, tmp_path):
     assert rate == pytest.approx(1e-5 + (1e-3 - 1e-5) / 3)
 
 
+@pytest.mark.parametrize(
+    ("key", "changed", "told"),
+    [
+        (
+            "optim_g",
+            {"type": "SGD", "lr": 1e-3},
+            "train.optim_g.type: is SGD, but the training state has that",
+        ),
+        (
+            "scheduler",
+            {"type": "StepLR", "step_size": 2},
+            "train.scheduler.type: is StepLR, but the training",
+        ),
+    ],
+)
+def test_another_optimiser_or_schedule_is_refused(key, changed, told, photographs, tmp_path):
+    models = [
+        model_of(options(photographs, **change), training_states=tmp_path, models=tmp_path)
+        for change in ({}, {key: changed})
+    ]
+    models[0].save_training_state(0, 3)
+    state = torch.load(tmp_path / "3.state", weights_only=False)
+    with pytest.raises(ValueError, match=told):
+        models[1].resume_training(state)
+    del state["kinds"]  # as in one of the toolbox's
+    models[0].resume_training(state)
+
+
 def test_a_validation_that_the_break_prevented_is_made_up_for(whole, photographs, tmp_path):
     folder = broken_off_after(whole, tmp_path / "run", 6)
     assert load(folder, "training_states/6.state")["best_metric_results"] == {}

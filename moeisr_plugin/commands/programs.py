@@ -1,5 +1,6 @@
 """How a program of the command line runs: wrong input is one line, and it can be stopped at any time."""
 
+import os
 import signal
 import sys
 import threading
@@ -25,6 +26,9 @@ def run_program(
         The exit status: that of the work; 2 for input that cannot be used, after one line on stderr; 130 if
         interrupted or terminated.
     """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # it was closed; tqdm and others ask it whether it is a terminal
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     try:
         with _termination_interrupts(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # of what an error tells, or what does no harm

@@ -4,6 +4,7 @@ import argparse
 import math
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,12 +107,15 @@ def run(args: argparse.Namespace) -> int:
     failures = 0
     for job in tqdm(jobs, unit="picture", disable=None):
         try:
-            tqdm.write(_enlarge(job, upscaler, args))
+            told = _enlarge(job, upscaler, args)
         except (ValueError, OSError, MemoryError, RuntimeError) as error:  # the last: a GPU out of memory
             if args.debug:
                 raise
             failures += 1
             tqdm.write(f"moeisr upscale: {one_line(error)}", file=sys.stderr)
+        else:
+            with suppress(OSError, UnicodeEncodeError):  # nobody listens, but the picture is there
+                tqdm.write(told)
     if failures:
         print(f"moeisr upscale: {failures} of {len(jobs)} pictures failed", file=sys.stderr)
     return 1 if failures else 0

@@ -41,6 +41,9 @@ from moeisr_plugin.routing_report import routing_health, share_per_depth
 SCORE_LOSSES = ("balance", "cost")
 """The losses of the mapper's scores, each by its options, as ``train.balance_opt``."""
 
+TOOLBOX_SCHEDULES = frozenset({"MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR"})
+"""The schedules that the toolbox has itself; torch's MultiStepLR is one of its own."""
+
 Record = dict[str, float]
 """Metrics of a picture, by name."""
 
@@ -95,7 +98,7 @@ class ImplicitSRModel(ResumableModel):
     def setup_schedulers(self) -> None:
         options = dict(self.opt["train"]["scheduler"])
         name = options.pop("type")
-        if name in ("MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR"):
+        if name in TOOLBOX_SCHEDULES:
             super().setup_schedulers()
         else:
             self.schedulers = [build_scheduler(name, optimiser, **options) for optimiser in self.optimizers]

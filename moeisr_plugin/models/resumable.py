@@ -104,9 +104,15 @@ class ResumableModel(SRModel):
                 "owes_validation": self._validates_at(current_iter) and self.validated_iter != current_iter,
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+                "kinds": self._kinds(),
             }
             save_checkpoint(self._state_path(current_iter), state)
         self.saved_iter = current_iter
+
+    def _kinds(self) -> dict[str, list[str]]:
+        """Of what classes the optimisers and schedules are."""
+        parts = {"optim_g": self.optimizers, "scheduler": self.schedulers}
+        return {key: [type(each).__name__ for each in of_key] for key, of_key in parts.items()}
 
     def _state_path(self, current_iter: int) -> Path:
         return Path(self.opt["path"]["training_states"], f"{current_iter}.state")
@@ -115,7 +121,17 @@ class ResumableModel(SRModel):
         """Go on from a training state, of this model or of the toolbox's own.
 
         Schedules and learning rates go on from where they were, by the settings that the option file has now.
+
+        Raises:
+            ValueError: if the option file has another optimiser or schedule now.
         """
+        for key, kinds in self._kinds().items():
+            saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # states of the toolbox tell none
+            if saved_kinds != kinds:
+                raise ValueError(
+                    f"train.{key}.type: is {kinds[0]}, but the training state has that of {saved_kinds[0]}; "
+                    "set it back, or start anew without --auto_resume"
+                )
         named = self.opt["train"]["scheduler"]
         schedules = [schedule_settings(scheduler, named) for scheduler in self.schedulers]
         groups = [optimiser_settings(optimiser) for optimiser in self.optimizers]

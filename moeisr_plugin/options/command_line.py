@@ -62,6 +62,8 @@ def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
     opt, problems = check(opt, run)
     if problems:
         raise OptionsError([f"{command.opt}: {problem}" for problem in problems])
+    if opt.get("val", ...) is None:
+        del opt["val"]  # the toolbox's debug mode sets its val_freq if the key is there
     return opt
 
 

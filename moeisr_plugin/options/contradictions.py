@@ -5,6 +5,7 @@ path of a key with what is wrong and the remedy.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
+from torch.nn import Parameter
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, complete_params
-from moeisr_plugin.models.implicit_sr_model import dataset_label
+from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES, dataset_label
+from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
 from moeisr_plugin.options.rules import UnsoundError, nearest
 from moeisr_plugin.options.schema import IMPLICIT_MODEL
 from moeisr_plugin.options.signatures import find, named_parameters
@@ -70,6 +73,8 @@ def name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     path = PurePath(opt.get("name", "unnamed"))
     if path.is_absolute() or ".." in path.parts or not path.parts:
         yield "name", f"is {str(path)!r}, which leads out of the experiments; give a plain name"
+    elif len(path.parts) > 1:
+        yield "name", f"is {str(path)!r}, and logs are named after it; give a name without slashes"
 
 
 def gpus(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -212,6 +217,29 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
                 yield f"train.{loss}.{key}", text
 
 
+def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """What torch itself refuses, or fails at in the first iterations."""
+    train = opt.get("train") or {}
+    settings, optimiser = (dict(train.get(key) or {}) for key in ("scheduler", "optim_g"))
+    kind = settings.pop("type", None)
+    if kind not in suitable_schedulers().keys() - TOOLBOX_SCHEDULES or "type" not in optimiser:
+        return
+    steps, total = settings.get("total_steps"), train.get("total_iter", 0)
+    if kind == "OneCycleLR" and steps is not None and steps < total:
+        yield "train.scheduler.total_steps", f"is {steps}, fewer than total_iter {total}; raise it"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no step of the optimiser comes before the schedule's
+            trial = build_optimiser(optimiser.pop("type"), [Parameter(torch.zeros(1))], **optimiser)
+            schedule = build_scheduler(kind, trial, **settings)
+            schedule.step()
+    except ValueError as error:
+        path, _, text = str(error).partition(": ")
+        yield path, text
+    except ZeroDivisionError:
+        yield "train.scheduler", f"{kind} would divide by zero; give lengths of at least 1"
+
+
 def perceptual(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     if (opt.get("train") or {}).get("perceptual_opt"):
         text = "a perceptual loss needs whole patches, and training sees single queries; remove it"
@@ -266,10 +294,14 @@ def scale_of_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def results_by_name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Validation sets whose results would be filed under one label."""
+    """Validation sets whose results would be filed under one label, or elsewhere."""
     first: dict[str, str] = {}
     for phase, dataset in _datasets(opt):
         if phase != "train" and "name" in dataset:
+            path = PurePath(dataset["name"])
+            if path.is_absolute() or ".." in path.parts:
+                text = f"is {dataset['name']!r}, which leads out of the results; give a plain name"
+                yield f"datasets.{phase}.name", text
             label = dataset_label({**dataset, "scale": opt.get("scale", dataset.get("scale"))})
             other = first.setdefault(label, phase)
             if other != phase:
@@ -310,6 +342,7 @@ IMPLICIT: tuple[Check, ...] = (
     data_parallel,
     network,
     experts,
+    torchs_schedule,
     perceptual,
     encoder,
     queries,
