@@ -242,6 +242,13 @@ def test_reports_of_one_encoder_come_together_and_others_apart(tmp_path, page_of
             ],
             "1.json: was measured on other pictures of Set5",
         ),
+        (
+            [
+                json.dumps(report(["tiny_LTE"])),
+                json.dumps(report(["tiny_MoEISR_LTE_s"])).replace('"2"', '"3"'),
+            ],
+            "tiny_LTE was not measured on Set5 at ×3; measure all networks at the same scales",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_and_no_page(tool, tmp_path, contents, message, capsys):
@@ -252,6 +259,19 @@ def test_what_is_wrong_is_one_line_and_no_page(tool, tmp_path, contents, message
         tool.main.main([*map(str, paths), "-o", str(tmp_path / "out")])
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_no_report_has_is_told(tool, source, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        tool.main.main([str(source), "--pictures", "ape", "cow", "-o", str(tmp_path / "out")])
+    assert "--pictures cow: is in none of the reports" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_figures_of_a_data_set_of_two_words_are_found(tool, tmp_path):
+    source = write(tmp_path / "results.json", report(dataset="My set"))
+    files = tool.main.make(tool.reading.read_benchmarks([source]), [source])
+    assert "](1_My%20set_psnr_macs.png)" in files["README.md"].decode()
+    assert "1_My set_psnr_macs.png" in files
 
 
 def test_points_are_joined_by_lines(tool):

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from benchmarking.tables import markdown
 from evidence import crops, plots
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         benchmarks = read_benchmarks(args.results)
+        known = {picture for benchmark in benchmarks for _, _, picture in benchmark.pictures}
+        if unknown := [name for name in args.pictures if name not in known]:
+            raise ValueError(f"--pictures {unknown[0]}: is in none of the reports; correct the name")
         speed = speed_section(args.benchmark) if args.benchmark else ""
         files = make(benchmarks, args.results, args.pictures, speed)
         write(files, args.out)
@@ -59,7 +63,7 @@ def make(
         for name, (caption, content) in figures.items():
             file = f"{number + 1}_{benchmark.dataset}_{name}"
             files[file] = content
-            shown[number].append(f"{caption}:\n\n![{caption}]({file})")
+            shown[number].append(f"{caption}:\n\n![{caption}]({quote(file)})")
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     names = [f"{path.resolve().parent.name}/{path.name}" for path in sources]
     return {PAGE: page(benchmarks, published, shown, names, speed).encode(), **files}

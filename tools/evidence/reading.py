@@ -91,7 +91,8 @@ def read_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:
     """Benchmarks of all reports; networks of one encoder and data set come together from several reports.
 
     Raises:
-        ValueError: a file is no such report, or two reports of one benchmark contradict each other.
+        ValueError: a file is no such report, two reports of one benchmark contradict each other, or not all
+            of its networks were measured at the same scales.
     """
     found: dict[tuple[str, str, str], Benchmark] = {}
     for path in paths:
@@ -107,7 +108,19 @@ def read_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:
                     [Method(BICUBIC, BICUBIC, {}, path.parent / "images")],
                 )
             _add(found[key], report, names, path)
+    for benchmark in found.values():
+        _require_all_scales(benchmark)
     return [_labelled(benchmark) for benchmark in found.values()]
+
+
+def _require_all_scales(benchmark: Benchmark) -> None:
+    for method in benchmark.methods:
+        for scale in benchmark.scales:
+            if (method.name, scale) not in benchmark.rows:
+                raise ValueError(
+                    f"{method.name} was not measured on {benchmark.dataset} at ×{scale}; measure all "
+                    "networks at the same scales, or give the reports one by one"
+                )
 
 
 def interpolated(x: float, points: Iterable[tuple[float, float]]) -> float | None:
