@@ -19,7 +19,7 @@ from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import network_from
 from moeisr_plugin.complexity import executed_macs, published_macs, workload
-from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet
+from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet, scale_label
 from moeisr_plugin.machine import machine
 from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
@@ -178,6 +178,10 @@ def evaluate(
     """
     if not scales:
         raise ValueError("scales: none; give one at least")
+    labels = [scale_label(scale) for scale in dict.fromkeys(scales)]
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(f"scales: two are {twice} to six digits; give one of them")
     if repeats < 1:
         raise ValueError(f"repeats: {repeats}; give 1 or more")
     if budgets < 0 or budgets == 1:

@@ -107,7 +107,7 @@ def logged_options(text: str) -> dict[str, Any]:
             nested[-1][key] = {}
             nested.append(nested[-1][key])
         else:
-            nested[-1][key] = _literal(value.strip())
+            nested[-1][key] = value.strip() if key == "name" else _literal(value.strip())
     return options
 
 

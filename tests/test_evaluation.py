@@ -287,6 +287,7 @@ def test_an_unknown_protocol_is_told(astronaut):
     ("scales", "numbers", "told"),
     [
         ([], {}, "scales: none; give one at least"),
+        ([(2, 2), (2, 2), (2.0000001, 2.0000001)], {}, "scales: two are 2 to six digits; give one of them"),
         ([(2, 2)], {"repeats": 0}, "repeats: 0; give 1 or more"),
         ([(2, 2)], {"budgets": 1}, "budgets: 1; give 2 or more, or 0 for none"),
     ],

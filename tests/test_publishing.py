@@ -121,6 +121,15 @@ def test_options_may_be_in_any_order(experiment, first):
     assert list(training.options) == list(options)
 
 
+@pytest.mark.parametrize("name", ["20240131_1", "1e5", "None"])
+def test_a_name_is_a_text_whatever_it_looks_like(experiment, name):
+    (experiment / "train_b.log").write_text(
+        log((0, "10:00"), {300: "10:20"}, "10:30", OPTIONS | {"name": name})
+    )
+    weights, *_ = published(experiment)
+    assert weights.name.startswith(f"{name}-")
+
+
 def test_iterations_are_those_that_a_checkpoint_tells(experiment):
     later = (
         "2026-11-24 11:09:00,000 INFO: Ended by SIGTERM: iteration 452 is saved; the same command goes on.\n"

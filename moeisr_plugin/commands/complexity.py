@@ -103,7 +103,9 @@ def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
 
     choice = None if args.image is None else _expert_map(net, args.image)
     lr_size = (args.lr_size.height, args.lr_size.width) if choice is None else (len(choice), len(choice[0]))
-    width, height = output_size(args.scale, lr_size[1], lr_size[0], max_pixels=MAX_PIXELS)
+    width, height = output_size(
+        args.scale, lr_size[1], lr_size[0], max_pixels=MAX_PIXELS, remedy="choose a smaller output"
+    )
     size = (height, width)
     workloads = complexity.extremes(net, lr_size, size)
     labels = ["shallowest", "deepest"] if len(workloads) == 2 else ["decoder"]

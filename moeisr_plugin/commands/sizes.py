@@ -39,17 +39,24 @@ class Size:
         return self.width, self.height
 
 
-def output_size(target: Scale | Size, width: int, height: int, *, max_pixels: int) -> tuple[int, int]:
+def output_size(
+    target: Scale | Size,
+    width: int,
+    height: int,
+    *,
+    max_pixels: int,
+    remedy: str = "choose a smaller output or raise --max-pixels",
+) -> tuple[int, int]:
     """The (width, height) of an enlarged picture of the displayed size (width, height).
 
     Raises:
-        ValueError: it would shrink in one axis, or exceed `max_pixels`.
+        ValueError: it would shrink in one axis, or exceed `max_pixels`, for which there is a `remedy`.
     """
     exact = target.output(width, height)
     if exact[0] * exact[1] > max_pixels:
         raise ValueError(
             f"{width}x{height} would become {exact[0]:.0f}x{exact[1]:.0f}, more than {max_pixels} pixels; "
-            "choose a smaller output or raise --max-pixels"
+            f"{remedy}"
         )
     return round(exact[0]), round(exact[1])
 
