@@ -176,18 +176,10 @@ def evaluate(
     Raises:
         ValueError: weights, pictures or numbers that cannot be used; one line.
     """
-    if not scales:
-        raise ValueError("scales: none; give one at least")
-    labels = [scale_label(scale) for scale in dict.fromkeys(scales)]
-    if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise ValueError(f"scales: two are {twice} to six digits; give one of them")
-    if repeats < 1:
-        raise ValueError(f"repeats: {repeats}; give 1 or more")
-    if budgets < 0 or budgets == 1:
-        raise ValueError(f"budgets: {budgets}; give 2 or more, or 0 for none")
+    scales = list(dict.fromkeys(scales))
+    _check_numbers(scales, budgets, repeats)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    test_sets = [ScaledSet(folder, scale, lr) for scale in dict.fromkeys(scales)]
+    test_sets = [ScaledSet(folder, scale, lr) for scale in scales]
     networks = dict(zip(distinct_names(weights), map(network_from, weights), strict=True))
     measures = Measures(protocol, LpipsDistance(device) if lpips else None)
     evaluation = Evaluation(
@@ -361,6 +353,19 @@ def _macs_of_single_experts(net: ImplicitSR, sample: Sample) -> dict[str, float]
         f"only_macs_d{expert.depth}": executed_macs(net, work)
         for expert, work in zip(net.expert_list, works, strict=True)
     }
+
+
+def _check_numbers(scales: Sequence[Scale], budgets: int, repeats: int) -> None:
+    if not scales:
+        raise ValueError("scales: none; give one at least")
+    labels = [scale_label(scale) for scale in scales]
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(f"scales: two are {twice} to six digits; give one of them")
+    if repeats < 1:
+        raise ValueError(f"repeats: {repeats}; give 1 or more")
+    if budgets < 0 or budgets == 1:
+        raise ValueError(f"budgets: {budgets}; give 2 or more, or 0 for none")
 
 
 def _description(net: ImplicitSR) -> dict[str, Any]:
