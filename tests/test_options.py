@@ -87,7 +87,7 @@ def test_training_options_run_a_step(path, photographs, tmp_path):
 
 @pytest.mark.parametrize(
     ("family", "paths", "num_feat", "num_block", "periods"),
-    [("tiny", TINY, 32, 8, [10000, 3000]), ("short", SHORT, 64, 16, [25000, 5000])],
+    [("tiny", TINY, 32, 8, [25000, 3000]), ("short", SHORT, 64, 16, [25000, 5000])],
 )
 def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_block, periods):
     names = ("LIIF", "LTE", "MoEISR_LIIF_b", "MoEISR_LIIF_s", "MoEISR_LTE_b", "MoEISR_LTE_s")
