@@ -28,7 +28,7 @@ def test_lossless_pictures_come_as_stored(suffix, dtype, channels):
     assert decoded.dtype == dtype
     np.testing.assert_array_equal(decoded, expected)
     called_alpha = (suffix, dtype) != (".tif", np.uint16)  # OpenCV's TIFF do not say what a fourth sample is
-    assert decode_header(io.BytesIO(encoded)) == (7, 5, channels == 4 and called_alpha)
+    assert decode_header(io.BytesIO(encoded)) == (7, 5, channels == 4 and called_alpha, channels == 1)
 
 
 def test_palette_becomes_its_colours():

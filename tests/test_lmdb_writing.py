@@ -24,7 +24,7 @@ def assert_holds_the_folder(database, folder, *, recursive=False):
         expected = pictures.read(index)
         np.testing.assert_array_equal(stored.read(index), expected)
         assert stored.read(index).dtype == expected.dtype
-        assert stored.header(index) == (*expected.shape[:2], False)
+        assert stored.header(index) == (*expected.shape[:2], False, False)
 
 
 @pytest.fixture

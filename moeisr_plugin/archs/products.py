@@ -22,7 +22,8 @@ def linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     """A linear layer: (..., n_in) to (..., n_out)."""
     if onednn_pays(features, weight):
         compute = _onednn_linear if torch.is_inference_mode_enabled() else _OneDNNLinear.apply
-        return compute(features, weight, bias)
+        rows = compute(features.flatten(0, -2), weight, bias)  # (N, n_out)
+        return rows if features.ndim == 2 else rows.unflatten(0, features.shape[:-1])
     return F.linear(features, weight, bias)
 
 
@@ -62,7 +63,7 @@ def _onednn_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 class _OneDNNLinear(torch.autograd.Function):
-    """The same with derivatives, which are linear layers themselves."""
+    """The same of rows, (N, n_in) to (N, n_out), with derivatives, which are linear layers themselves."""
 
     generate_vmap_rule = True
 
@@ -79,13 +80,13 @@ class _OneDNNLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients  # (..., n_out)
+        (gradient,) = gradients  # (N, n_out)
         features, weight = ctx.saved_tensors
         of_bias = ctx.needs_input_grad[2]
         return (
             None if weight is None else linear(gradient, weight.t()),
             None if features is None else _gradient_of_weight(features, gradient),
-            gradient.flatten(0, -2).sum(0) if of_bias else None,
+            gradient.sum(0) if of_bias else None,
         )
 
     @staticmethod
@@ -95,13 +96,13 @@ class _OneDNNLinear(torch.autograd.Function):
         parts = [
             None if of_features is None else linear(of_features, weight),
             None if of_weight is None else linear(features, of_weight),
-            None if of_bias is None else of_bias.expand(*features.shape[:-1], -1),
+            None if of_bias is None else of_bias.expand(len(features), -1),
         ]
         return torch.stack([part for part in parts if part is not None]).sum(0)
 
 
 def _gradient_of_weight(features: Tensor, gradient: Tensor) -> Tensor:
-    blocks = zip(gradient.flatten(0, -2).split(_ROWS), features.flatten(0, -2).split(_ROWS), strict=True)
+    blocks = zip(gradient.split(_ROWS), features.split(_ROWS), strict=True)
     return torch.stack([linear(g.t(), x.t()) for g, x in blocks]).sum(0)  # (n_out, n_in)
 
 
