@@ -364,9 +364,10 @@ def test_interruption_is_one_line(photo, capsys, monkeypatch, upscaler):
 
 
 @pytest.mark.usefixtures("heard_interrupts")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("suffix", ["png", "webp"])
 def test_a_signal_leaves_what_was_there_and_no_other_file(photo, monkeypatch, capsys, sent, suffix):
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started with
     before = signal.getsignal(signal.SIGTERM)
     output = draw(photo.with_name(f"photo_x2.{suffix}"))
     held = output.read_bytes()
@@ -383,6 +384,24 @@ def test_a_signal_leaves_what_was_there_and_no_other_file(photo, monkeypatch, ca
     assert set(output.parent.iterdir()) == {photo, output}
     assert output.read_bytes() == held
     assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.signal(signal.SIGHUP, hangup) == signal.SIG_DFL
+
+
+def test_who_asked_not_to_be_hung_up_is_not(photo, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        monkeypatch.setattr(Encoded, "render_bands", hung_up(Encoded.render_bands))
+        assert moeisr(photo, "--scale", 2) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def hung_up(render_bands):
+    def render(self, *, size):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return render_bands(self, size=size)
+
+    return render
 
 
 def odd_pictures(folder):

@@ -62,12 +62,16 @@ def _shortage_of_memory(error: RuntimeError) -> str | None:
 
 @contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Lets SIGTERM, as of `kill`, end a program as Ctrl-C does, so that it clears away what it began."""
+    """Lets `kill`, or closing the terminal, end a program as Ctrl-C does: it clears away what it began."""
     if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    names = ("SIGTERM", "SIGHUP")  # Windows has no terminals that hang up
+    endings = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    heeded = [each for each in endings if signal.getsignal(each) != signal.SIG_IGN]  # nohup ignores
+    before = {each: signal.signal(each, signal.default_int_handler) for each in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
