@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     )
     upscaler = _load_upscaler(args)
     if len(jobs) == 1:
-        tqdm.write(_enlarge(jobs[0], upscaler, args))
+        _tell(_enlarge(jobs[0], upscaler, args))
         return 0
     failures = 0
     for job in tqdm(jobs, unit="picture", disable=None):
@@ -114,11 +114,16 @@ def run(args: argparse.Namespace) -> int:
             failures += 1
             tqdm.write(f"moeisr upscale: {one_line(error)}", file=sys.stderr)
         else:
-            with suppress(OSError, UnicodeEncodeError):  # nobody listens, but the picture is there
-                tqdm.write(told)
+            _tell(told)
     if failures:
         print(f"moeisr upscale: {failures} of {len(jobs)} pictures failed", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _tell(written: str) -> None:
+    """Says what was written, if anybody listens: the picture is there either way."""
+    with suppress(OSError, UnicodeEncodeError):
+        tqdm.write(written)
 
 
 def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
