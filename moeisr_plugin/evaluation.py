@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,9 +23,9 @@ from moeisr_plugin.machine import machine
 from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
-from moeisr_plugin.pictures import Picture, write_picture
 from moeisr_plugin.render.precision import to_precision
 from moeisr_plugin.routing_report import routing_health, share_per_depth
+from moeisr_plugin.saved_pictures import save_experts, save_picture
 
 BICUBIC = "bicubic"
 ORIGINAL = "HR"
@@ -237,8 +236,8 @@ class _Run:
             usable.append(place)
             self.evaluation.records.append(_record(BICUBIC, sample, figures))
             if self.images is not None:
-                _save_picture(self.images / BICUBIC, sample, picture)
-                _save_picture(self.images / ORIGINAL, sample, sample.hr)
+                save_picture(_stem(self.images / BICUBIC, sample), picture)
+                save_picture(_stem(self.images / ORIGINAL, sample), sample.hr)
         return usable
 
     def measure_network(self, name: str, net: ImplicitSR, places: Iterable[Place]) -> None:
@@ -254,8 +253,8 @@ class _Run:
             self.evaluation.records.append(_record(name, sample, figures))
             self.evaluation.budgets += self._within_budgets(name, net, enlarged, sample)
             if self.images is not None:
-                _save_picture(self.images / name, sample, enlarged.picture)
-                _save_experts(self.images / name, sample, net, enlarged.encoding)
+                save_picture(_stem(self.images / name, sample), enlarged.picture)
+                save_experts(_stem(self.images / name, sample), net, enlarged.encoding)
             self.bar.update()
 
     def _within_budgets(
@@ -377,21 +376,8 @@ def _description(net: ImplicitSR) -> dict[str, Any]:
     }
 
 
-def _save_picture(folder: Path, sample: Sample, picture: Tensor) -> None:
-    rgb = np.rint(toolbox_image(picture)[..., ::-1]).astype(np.uint8)
-    _write(folder, sample, "", rgb)
-
-
-def _save_experts(folder: Path, sample: Sample, net: ImplicitSR, encoding: Encoding) -> None:
-    if len(net.experts) > 1:
-        colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
-        _write(folder, sample, "_experts", colours.cpu().numpy())
-
-
-def _write(folder: Path, sample: Sample, suffix: str, rgb: np.ndarray) -> None:
-    folder = folder / f"{sample.test_set.name}_x{sample.test_set.label}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_picture(folder / f"{sample.name}{suffix}.png", Picture(np.ascontiguousarray(rgb)))
+def _stem(folder: Path, sample: Sample) -> Path:
+    return folder / f"{sample.test_set.name}_x{sample.test_set.label}" / sample.name
 
 
 def _timed(work: Callable[[], Result], device: torch.device, repeats: int) -> tuple[Result, float]:

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 
-from moeisr_plugin.atomic import appearing_whole
+from moeisr_plugin.atomic import appearing_whole, folder_for_results
 from moeisr_plugin.card_statement import Statement, read_statement
 from moeisr_plugin.checkpoints import network_from, network_of, read_checkpoint, save_checkpoint
 from moeisr_plugin.evaluation import BICUBIC, sha256_of
@@ -76,7 +75,7 @@ def publish(
     former = [folder / str(model["Weights"]) for model in index["Models"] if model["Name"] == name]
     if former and not overwrite:
         raise ValueError(f"{folder / INDEX}: has a {name} already; choose another --name or add --overwrite")
-    with _kept_if_filled(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
+    with folder_for_results(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
         save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters})
@@ -109,19 +108,6 @@ def publish(
         if path not in written and path.parent == folder:
             path.unlink(missing_ok=True)
     return written
-
-
-@contextmanager
-def _kept_if_filled(folder: Path) -> Iterator[None]:
-    """Makes a folder, and removes it again if nothing has come into it."""
-    existed = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        if not existed:
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
 
 
 def _as_type(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

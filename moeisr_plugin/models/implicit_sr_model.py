@@ -9,7 +9,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
@@ -35,8 +34,8 @@ from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
-from moeisr_plugin.pictures import Picture, write_picture
 from moeisr_plugin.routing_report import routing_health, share_per_depth
+from moeisr_plugin.saved_pictures import save_experts, save_picture
 
 SCORE_LOSSES = ("balance", "cost")
 """The losses of the mapper's scores, each by its options, as ``train.balance_opt``."""
@@ -308,12 +307,8 @@ class ImplicitSRModel(ResumableModel):
         name = data["name"][0] if "name" in data else Path(data["lq_path"][0]).stem
         suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])
         stem = Path(self.opt["path"]["visualization"], label, f"{name}_{suffix}")
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        bgr = toolbox_image(picture).round().astype(np.uint8)  # (H, W, 3)
-        write_picture(f"{stem}.png", Picture(np.ascontiguousarray(bgr[..., ::-1])))
-        if len(net.experts) > 1:
-            colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
-            write_picture(f"{stem}_experts.png", Picture(colours.cpu().numpy()))
+        save_picture(stem, picture)
+        save_experts(stem, net, encoding)
 
     @master_only
     def save_network(

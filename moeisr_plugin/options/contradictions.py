@@ -71,7 +71,7 @@ def contradictions(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 def name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     path = PurePath(opt.get("name", "unnamed"))
-    if path.is_absolute() or ".." in path.parts or not path.parts:
+    if _leads_out(path) or not path.parts:
         yield "name", f"is {str(path)!r}, which leads out of the experiments; give a plain name"
     elif len(path.parts) > 1:
         yield "name", f"is {str(path)!r}, and logs are named after it; give a name without slashes"
@@ -298,8 +298,7 @@ def results_by_name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     first: dict[str, str] = {}
     for phase, dataset in _datasets(opt):
         if phase != "train" and "name" in dataset:
-            path = PurePath(dataset["name"])
-            if path.is_absolute() or ".." in path.parts:
+            if _leads_out(PurePath(dataset["name"])):
                 text = f"is {dataset['name']!r}, which leads out of the results; give a plain name"
                 yield f"datasets.{phase}.name", text
             label = dataset_label({**dataset, "scale": opt.get("scale", dataset.get("scale"))})
@@ -307,6 +306,10 @@ def results_by_name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             if other != phase:
                 text = f"is {dataset['name']!r}, as that of datasets.{other} at the same scale"
                 yield f"datasets.{phase}.name", f"{text}; results would be mixed up, so rename one"
+
+
+def _leads_out(path: PurePath) -> bool:
+    return path.is_absolute() or ".." in path.parts
 
 
 def _datasets(opt: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

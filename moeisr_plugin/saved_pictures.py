@@ -1,0 +1,28 @@
+"""Pictures and expert maps of a network as PNG, 8 bits a channel, for people to look at."""
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from moeisr_plugin import render
+from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.metrics.toolbox_image import toolbox_image
+from moeisr_plugin.pictures import Picture, write_picture
+
+
+def save_picture(stem: Path, picture: Tensor) -> None:
+    """Writes `stem`.png, its folder made if need be, of (1, 3, H, W) RGB in [0, 1], clamped and rounded."""
+    _write(f"{stem}.png", np.rint(toolbox_image(picture)[..., ::-1]).astype(np.uint8))
+
+
+def save_experts(stem: Path, net: ImplicitSR, encoding: Encoding) -> None:
+    """Writes `stem`_experts.png, the expert map of a mixture; nothing of a network with one expert."""
+    if len(net.experts) > 1:
+        colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
+        _write(f"{stem}_experts.png", colours.cpu().numpy())
+
+
+def _write(path: str, rgb: np.ndarray) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, Picture(np.ascontiguousarray(rgb)))
