@@ -140,9 +140,10 @@ def _surroundings_macs(net: ImplicitSR, expert: int, around: tuple[int, int]) ->
 def _ground(net: ImplicitSR, expert: int, *, lr_pixels: int) -> Ground:
     """What the embedding computes for a row of LR pixels that one expert decodes."""
     latent = net.expert_list[expert].first.weight.new_zeros(1, _latent_channels(net), 1, lr_pixels)
-    choice = torch.full((1, 1, lr_pixels), expert, device=latent.device)
+    pixels = torch.arange(lr_pixels, device=latent.device)
+    groups = [pixels if j == expert else pixels[:0] for j in range(len(net.experts))]
     firsts = [each.first for each in net.expert_list]
-    return net.embedding.ground(net.pad(latent), latent.new_ones(1, 2), firsts, choice)
+    return net.embedding.ground(net.pad(latent), latent.new_ones(1, 2), firsts, groups)
 
 
 @torch.no_grad()

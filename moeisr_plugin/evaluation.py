@@ -201,7 +201,7 @@ def evaluate(
             raise ValueError(f"{folder}: every picture is too small; {evaluation.skipped[0].reason}")
         bar.total = len(places) + len(usable) * len(networks)
         for name, net in networks.items():
-            run.measure_network(name, to_precision(net.to(device), precision), usable)
+            run.measure_network(name, to_precision(net, precision).to(device), usable)
             net.cpu()
     return evaluation
 

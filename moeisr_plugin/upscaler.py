@@ -119,7 +119,7 @@ class Upscaler:
     ) -> None:
         self.progress = progress
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.net = to_precision(network_from(weights or default_weights()).to(self.device), precision)
+        self.net = to_precision(network_from(weights or default_weights()), precision).to(self.device)
 
     def __call__(
         self,

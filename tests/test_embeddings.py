@@ -44,13 +44,14 @@ def test_folded_first_layers_equal_the_whole_ones(name, batch):
 @pytest.mark.parametrize("gathered", [1, 7, 4096])
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_each_pixel_has_its_own_experts_first_layer(name, gathered, monkeypatch):
-    monkeypatch.setattr("moeisr_plugin.archs.embeddings._GATHERED_PIXELS", gathered)
+    monkeypatch.setattr("moeisr_plugin.archs.embeddings._GATHERED_PIXELS", {"cpu": gathered})
     embedding, firsts, padded, rel_cell, index, rel = case(name)
-    choice = torch.randint(2, (2, HEIGHT, WIDTH)) * 2  # expert 1 gets no pixel
-    ground = embedding.ground(padded, rel_cell, firsts, choice)
+    choice = torch.randint(2, (2 * HEIGHT * WIDTH,)) * 2  # expert 1 gets no pixel
+    groups = [(choice == expert).nonzero()[:, 0] for expert in range(3)]
+    ground = embedding.ground(padded, rel_cell, firsts, groups)
     everything = embedding.ground(padded, rel_cell, firsts).first_layers(index, rel)
     for expert in (0, 2):
-        own = choice.flatten()[index] == expert
+        own = choice[index] == expert
         folded = ground.first_layer(expert, index[own], rel[own])
         torch.testing.assert_close(folded, everything[expert][own], rtol=0, atol=1e-12)
 

@@ -70,14 +70,15 @@ def test_dispatch_is_every_experts_answer_picked_by_arg_max(chosen):
     latent, rel_cell = torch.randn(2, 3, 7, 9), torch.rand(2, 2)
     scores = scores_of()
     scores[:, [j for j in range(4) if j not in chosen]] = -100
-    choice = scores.argmax(1)
+    choice = scores.argmax(1).flatten()
     assert choice.unique().tolist() == chosen
     index, rel = torch.randint(2 * 5 * 7, (300,)), torch.rand(300, 2)
     features = embedding.features(latent, rel_cell, index, rel)
     everyone = torch.stack([expert(features) for expert in experts])  # (J, N, 3)
-    ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts], choice)
+    groups = routing.group_by_expert(choice, 4)
+    ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts], groups)
     answers = routing.dispatch_experts(experts, ground, choice, index, rel)
-    torch.testing.assert_close(answers, everyone[choice.flatten()[index], torch.arange(300)])
+    torch.testing.assert_close(answers, everyone[choice[index], torch.arange(300)])
 
     gates = routing.gumbel_gates(scores)
     ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts])

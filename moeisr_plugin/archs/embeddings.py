@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.precision import as_they_are
 from moeisr_plugin.archs.products import linear
 from moeisr_plugin.archs.workspace import Workspace
 
 # LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
-_GATHERED_PIXELS = 4096
+_GATHERED_PIXELS = {"cpu": 4096, "cuda": 65_536}
 
 
 class Ground(Protocol):
@@ -64,7 +65,7 @@ class Embedding(nn.Module):
         latent: Tensor,
         rel_cell: Tensor,
         firsts: Sequence[nn.Linear],
-        choice: Tensor | None = None,
+        groups: Sequence[Tensor] | None = None,
     ) -> Ground:
         """What is computed once per LR pixel, in the latent's precision if not stated otherwise.
 
@@ -72,7 +73,8 @@ class Embedding(nn.Module):
             latent: (B, D, h + 2 * radius, w + 2 * radius), padded.
             rel_cell: (B, 2), the cell in latents, (2h/H, 2w/W).
             firsts: the first layers of J experts.
-            choice: (B, h, w), the only expert to be asked for at each LR pixel; any may be if not given.
+            groups: J of (N,), of the B*h*w LR pixels those at which an expert, and no other, will be asked
+                for; any may be at each if not given.
         """
         raise NotImplementedError
 
@@ -132,7 +134,11 @@ class LIIFEmbedding(Embedding):
         self.in_features = self.latent_columns + 2 + self.cell_columns
 
     def ground(
-        self, latent: Tensor, rel_cell: Tensor, firsts: Sequence[nn.Linear], choice: Tensor | None = None
+        self,
+        latent: Tensor,
+        rel_cell: Tensor,
+        firsts: Sequence[nn.Linear],
+        groups: Sequence[Tensor] | None = None,
     ) -> LIIFGround:
         splits = [self.latent_columns, 2, self.cell_columns]
         latent_columns, rel_columns, cell_columns = zip(
@@ -146,10 +152,10 @@ class LIIFEmbedding(Embedding):
                 )  # (B, hidden_dim)
                 for columns, first in zip(cell_columns, firsts, strict=True)
             ]
-        if choice is None:
+        if groups is None:
             tables = self._tables(latent, latent_columns, constants)
         else:
-            tables = [self._routed_table(latent, latent_columns, constants, choice)] * len(firsts)
+            tables = [self._routed_table(latent, latent_columns, constants, groups)] * len(firsts)
         # A column's numbers side by side in memory, or no vector instruction reads them.
         return LIIFGround(tables, [columns.t().contiguous() for columns in rel_columns])
 
@@ -161,22 +167,22 @@ class LIIFEmbedding(Embedding):
         return list(rows.split([len(c) for c in columns], dim=1))
 
     def _routed_table(
-        self, latent: Tensor, columns: Sequence[Tensor], constants: Sequence[Tensor], choice: Tensor
+        self, latent: Tensor, columns: Sequence[Tensor], constants: Sequence[Tensor], groups: Sequence[Tensor]
     ) -> Tensor:
         side = 2 * self.radius + 1
         batch, channels, padded_height, padded_width = latent.shape
-        height, width = choice.shape[1:]
+        height, width = padded_height - 2 * self.radius, padded_width - 2 * self.radius
         pixels = latent.permute(0, 2, 3, 1).reshape(-1, channels)  # (B*(h+2r)*(w+2r), D)
         row = torch.arange(len(pixels), device=latent.device).view(batch, padded_height, padded_width)
         corner = row[:, :height, :width].flatten()  # (B*h*w,) row of each neighbourhood's first latent
         offset = row[0, :side, :side].flatten()  # (side*side,) from there to the others
         sample = torch.arange(batch, device=latent.device).repeat_interleave(height * width)  # (B*h*w,)
 
-        choice = choice.flatten()  # (B*h*w,)
-        table = latent.new_empty(len(choice), len(columns[0]))
-        for expert, (weight, constant) in enumerate(zip(columns, constants, strict=True)):
+        table = latent.new_empty(len(corner), len(columns[0]))
+        at_a_time = limit_for(_GATHERED_PIXELS, latent)
+        for weight, constant, group in zip(columns, constants, groups, strict=True):
             weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)  # as gathered
-            for rows in (choice == expert).nonzero()[:, 0].split(_GATHERED_PIXELS):
+            for rows in group.split(at_a_time):
                 gathered = pixels[corner[rows, None] + offset].flatten(1)  # (N, side*side*D)
                 table[rows] = linear(gathered, weight).to(table) + constant[sample[rows]]
         return table
@@ -275,9 +281,13 @@ class LTEEmbedding(Embedding):
         self.phase = nn.Linear(2, num_freq_features // 2, bias=False)
 
     def ground(
-        self, latent: Tensor, rel_cell: Tensor, firsts: Sequence[nn.Linear], choice: Tensor | None = None
+        self,
+        latent: Tensor,
+        rel_cell: Tensor,
+        firsts: Sequence[nn.Linear],
+        groups: Sequence[Tensor] | None = None,
     ) -> LTEGround:
-        # Amplitudes and frequencies serve every expert, so the choice is not looked at.
+        # Amplitudes and frequencies serve every expert, so the groups are not looked at.
         coef = F.conv2d(latent, self.coef.weight, self.coef.bias)  # (B, F, h, w)
         # The published frequencies are consecutive pairs (y, x).
         by_axis = torch.cat([self.freq.weight[0::2], self.freq.weight[1::2]])

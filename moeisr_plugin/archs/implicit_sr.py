@@ -1,8 +1,9 @@
 """Arbitrary-scale super-resolution by an implicit decoder: an embedding, experts and a mapper."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -110,8 +111,8 @@ class ImplicitSR(nn.Module):
 
     def dispatch(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), each neighbour's by its own expert (paper, Eq. 4)."""
-        choice = routing.choose_expert(encoding.scores)
-        ground = self.ground(encoding, cell, choice)
+        choice = routing.choose_expert(encoding.scores).flatten()  # (B*h*w,)
+        ground = self.ground(encoding, cell, routing.group_by_expert(choice, len(self.experts)))
         near = self.neighbours(encoding, coord)
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
         answers = routing.dispatch_experts(self.expert_list, ground, choice, near.index.flatten(), rel)
@@ -122,12 +123,13 @@ class ImplicitSR(nn.Module):
         """The experts, shallowest first."""
         return [expert for expert in self.experts if isinstance(expert, Expert)]
 
-    def ground(self, encoding: Encoding, cell: Tensor, choice: Tensor | None = None) -> Ground:
-        """What is computed once per LR pixel, for all experts or for the chosen one, (B, h, w), alone."""
+    def ground(self, encoding: Encoding, cell: Tensor, groups: Sequence[Tensor] | None = None) -> Ground:
+        """What is computed once per LR pixel, for all experts or, in groups, for the chosen one alone."""
         latent = encoding.latent
-        rel_cell = cell * cell.new_tensor(latent.shape[2:])
+        height, width = latent.shape[2:]
+        rel_cell = torch.stack([cell[:, 0] * height, cell[:, 1] * width], dim=1)  # (B, 2)
         firsts = [expert.first for expert in self.expert_list]
-        return self.embedding.ground(self.pad(latent), rel_cell, firsts, choice)
+        return self.embedding.ground(self.pad(latent), rel_cell, firsts, groups)
 
     def neighbours(self, encoding: Encoding, coord: Tensor) -> coordinates.Neighbours:
         """The latents that each coordinate is decoded from."""

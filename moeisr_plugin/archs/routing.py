@@ -90,24 +90,27 @@ def dispatch_experts(
     Args:
         experts: J experts.
         ground: what the embedding knows of each LR pixel.
-        choice: (B, h, w) in [0, J).
+        choice: (B*h*w,) in [0, J).
         index: (N,).
         rel: (N, 2).
 
     Returns:
         RGB in [-1, 1], (N, 3).
     """
-    order, counts = group_by_expert(choice.flatten()[index], len(experts))
-    groups = order.split(counts)
+    groups = group_by_expert(choice[index], len(experts))
     answers = [
         expert.finish(ground.first_layer(j, index[group], rel[group]))
         for j, (expert, group) in enumerate(zip(experts, groups, strict=True))
     ]
     answers = torch.cat(answers)
-    return torch.empty_like(answers).index_copy(0, order, answers)
+    return torch.empty_like(answers).index_copy(0, torch.cat(groups), answers)
 
 
-def group_by_expert(expert: Tensor, num_experts: int) -> tuple[Tensor, list[int]]:
-    """The order that puts queries of the same expert together, and how many each expert gets."""
-    counts = torch.bincount(expert, minlength=num_experts).tolist()
-    return expert.argsort(stable=True), counts
+def group_by_expert(choice: Tensor, num_experts: int) -> tuple[Tensor, ...]:
+    """Which of N each expert is chosen for, (N,) in [0, J) to J of (N_j,), each growing.
+
+    On a GPU the host waits once, for the groups' sizes.
+    """
+    in_order, positions = choice.sort(stable=True)
+    first_of_next = torch.searchsorted(in_order, torch.arange(1, num_experts, device=choice.device))
+    return positions.tensor_split(first_of_next.tolist())

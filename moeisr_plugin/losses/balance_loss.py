@@ -55,7 +55,8 @@ class BalanceLoss(nn.Module):
                 f"expert_weights of the balance loss has {len(weights)} values for {num_experts} experts"
             )
         own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
-        own_pixels = own_load.new_tensor([scores.numel() // num_experts])
+        own_pixels = own_load.new_full((1,), scores.numel() // num_experts)
         load, num_pixels = processes.total(torch.cat([own_load, own_pixels])).split([num_experts, 1])
-        loss = (load.new_tensor(weights) * load - num_pixels / num_experts).abs().sum()
+        weighed = torch.stack([weight * share for weight, share in zip(weights, load, strict=True)])  # (J,)
+        loss = (weighed - num_pixels / num_experts).abs().sum()
         return self.loss_weight * (loss / num_pixels.squeeze() if self.reduction == "mean" else loss)

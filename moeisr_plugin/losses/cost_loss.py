@@ -41,4 +41,5 @@ class CostLoss(nn.Module):
             )
         own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
         load = processes.total(own_load)
-        return self.loss_weight * (load * load.new_tensor(costs)).sum() / load.detach().sum()
+        paid = torch.stack([cost * share for cost, share in zip(costs, load, strict=True)])  # (J,)
+        return self.loss_weight * paid.sum() / load.detach().sum()

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.coordinates import ensemble_weights
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.precision import as_they_are, float32_or_better
 from moeisr_plugin.render.bands import Band, cut_into_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
-from moeisr_plugin.render.limits import limit_for
 from moeisr_plugin.render.surroundings import paint_surroundings
 
 # Queries whose answers are held at a time, which bounds memory whatever the picture's size.
@@ -65,11 +65,12 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
     queries_per_lr_row = rows.around.shape[1] * columns.around.numel()
     blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // size[1])
     bands = cut_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
+    rel_cell = _rel_cell(net, encoding.latent, size)
     held = encoding.latent.new_empty(0)
     for band, following in pairwise([*bands, None]):
         assert band is not None
         with torch.inference_mode(), as_they_are(encoding.latent):
-            painted = _paint_lr_rows(net, encoding, band, rows, columns, size)
+            painted = _paint_lr_rows(net, encoding, band, rel_cell, rows, columns)
             held = torch.cat([held, painted]) if len(held) else painted
             part = rows.part(band.start, band.stop)
             part = part._replace(index=part.index - band.held)
@@ -89,16 +90,21 @@ def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxi
     )
 
 
+def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
+    """The cell in latents, (1, 2)."""
+    height, width = latent.shape[2:]
+    rel_cell = net.embedding.rel_cell(size, (height, width))
+    return torch.tensor([rel_cell], dtype=float32_or_better(latent), device=latent.device)
+
+
 def _paint_lr_rows(
-    net: ImplicitSR, encoding: Encoding, band: Band, rows: GridAxis, columns: GridAxis, size: tuple[int, int]
+    net: ImplicitSR, encoding: Encoding, band: Band, rel_cell: Tensor, rows: GridAxis, columns: GridAxis
 ) -> Tensor:
     """The answers of a band's new LR rows, (last - first, w, P, R, 3)."""
-    height, width = encoding.latent.shape[2:]
-    radius = net.embedding.radius
+    height, radius = encoding.latent.shape[2], net.embedding.radius
     above, below = max(band.first - radius, 0), min(band.last + radius, height)
     rim = [radius, radius, above - (band.first - radius), band.last + radius - below]
     padded = F.pad(encoding.latent[:, :, above:below], rim)
-    rel_cell = rows.rel.new_tensor([net.embedding.rel_cell(size, (height, width))])  # (1, 2)
     return paint_surroundings(
         net,
         padded,

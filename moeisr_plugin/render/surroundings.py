@@ -11,9 +11,9 @@ from torch import Tensor
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render.convolutions import WinogradConvolutions
-from moeisr_plugin.render.limits import limit_for
 
 # Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
 # few are not worth sharing among threads; a GPU wants more.
@@ -37,15 +37,15 @@ def paint_surroundings(
         RGB in [-1, 1], (h, w, P, R, 3), of the relative coordinates' precision.
     """
     experts, channels = net.expert_list, net.expert_list[0].first.out_features
+    groups = routing.group_by_expert(choice.flatten(), len(experts))
     with WinogradConvolutions():
-        ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], choice)
+        ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], groups)
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
     queries = math.prod(per_pixel)
     block = _pixels_per_block(padded, queries * channels)
     workspace = Workspace()
     answers = rel_y.new_empty(choice.numel(), queries, 3)
-    order, counts = routing.group_by_expert(choice.flatten(), len(experts))
-    for j, pixels in enumerate(order.split(counts)):
+    for j, pixels in enumerate(groups):
         row, column = rel_y[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
         for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
             hidden = ground.first_layer_around(j, *part, workspace=workspace)

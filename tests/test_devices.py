@@ -1,0 +1,180 @@
+"""Devices follow the inputs, and the host does not wait for a GPU: seen on one that is not there."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from pretend_gpu import GPU, from_gpu, pretend_gpu
+from references import TINY_ENCODER, lively, picture, queries
+
+from moeisr_plugin import render
+from moeisr_plugin.archs import routing
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.archs.rdn_encoder_arch import RDNEncoder
+from moeisr_plugin.archs.swinir_encoder_arch import SwinIREncoder
+from moeisr_plugin.evaluation import evaluate
+from moeisr_plugin.losses.balance_loss import BalanceLoss
+from moeisr_plugin.losses.cost_loss import CostLoss
+from moeisr_plugin.render.precision import to_precision
+from moeisr_plugin.upscaler import Upscaler, default_weights
+
+NETWORKS = {
+    "LIIF": lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6),
+    "LTE": lambda: LTE(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8),
+    "MoEISRLIIF": lambda: MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6),
+    "MoEISRLTE": lambda: MoEISRLTE(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8),
+}
+ENCODERS = {
+    "RDN": lambda: RDNEncoder(num_feat=4, num_block=2, num_layer=2, num_grow_ch=4),
+    "SwinIR": lambda: SwinIREncoder(embed_dim=12, depths=[2], num_heads=[2], window_size=4),
+}
+SIZE = (19, 31)
+
+
+def test_what_a_gpu_refuses_is_refused_and_what_it_keeps_the_host_waiting_for_is_counted():
+    here = torch.arange(3.0)
+    with pretend_gpu() as waits:
+        there = torch.arange(3.0, device=GPU)
+        doubled = there.add_(torch.ones(3, device=GPU)).view(1, 3) * 2 - torch.tensor(2)
+        assert doubled.device == GPU
+        assert not waits
+        for mix in (lambda: there + here, lambda: here[there.long()], lambda: torch.cat([there, here])):
+            with pytest.raises(AssertionError, match="tensors on two devices"):
+                mix()
+        for wait in (
+            lambda: there.tolist(),
+            lambda: there.sum().item(),
+            lambda: there.cpu(),
+            lambda: there.nonzero(),
+            lambda: there[there > 1],
+            lambda: torch.tensor([1.0], device=GPU),
+            lambda: here.to(GPU),
+            lambda: there.copy_(here),
+        ):
+            waits.clear()
+            wait()
+            assert waits.total() == 1
+    assert from_gpu(doubled).tolist() == [[0, 2, 4]]
+    with pytest.raises(AssertionError, match="outside"):
+        there.add(1)
+
+
+@pytest.mark.parametrize("band_queries", [1, 500, 10**9])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_picture_is_rendered_there_as_here(name, precision, tolerance, band_queries, monkeypatch):
+    monkeypatch.setattr(
+        "moeisr_plugin.render.engine._BAND_QUERIES", dict.fromkeys(("cpu", "cuda"), band_queries)
+    )
+    net, lr = lively(NETWORKS[name]()), picture(2, 5, 7).float()
+    net = to_precision(net, precision)
+    expected = render.render(net, render.encode(net, lr), SIZE)
+    with pretend_gpu():
+        net.to(GPU)
+        rendered = render.render(net, render.encode(net, lr.to(GPU)), SIZE)
+    torch.testing.assert_close(from_gpu(rendered), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_host_waits_once_per_band(name, monkeypatch):
+    net, waited = lively(NETWORKS[name]()), {}
+    with pretend_gpu() as waits:
+        lr = picture(1, 24, 7).float().to(GPU)
+        net.to(GPU)
+        waits.clear()
+        encoding = render.encode(net, lr)
+        assert not waits
+        for band_queries in (1, 500, 2500, 10**9):
+            monkeypatch.setattr(
+                "moeisr_plugin.render.engine._BAND_QUERIES", dict.fromkeys(("cpu", "cuda"), band_queries)
+            )
+            waits.clear()
+            bands = len(list(render.render_bands(net, encoding, (60, 17))))
+            waited[bands] = waits.total()
+    assert len(waited) == 4
+    assert len({total - bands for bands, total in waited.items()}) == 1
+
+
+@pytest.mark.parametrize("route", ["budget", "random", "one"])
+def test_routing_follows_the_scores(route):
+    routes = {
+        "budget": lambda net, encoding: render.within_budget(net, encoding, 0.4).scores,
+        "random": lambda net, encoding: routing.deal_at_random(
+            encoding.scores, generator=torch.Generator().manual_seed(0)
+        ),
+        "one": lambda net, encoding: routing.use_everywhere(encoding.scores, 2),
+    }
+    net, lr = lively(NETWORKS["MoEISRLIIF"]()), picture(2, 5, 7).float()
+    expected = routes[route](net, render.encode(net, lr))
+    with pretend_gpu():
+        net.to(GPU)
+        scores = routes[route](net, render.encode(net, lr.to(GPU)))
+    torch.testing.assert_close(from_gpu(scores), expected)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_pictures_are_encoded_there_as_here(encoder):
+    net, lr = LIIF(encoder=ENCODERS[encoder](), hidden_dim=6).eval(), picture(1, 9, 14).float()
+    expected = render.encode(net, lr, tile=8).latent
+    with pretend_gpu():
+        latent = render.encode(net.to(GPU), lr.to(GPU), tile=8).latent
+    torch.testing.assert_close(from_gpu(latent), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_pictures_are_enlarged_there_as_here(precision):
+    image = np.random.default_rng(0).integers(256, size=(9, 14, 4), dtype=np.uint8)
+    expected = Upscaler(device="cpu", precision=precision)(image, scale=2.5)
+    with pretend_gpu():
+        upscaler = Upscaler(device=GPU, precision=precision)
+        assert next(upscaler.net.parameters()).device == GPU
+        enlarged = upscaler(image, scale=2.5)
+    np.testing.assert_allclose(enlarged, expected, rtol=0, atol=1)
+
+
+def test_networks_are_evaluated_there_as_here(photographs):
+    def measure(device):
+        weights, scales = [default_weights()], [(2.0, 2.0)]
+        return evaluate(weights, photographs, scales, routing=True, budgets=2, device=device)
+
+    expected = measure("cpu")
+    with pretend_gpu() as waits:
+        found = measure(GPU)
+    assert found.device == str(GPU)
+    assert waits["synchronize"] > 0
+    for record, same in zip(found.records, expected.records, strict=True):
+        figures, same_figures = (
+            {name: figure for name, figure in each.figures.items() if not name.endswith("seconds")}
+            for each in (record, same)
+        )
+        assert figures == pytest.approx(same_figures, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("gate", [None, routing.random_gates])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_of_training_keeps_nobody_waiting(name, training, gate):
+    net = lively(NETWORKS[name]()).train(training)
+    inputs = [picture(2, 5, 7).float(), queries(2, 5, 7, 9).float(), torch.rand(2, 2)]
+
+    def step(net, inputs):
+        torch.manual_seed(0)
+        rgb, scores = net(*inputs, gate=gate)
+        loss = rgb.square().mean() + BalanceLoss(reduction="mean")(scores) + CostLoss()(scores)
+        loss.backward()
+        return rgb, {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+
+    twin = copy.deepcopy(net)
+    expected, expected_gradients = step(net, inputs)
+    with pretend_gpu() as waits:
+        twin.to(GPU)
+        inputs = [each.to(GPU) for each in inputs]
+        waits.clear()
+        rgb, found = step(twin, inputs)
+    torch.testing.assert_close(from_gpu(rgb), expected.detach(), rtol=1e-5, atol=1e-5)
+    assert found.keys() == expected_gradients.keys()
+    for name, gradient in expected_gradients.items():
+        torch.testing.assert_close(from_gpu(found[name]), gradient, rtol=1e-4, atol=1e-5)
+    if training:
+        assert not waits
