@@ -137,7 +137,7 @@ def mend_parse_options() -> None:
 
 
 def mend_init_dist() -> None:
-    """Starts distributed training on CPUs with gloo; with CUDA the toolbox's own function runs unchanged.
+    """Starts distributed training on CPUs with gloo; on GPUs the toolbox's own function runs unchanged.
 
     Mends `_init_dist_pytorch` in basicsr/utils/dist_util.py:21, which counts devices modulo zero and asks for
     NCCL. Can go when the toolbox chooses the backend by device.
@@ -246,35 +246,41 @@ def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]
 @contextmanager
 def read_already(opt: OrderedDict, arguments: list[str]) -> Iterator[None]:
     """Lets the toolbox's `parse_options` find these options and arguments, instead of those it would read."""
-    options, ordered_yaml, argv = toolbox("utils.options"), toolbox("utils.options").ordered_yaml, sys.argv
+    options, argv = toolbox("utils.options"), sys.argv
+    ordered_yaml, init_dist = options.ordered_yaml, options.init_dist
     loader = types.SimpleNamespace(get_single_data=lambda: opt, dispose=lambda: None)
     try:
         options.ordered_yaml = lambda: (lambda stream: loader, None)
+        if opt.get("num_gpu") == 0:
+            options.init_dist = start_gloo
         sys.argv = [argv[0], *arguments]
         yield
     finally:
-        options.ordered_yaml, sys.argv = ordered_yaml, argv
+        options.ordered_yaml, options.init_dist, sys.argv = ordered_yaml, init_dist, argv
 
 
 def with_gloo(init_dist: Callable[..., None]) -> Callable[..., None]:
-    """Wraps `init_dist` so that without CUDA it starts a gloo process group.
-
-    Raises (from the wrapped function):
-        ValueError: a launcher other than `pytorch` without CUDA.
-    """
+    """Wraps `init_dist` so that without CUDA it does what `start_gloo` does."""
 
     @functools.wraps(init_dist)
     def started(launcher: str, *args: Any, **kwargs: Any) -> None:
-        if torch.cuda.is_available():
-            init_dist(launcher, *args, **kwargs)
-        elif launcher == "pytorch":
-            if torch.multiprocessing.get_start_method(allow_none=True) is None:
-                torch.multiprocessing.set_start_method("spawn")
-            torch.distributed.init_process_group("gloo")
-        else:
-            raise ValueError(f"--launcher {launcher} needs CUDA; on CPUs use torchrun and --launcher pytorch")
+        start = init_dist if torch.cuda.is_available() else start_gloo
+        start(launcher, *args, **kwargs)
 
     return started
+
+
+def start_gloo(launcher: str, *args: Any, **kwargs: Any) -> None:
+    """Starts a process group on CPUs; what else `init_dist` takes is for GPUs.
+
+    Raises:
+        ValueError: a launcher other than `pytorch`.
+    """
+    if launcher != "pytorch":
+        raise ValueError(f"--launcher {launcher} needs GPUs; on CPUs use torchrun and --launcher pytorch")
+    if torch.multiprocessing.get_start_method(allow_none=True) is None:
+        torch.multiprocessing.set_start_method("spawn")
+    torch.distributed.init_process_group("gloo")
 
 
 def load_resume_state(opt: dict) -> dict | None:

@@ -281,6 +281,18 @@ def test_with_cuda_the_toolboxs_own_function_runs(monkeypatch):
     assert calls == [(("slurm", "nccl"), {"port": 1})]
 
 
+@pytest.mark.parametrize("num_gpu", [0, 1])
+def test_processes_that_use_no_gpu_meet_over_gloo_though_there_is_one(num_gpu, monkeypatch):
+    started = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.distributed, "init_process_group", started.append)
+    monkeypatch.setattr(options, "init_dist", compat.with_gloo(lambda launcher: started.append("nccl")))
+    with compat.read_already(OrderedDict(num_gpu=num_gpu), []):
+        options.init_dist("pytorch")
+    options.init_dist("pytorch")
+    assert started == ["gloo" if num_gpu == 0 else "nccl", "nccl"]
+
+
 class Harm:
     def __reduce__(self):
         return os.mkdir, ("harm",)
