@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -54,12 +55,37 @@ def test_an_optimiser_is_the_one_of_torch(name, options):
 )
 def test_fused_by_itself_on_cuda_alone_and_where_it_exists(name, options, fused, monkeypatch):
     received: dict = {}
-    monkeypatch.setattr(optimisers, "_built", lambda kind, parameters, options, key: received.update(options))
+    monkeypatch.setattr(optimisers, "_built", lambda *given, key: received.update(given[-1]) or MagicMock())
     for is_cuda in (True, False):
         received.clear()
         parameters: list[Any] = [SimpleNamespace(is_cuda=is_cuda)]
         build_optimiser(name, parameters, lr=1e-3, **options)
         assert received.get("fused") == (fused if is_cuda else options.get("fused"))
+
+
+@pytest.mark.parametrize("saved", [{}, {"foreach": True}, {"fused": True}])
+def test_an_optimiser_computes_as_it_was_built_to_whatever_it_loads(saved):
+    theirs, ours = parameters(), parameters()
+    before = build_optimiser("Adam", theirs, lr=1e-2, **saved)
+    descend(before, theirs)
+    optimiser = build_optimiser("Adam", ours, lr=1e-2, fused=True)
+    optimiser.load_state_dict(before.state_dict())
+    assert optimiser.param_groups[0]["fused"] is True
+    assert not optimiser.param_groups[0]["foreach"]
+    for mine, saved_one in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(optimiser.state[mine], before.state[saved_one])
+
+
+def test_what_is_remembered_of_a_parameter_lies_in_memory_as_it_does():
+    kernel = torch.nn.Parameter(torch.randn(4, 3, 3, 3))
+    before = build_optimiser("Adam", [kernel], lr=1e-2)
+    descend(before, [kernel])
+    turned = torch.nn.Parameter(kernel.detach().contiguous(memory_format=torch.channels_last))
+    optimiser = build_optimiser("Adam", [turned], lr=1e-2)
+    optimiser.load_state_dict(before.state_dict())
+    for key in ("exp_avg", "exp_avg_sq"):
+        assert optimiser.state[turned][key].stride() == turned.stride() != kernel.stride()
+        torch.testing.assert_close(optimiser.state[turned][key], before.state[kernel][key])
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,14 @@ _SETTLED_IN_GROUPS = ("initial_lr", "max_lr", "min_lr", "weight_decay")
 _OPTIONS = {"initial_lr": "lr", "weight_decay": "weight_decay"}
 # Fused on CUDA in every torch that is supported.
 _FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
+# How an optimiser computes, not what.
+_IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
 
 def build_optimiser(name: str, parameters: Sequence[Parameter], **options: Any) -> Optimizer:
     """An optimiser of torch.optim; fused without being asked to where that is faster: on CUDA.
+
+    It computes as it was built to, whatever the optimiser whose state it loads did.
 
     Args:
         name: the class, such as AdamW.
@@ -44,10 +48,13 @@ def build_optimiser(name: str, parameters: Sequence[Parameter], **options: Any) 
         ValueError: no such optimiser, one that cannot be used, or options that it does not take.
     """
     kind = _class_named(name, torch.optim, suitable_optimisers(), _UNSUITABLE_OPTIMISERS, key="train.optim_g")
-    chosen = options.keys() & {"fused", "foreach", "differentiable"}
+    chosen = options.keys() & set(_IMPLEMENTATIONS)
     if name in _FUSED_ON_CUDA and not chosen and all(p.is_cuda for p in parameters):
         options["fused"] = True
-    return _built(kind, parameters, options, key="train.optim_g")
+    optimiser: Optimizer = _built(kind, parameters, options, key="train.optim_g")
+    optimiser.register_load_state_dict_pre_hook(_keep_implementation)
+    optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
+    return optimiser
 
 
 def build_scheduler(name: str, optimiser: Optimizer, **options: Any) -> LRScheduler:
@@ -118,6 +125,23 @@ def suitable_optimisers() -> dict[str, type[Any]]:
 def suitable_schedulers() -> dict[str, type[Any]]:
     """Those of torch that can be told in an option file, by name."""
     return _suitable(lr_scheduler, LRScheduler, _UNSUITABLE_SCHEDULERS)
+
+
+def _keep_implementation(optimiser: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The state to be loaded; before that, as by it torch decides what is moved to a GPU."""
+    groups = [dict(group) for group in state["param_groups"]]
+    for group, own in zip(groups, optimiser.param_groups, strict=False):  # torch refuses another number
+        group.update({key: own[key] for key in _IMPLEMENTATIONS if key in own})
+    return {**state, "param_groups": groups}
+
+
+def _lay_out_as_parameters(optimiser: Optimizer) -> None:
+    """Puts what is remembered of parameters in their order in memory, as fused implementations demand."""
+    for parameter, state in optimiser.state.items():
+        for key, value in state.items():
+            alike = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if alike and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _suitable(module: ModuleType, base: type, unsuitable: dict[str, str]) -> dict[str, type[Any]]:
