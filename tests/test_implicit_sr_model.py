@@ -195,6 +195,17 @@ def test_validates_at_several_scales_and_keeps_the_best(photographs, tmp_path):
     assert model.best_metric_results["photographs/x2x3.5"]["psnr"] == best
 
 
+def test_cudnn_tries_nothing_out_for_the_sizes_of_validation(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    opt = options(photographs, tmp_path)
+    model, seen = build_model(opt), []
+    model.net_g_ema.register_forward_pre_hook(lambda *_: seen.append(None))
+    model.net_g_ema.encoder.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
+    model.validation(loader(opt, "val_0"), 1, None, save_img=False)
+    assert set(seen) == {False}
+    assert torch.backends.cudnn.benchmark
+
+
 def test_validates_without_metrics(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     opt["val"] = {}

@@ -572,6 +572,31 @@ def test_processes(arguments, environment, line, training_options, run, monkeypa
     assert run(*arguments) == (2, [f"options.yml: {line}"], [])
 
 
+@pytest.mark.parametrize(("num_gpu", "found"), [(1, True), (0, False)])
+def test_processes_must_not_share_a_gpu(num_gpu, found, training_options, run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for variable, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(variable, value)
+    written(edited(training_options, {"num_gpu": num_gpu, "datasets.train.dataset_enlarge_ratio": 9}))
+    line = (
+        "options.yml: --launcher: torchrun started 2 processes for 1 GPUs; give --nproc_per_node=1, or set "
+        "num_gpu: 0 to run on CPUs"
+    )
+    assert (line in run("--launcher", "pytorch", "--check")[1]) == found
+
+
+@pytest.mark.parametrize(("gpus", "found"), [(1, True), (0, False)])
+def test_recorded_kernels_keep_no_results_of_parts(gpus, found, training_options, run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    changes = {"num_gpu": gpus, "train.accumulate": 2, "train.compile": "reduce-overhead"}
+    written(edited(training_options, changes))
+    line = (
+        "options.yml: train.compile: is reduce-overhead, which keeps no results of one part while the next "
+        "is computed; give default or max-autotune-no-cudagraphs, or remove train.accumulate"
+    )
+    assert (line in run("--check")[1]) == found
+
+
 def test_other_processes_than_the_first_are_silent(training_options, run, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     written(edited(training_options, {"name": GONE}))

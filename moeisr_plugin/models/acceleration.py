@@ -1,9 +1,15 @@
 """What makes the same training faster on some machines."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+# Which replay one recording of all kernels, in the same memory.
+CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 
 
 def allow_tf32(allow: bool | None) -> None:
@@ -15,6 +21,20 @@ def allow_tf32(allow: bool | None) -> None:
     if allow is not None:
         torch.set_float32_matmul_precision("high" if allow else "highest")
         torch.backends.cudnn.allow_tf32 = allow
+
+
+@contextmanager
+def without_autotuning() -> Iterator[None]:
+    """A context for pictures of many sizes, for each of which cuDNN would try its algorithms.
+
+    The toolbox lets it, which pays in training, where all patches are alike.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def accelerate(net: nn.Module, *, channels_last: bool = False, compiled: bool | str = False) -> nn.Module:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -28,7 +29,7 @@ from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
-from moeisr_plugin.models.acceleration import accelerate, allow_tf32
+from moeisr_plugin.models.acceleration import accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
@@ -86,6 +87,8 @@ class ImplicitSRModel(ResumableModel):
         self.accumulate = train_opt.get("accumulate", 1)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
+        if self.ema_decay > 0:
+            accelerate(self.net_g_ema, channels_last=train_opt.get("channels_last", False))
         step_options = ("precision", "clip_grad_norm", "max_bad_steps")
         given = {key: train_opt[key] for key in step_options if train_opt.get(key) is not None}
         self.training_step = TrainingStep(self.optimizer_g, self.device, **given)
@@ -125,6 +128,11 @@ class ImplicitSRModel(ResumableModel):
             unused = self.opt.get("find_unused_parameters", False)
             return DistributedDataParallel(net, find_unused_parameters=unused)
         return super().model_to_device(net)
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """As the toolbox's, but of all parameters at once: a GPU adds sooner than it is told of each."""
+        averages, parameters = self.net_g_ema.parameters(), self._bare(self.net_g).parameters()
+        get_ema_multi_avg_fn(decay)(tuple(averages), tuple(parameters), None)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
@@ -224,7 +232,7 @@ class ImplicitSRModel(ResumableModel):
     def validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> None:
-        with self.throughput.paused() if self.is_train else nullcontext():
+        with without_autotuning(), self.throughput.paused() if self.is_train else nullcontext():
             super().validation(dataloader, current_iter, tb_logger, save_img)
 
     def dist_validation(

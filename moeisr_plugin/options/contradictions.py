@@ -17,6 +17,7 @@ from torch.nn import Parameter
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, complete_params
+from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES, dataset_label
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
 from moeisr_plugin.options.rules import UnsoundError, nearest
@@ -92,6 +93,10 @@ def launcher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     if run.launcher == "none" and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         processes = os.environ["WORLD_SIZE"]
         yield "--launcher", f"none, but torchrun started {processes} processes; add --launcher pytorch"
+    processes, present = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    if run.launcher == "pytorch" and opt.get("num_gpu") != 0 and 0 < present < processes:
+        remedy = f"give --nproc_per_node={present}, or set num_gpu: 0 to run on CPUs"
+        yield "--launcher", f"torchrun started {processes} processes for {present} GPUs; {remedy}"
 
 
 def top_scale(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -168,7 +173,14 @@ def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    accumulate = (opt.get("train") or {}).get("accumulate", 1)
+    train = opt.get("train") or {}
+    accumulate, mode = train.get("accumulate", 1), train.get("compile")
+    if accumulate > 1 and mode in CUDA_GRAPH_MODES and gpus_of_process(opt, run):
+        remedy = "give default or max-autotune-no-cudagraphs, or remove train.accumulate"
+        yield (
+            "train.compile",
+            f"is {mode}, which keeps no results of one part while the next is computed; {remedy}",
+        )
     if run.is_train and accumulate > 1 and accumulate > batch_of_process(opt, run):
         batch = batch_of_process(opt, run)
         yield "train.accumulate", f"is {accumulate}, more parts than a batch of {batch} has samples; lower it"
