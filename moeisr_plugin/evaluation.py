@@ -381,15 +381,23 @@ def _stem(folder: Path, sample: Sample) -> Path:
 
 
 def _timed(work: Callable[[], Result], device: torch.device, repeats: int) -> tuple[Result, float]:
-    """The result, and the median of the seconds it took; a GPU answers before its work is done."""
+    """The result, and the median of the seconds it took.
 
-    def timed_once() -> tuple[Result, float]:
-        start = time.perf_counter()
-        result = work()
+    A GPU answers before its work is done, and takes longer over what it does for the first time.
+    """
+
+    def now() -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return result, time.perf_counter() - start
+        return time.perf_counter()
 
+    def timed_once() -> tuple[Result, float]:
+        start = now()
+        result = work()
+        return result, now() - start
+
+    if device.type == "cuda":
+        work()
     seconds = [timed_once()[1] for _ in range(repeats - 1)]
     result, last = timed_once()
     return result, statistics.median([*seconds, last])

@@ -101,12 +101,12 @@ class Upscaler:
             by default.
         device: where to compute; a GPU if there is one, by default.
         precision: ``float32``, which is exact, ``bfloat16`` or ``float16``, which are faster where the
-            hardware computes in them.
+            hardware computes in them, or ``tf32``, which rounds factors of float32 on NVIDIA GPUs.
         progress: show a progress bar where rendering takes more than seconds.
 
     Raises:
         CheckpointError: if the weights cannot be used.
-        ValueError: if the precision is none of the three.
+        ValueError: if the precision is none of the four.
     """
 
     def __init__(

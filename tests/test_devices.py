@@ -1,6 +1,7 @@
 """Devices follow the inputs, and the host does not wait for a GPU: seen on one that is not there."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.rdn_encoder_arch import RDNEncoder
 from moeisr_plugin.archs.swinir_encoder_arch import SwinIREncoder
-from moeisr_plugin.evaluation import evaluate
+from moeisr_plugin.evaluation import _timed, evaluate
 from moeisr_plugin.losses.balance_loss import BalanceLoss
 from moeisr_plugin.losses.cost_loss import CostLoss
 from moeisr_plugin.render.precision import to_precision
@@ -122,7 +123,37 @@ def test_pictures_are_encoded_there_as_here(encoder):
     torch.testing.assert_close(from_gpu(latent), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("precision", "high", "rounded"),
+    [("float32", False, False), ("tf32", False, True), ("float32", True, True)],
+)
+def test_float32_is_exact_unless_it_is_allowed_not_to_be(precision, high, rounded, monkeypatch):
+    """Torch by itself lets a GPU round the factors of convolutions."""
+
+    def rounds():
+        cudnn: Any = torch.backends.cudnn
+        return [each.fp32_precision == "tf32" for each in (torch.backends.cuda.matmul, cudnn.conv)]
+
+    net, seen = to_precision(lively(NETWORKS["MoEISRLIIF"]()), precision), []
+    for part in (net.encoder, net.mapper):
+        part.register_forward_pre_hook(lambda *_: seen.append(rounds()))
+    ground = net.embedding.ground
+    monkeypatch.setattr(net.embedding, "ground", lambda *given: seen.append(rounds()) or ground(*given))
+    torch.backends.cuda.matmul.allow_tf32 = high
+    try:
+        before = rounds()
+        with pretend_gpu():
+            net.to(GPU)
+            encoding = render.encode(net, picture(1, 5, 7).float().to(GPU))
+            between = [rounds() for _ in render.render_bands(net, encoding, SIZE)]
+        after = rounds()
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert seen == [[rounded, rounded]] * 3
+    assert [before, *between, after] == [[high, True]] * 3
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 def test_pictures_are_enlarged_there_as_here(precision):
     image = np.random.default_rng(0).integers(256, size=(9, 14, 4), dtype=np.uint8)
     expected = Upscaler(device="cpu", precision=precision)(image, scale=2.5)
@@ -131,6 +162,18 @@ def test_pictures_are_enlarged_there_as_here(precision):
         assert next(upscaler.net.parameters()).device == GPU
         enlarged = upscaler(image, scale=2.5)
     np.testing.assert_allclose(enlarged, expected, rtol=0, atol=1)
+
+
+@pytest.mark.parametrize(("device", "times"), [(torch.device("cpu"), 3), (GPU, 4)])
+def test_what_a_gpu_does_for_the_first_time_is_not_timed(device, times):
+    """It must have ended what it did before, and what it does."""
+    told = []
+    with pretend_gpu() as waits:
+        result, seconds = _timed(lambda: told.append(waits["synchronize"]) or len(told), device, 3)
+        assert waits["synchronize"] == (6 if device == GPU else 0)
+    assert result == len(told) == times
+    assert 0 <= seconds < 1
+    assert told == ([0, 1, 3, 5] if device == GPU else [0, 0, 0])
 
 
 def test_networks_are_evaluated_there_as_here(photographs):

@@ -95,6 +95,35 @@ def test_a_picture_no_larger_than_a_tile_is_encoded_at_once():
     assert seen == [(2, 3, 20, 12), (1, 3, 60, 50)]
 
 
+def test_tiles_shrink_until_a_gpu_has_memory_for_them():
+    net, lr, seen = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).eval(), picture(1, 150, 290), []
+
+    def allocate(module, given):
+        seen.append(given[0].shape[2] * given[0].shape[3])
+        if seen[-1] > 100 * 100:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    net.double().encoder.register_forward_pre_hook(allocate)
+    encoding = render.encode(net, lr)
+    assert seen[:2] == [150 * 290, (75 + 6) * (145 + 6)]
+    assert len(seen) == 2 + 3 * 5
+    net.encoder._forward_pre_hooks.clear()
+    assert_same(encoding, untiled(net, lr), 1e-12)
+
+
+def test_a_gpu_without_memory_for_the_smallest_tile_is_out_of_memory():
+    net, tried = LIIF(encoder=LOCAL["EDSR"](), hidden_dim=6).eval(), []
+
+    def allocate(module, given):
+        tried.append(given[0].shape[2:])
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    net.encoder.register_forward_pre_hook(allocate)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        render.encode(net, picture(1, 7, 200).float())
+    assert len(tried) == 3
+
+
 def test_reduced_precision_is_kept():
     net, lr = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).bfloat16(), picture(1, 30, 21)
     encoding = render.encode(net, lr.bfloat16(), tile=9)

@@ -63,6 +63,7 @@ class ImplicitSR(nn.Module):
         self.local_ensemble = local_ensemble
         self.tau = tau
         self.hyper_parameters = hyper_parameters
+        self.allow_tf32 = False  # in rendering, on a GPU; see `render.precision`
 
     def encode(self, lr: Tensor) -> Encoding:
         """From an LR picture in [0, 1], (B, 3, h, w), to its latent and the mapper's scores."""

@@ -12,10 +12,10 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16", "float16"),
+        choices=("float32", "tf32", "bfloat16", "float16"),
         default="float32",
-        help="numbers to compute in; 16 bits are faster where the hardware has them and cost a little "
-        "quality (default: %(default)s)",
+        help="numbers to compute in; 16 bits, or tf32 on an NVIDIA GPU, are faster where the hardware has "
+        "them, and cost a little quality (default: %(default)s)",
     )
 
 
@@ -23,10 +23,13 @@ def chosen_device(args: argparse.Namespace) -> str | None:
     """The device asked for; None leaves the choice open.
 
     Raises:
-        ValueError: a GPU is asked for and there is none.
+        ValueError: a GPU is asked for, or numbers that only a GPU computes in, and there is none.
     """
     import torch  # parsing needs none
 
-    if args.device == "cuda" and not torch.cuda.is_available():
+    has_gpu = torch.cuda.is_available()
+    if args.device == "cuda" and not has_gpu:
         raise ValueError("--device cuda: PyTorch finds no GPU here; leave --device out or choose cpu")
+    if getattr(args, "precision", None) == "tf32" and (args.device == "cpu" or not has_gpu):
+        raise ValueError("--precision tf32: only NVIDIA GPUs compute so; leave it out or choose bfloat16")
     return None if args.device == "auto" else args.device

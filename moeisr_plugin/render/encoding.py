@@ -19,10 +19,13 @@ from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.precision import as_they_are
 from moeisr_plugin.render.convolutions import with_fast_convolutions
+from moeisr_plugin.render.precision import float32_products
 
 # LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
 # fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.
 _TILE = {"cpu": 512, "cuda": 1024}
+# Where even these do not fit a GPU's memory, nothing helps.
+_SMALLEST_TILE = 64
 # Context where no finite one is enough. In a SwinIR of published size with random weights, leaving out what
 # reaches farther moved latents at the borders by less than a thousandth of their deviation.
 _LARGE_CONTEXT = 32
@@ -59,7 +62,7 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
         net: the network.
         lr: (B, 3, h, w) in [0, 1]; read in the precision of the encoder's parameters, kept in its own.
         tile: LR pixels along a side of what is encoded at a time, the context not counted; by default what
-            suits the device.
+            suits the device. Fewer where a GPU has no memory for as many.
 
     Returns:
         The same as untiled, up to rounding, if the encoder states its halo; otherwise close to it.
@@ -71,12 +74,19 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
         raise ValueError(f"tile is {tile}; give a number of LR pixels, 1 or more")
     tile = tile or limit_for(_TILE, lr)
     like = next(net.encoder.parameters(), lr)
-    with torch.inference_mode(), as_they_are(lr):
+    with torch.inference_mode(), as_they_are(lr), float32_products(net, lr):
         encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
         normalised = (lr.to(like) - 0.5) / 0.5
-        latent = in_tiles(encoder, normalised, encoder_tiling(net.encoder, tile))
-        scores = in_tiles(mapper, latent, Tiling(tile, context=convolution_halo(net.mapper)))
-        return Encoding(lr, latent, scores.contiguous())
+        while True:
+            try:
+                latent = in_tiles(encoder, normalised, encoder_tiling(net.encoder, tile))
+                scores = in_tiles(mapper, latent, Tiling(tile, context=convolution_halo(net.mapper)))
+                return Encoding(lr, latent, scores.contiguous())
+            except torch.cuda.OutOfMemoryError:
+                tried = min(tile, max(lr.shape[2:]))
+                if tried <= _SMALLEST_TILE:
+                    raise
+                tile = max(tried // 2, _SMALLEST_TILE)
 
 
 def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:

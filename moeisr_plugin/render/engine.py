@@ -14,10 +14,12 @@ from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.precision import as_they_are, float32_or_better
 from moeisr_plugin.render.bands import Band, cut_into_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
+from moeisr_plugin.render.precision import float32_products
 from moeisr_plugin.render.surroundings import paint_surroundings
 
-# Queries whose answers are held at a time, which bounds memory whatever the picture's size.
-_BAND_QUERIES = {"cpu": 2_097_152, "cuda": 33_554_432}
+# Queries whose answers are held at a time, which bounds memory whatever the picture's size. Beside them lies
+# what LTE knows of the LR pixels they ask, 2 KiB of each, which at x2 16 queries do.
+_BAND_QUERIES = {"cpu": 2_097_152, "cuda": 8_388_608}
 # Output pixels blended at a time, whose places and weights should fit a processor's cache.
 _BLENDED_PIXELS = {"cpu": 65_536, "cuda": 33_554_432}
 
@@ -69,7 +71,7 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
     held = encoding.latent.new_empty(0)
     for band, following in pairwise([*bands, None]):
         assert band is not None
-        with torch.inference_mode(), as_they_are(encoding.latent):
+        with torch.inference_mode(), as_they_are(encoding.latent), float32_products(net, encoding.latent):
             painted = _paint_lr_rows(net, encoding, band, rel_cell, rows, columns)
             held = torch.cat([held, painted]) if len(held) else painted
             part = rows.part(band.start, band.stop)

@@ -1,7 +1,17 @@
-"""Casting a network to the numbers it is to compute in."""
+"""In which numbers a network renders."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.precision import PRECISIONS
+
+TF32 = "tf32"
+"""float32, but on NVIDIA GPUs factors of products are rounded to 10 bits of mantissa."""
 
 
 def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
@@ -11,17 +21,45 @@ def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
 
     Args:
         net: the network.
-        precision: one of `PRECISIONS`.
+        precision: one of `PRECISIONS`, or `TF32`.
 
     Raises:
         ValueError: if it is none of them.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; give {', '.join(PRECISIONS)}")
+    if precision not in (*PRECISIONS, TF32):
+        raise ValueError(f"precision is {precision!r}; give {', '.join((*PRECISIONS, TF32))}")
+    net.allow_tf32 = precision == TF32
+    dtype = PRECISIONS["float32" if net.allow_tf32 else precision]
     kept = {f"embedding.{part}" for part in net.embedding.precise_parts}
     for name, module in net.named_modules():
         if name not in kept:
             for parameter in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
                 if parameter.is_floating_point():
-                    parameter.data = parameter.data.to(PRECISIONS[precision])
+                    parameter.data = parameter.data.to(dtype)
     return net
+
+
+@contextmanager
+def float32_products(net: ImplicitSR, like: Tensor) -> Iterator[None]:
+    """A context in which products and convolutions on a tensor's GPU round to TF32, or do not, both alike.
+
+    They do if the network allows it, or torch's switch for products does; the one for convolutions is on if
+    nobody asks.
+    """
+    if like.device.type != "cuda":
+        yield
+        return
+    # Torch 2.9 has new switches, and refuses to tell of the old ones once they differ.
+    has_new = hasattr(torch.backends.cudnn, "conv")
+    switch, on, off = ("fp32_precision", TF32, "ieee") if has_new else ("allow_tf32", True, False)
+    cudnn: Any = torch.backends.cudnn
+    kinds = torch.backends.cuda.matmul, (cudnn.conv if has_new else cudnn)
+    before = [getattr(kind, switch) for kind in kinds]
+    allowed = net.allow_tf32 or before[0] == on
+    try:
+        for kind in kinds:
+            setattr(kind, switch, on if allowed else off)
+        yield
+    finally:
+        for kind, was in zip(kinds, before, strict=True):
+            setattr(kind, switch, was)
