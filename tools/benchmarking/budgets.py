@@ -36,20 +36,22 @@ def measure_budgets(
     """
     measures = Measures(protocol, None)
     rows = []
+    budgets = torch.linspace(0, 1, count, dtype=torch.float64).tolist()
     for network in (network for network in networks if len(network.net.experts) > 1):
         for scale in scales:
             test_set = ScaledSet(folder, (scale, scale), "auto")
-            samples = [test_set[index] for index in range(len(test_set))]
-            encodings = [render.encode(network.net, sample.lr.to(device)) for sample in samples]
-            for budget in torch.linspace(0, 1, count, dtype=torch.float64).tolist():
-                figures = []
-                for sample, encoding in zip(samples, encodings, strict=True):
+            figures: list[list[tuple[float, int]]] = [[] for _ in budgets]  # per budget, then per picture
+            for index in range(len(test_set)):
+                sample = test_set[index]
+                encoding = render.encode(network.net, sample.lr.to(device))
+                for budget, of_budget in zip(budgets, figures, strict=True):
                     kept = within_budget(network.net, encoding, budget)
                     picture = render.render(network.net, kept, sample.size)
                     work = complexity.workload(network.net, render.expert_map(kept)[0], sample.size)
                     macs = complexity.executed_macs(network.net, work)
-                    figures.append((measures.psnr(picture, sample), macs))
-                psnr, macs = (sum(column) / len(figures) for column in zip(*figures, strict=True))
+                    of_budget.append((measures.psnr(picture, sample), macs))
+            for budget, of_budget in zip(budgets, figures, strict=True):
+                psnr, macs = (sum(column) / len(of_budget) for column in zip(*of_budget, strict=True))
                 rows.append(
                     {
                         "network": network.name,
@@ -59,7 +61,7 @@ def measure_budgets(
                         "decoder_macs": macs,
                         "protocol": protocol,
                         "dataset": test_set.name,
-                        "pictures": len(samples),
+                        "pictures": len(of_budget),
                     }
                 )
     return rows

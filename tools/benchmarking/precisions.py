@@ -23,7 +23,7 @@ _PEAK_SECONDS = 0.05
 
 def in_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
     """A copy of a network in a precision, as the package casts it."""
-    return to_precision(copy.deepcopy(net), "float32" if precision == "tf32" else precision)
+    return to_precision(copy.deepcopy(net), precision)
 
 
 @contextlib.contextmanager
