@@ -98,10 +98,9 @@ def markdown(report: Report) -> str:
 
 
 def _budgets_sentence(rows: list[Mapping[str, Any]]) -> str:
-    pictures, protocol = rows[0]["pictures"], rows[0]["protocol"]
-    of_dataset = f" of {rows[0]['dataset']}" if "dataset" in rows[0] else ""  # older reports do not tell it
+    pictures, dataset, protocol = (rows[0][key] for key in ("pictures", "dataset", "protocol"))
     return (
-        f"Means over {pictures} pictures{of_dataset}, PSNR by the protocol {protocol}. "
+        f"Means over {pictures} pictures of {dataset}, PSNR by the protocol {protocol}. "
         "Budget 0 is the shallowest expert everywhere, 1 the deepest."
     )
 
