@@ -101,7 +101,8 @@ class Upscaler:
             by default.
         device: where to compute; a GPU if there is one, by default.
         precision: ``float32``, which is exact, ``bfloat16`` or ``float16``, which are faster where the
-            hardware computes in them, or ``tf32``, which rounds factors of float32 on NVIDIA GPUs.
+            hardware computes in them, or ``tf32``, which on NVIDIA GPUs rounds factors of float32, and
+            elsewhere is float32.
         progress: show a progress bar where rendering takes more than seconds.
 
     Raises:

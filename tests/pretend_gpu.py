@@ -37,6 +37,8 @@ def pretend_gpu() -> Iterator[Counter[str]]:
     Yields:
         How often the host waited, by the operation that made it.
     """
+    if torch.cuda.is_available():
+        torch.cuda.init()  # or torch would take what follows for it
     with pytest.MonkeyPatch.context() as patch, _Pretence() as pretence:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)  # it looks for a driver
         patch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU that is not there")

@@ -183,7 +183,9 @@ def test_a_budget_reaches_every_picture(tmp_path, upscaler):
 def test_missing_gpu_is_answered_in_one_line(photo, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "finds no GPU" in refused(capsys, photo, "--scale", 2, "--device", "cuda")
-    assert "tf32: only NVIDIA GPUs" in refused(capsys, photo, "--scale", 2, "--precision", "tf32")
+    tf32 = ("--scale", 2, "--precision", "tf32")
+    assert "tf32: PyTorch finds no GPU" in refused(capsys, photo, *tf32)
+    assert "tf32: a CPU does not" in refused(capsys, photo, *tf32, "--device", "cpu")
 
 
 def test_folder_goes_into_a_new_folder_beside_it(tmp_path):

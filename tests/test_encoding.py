@@ -111,6 +111,25 @@ def test_tiles_shrink_until_a_gpu_has_memory_for_them():
     assert_same(encoding, untiled(net, lr), 1e-12)
 
 
+def test_the_mapper_shrinks_its_tiles_by_itself():
+    net, lr, seen = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).eval(), picture(1, 90, 70), []
+
+    def allocate(module, given):
+        seen.append(module)
+        if len(seen) == 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    for part in (net.double().encoder, net.mapper):
+        part.register_forward_pre_hook(allocate)
+    encoding = render.encode(net, lr)
+    assert seen[:2] == [net.encoder, net.mapper]
+    assert set(seen[2:]) == {net.mapper}
+    assert len(seen) > 3
+    for part in (net.encoder, net.mapper):
+        part._forward_pre_hooks.clear()
+    assert_same(encoding, untiled(net, lr), 1e-12)
+
+
 def test_a_gpu_without_memory_for_the_smallest_tile_is_out_of_memory():
     net, tried = LIIF(encoder=LOCAL["EDSR"](), hidden_dim=6).eval(), []
 

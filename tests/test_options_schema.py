@@ -578,11 +578,14 @@ def test_processes_must_not_share_a_gpu(num_gpu, found, training_options, run, m
     for variable, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(variable, value)
     written(edited(training_options, {"num_gpu": num_gpu, "datasets.train.dataset_enlarge_ratio": 9}))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     line = (
-        "options.yml: --launcher: torchrun started 2 processes for 1 GPUs; give --nproc_per_node=1, or set "
-        "num_gpu: 0 to run on CPUs"
+        "options.yml: --launcher: torchrun started 2 processes, one for each GPU, but torch sees 1; give "
+        "--nproc_per_node=1, or set num_gpu: 0 to run on CPUs"
     )
     assert (line in run("--launcher", "pytorch", "--check")[1]) == found
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # another in the other process
+    assert line not in run("--launcher", "pytorch", "--check")[1]
 
 
 @pytest.mark.parametrize(("gpus", "found"), [(1, True), (0, False)])

@@ -23,13 +23,18 @@ def chosen_device(args: argparse.Namespace) -> str | None:
     """The device asked for; None leaves the choice open.
 
     Raises:
-        ValueError: a GPU is asked for, or numbers that only a GPU computes in, and there is none.
+        ValueError: a GPU is asked for and there is none, or numbers that only a GPU computes in are without
+            one.
     """
     import torch  # parsing needs none
 
-    has_gpu = torch.cuda.is_available()
-    if args.device == "cuda" and not has_gpu:
+    if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch finds no GPU here; leave --device out or choose cpu")
-    if getattr(args, "precision", None) == "tf32" and (args.device == "cpu" or not has_gpu):
-        raise ValueError("--precision tf32: only NVIDIA GPUs compute so; leave it out or choose bfloat16")
+    if getattr(args, "precision", None) == "tf32":
+        if args.device == "cpu":
+            raise ValueError(
+                "--precision tf32: a CPU does not compute so; leave out one of it and --device cpu"
+            )
+        if not torch.cuda.is_available():
+            raise ValueError("--precision tf32: PyTorch finds no GPU here; leave --precision out")
     return None if args.device == "auto" else args.device

@@ -130,7 +130,7 @@ class ImplicitSRModel(ResumableModel):
         return super().model_to_device(net)
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """As the toolbox's, but of all parameters at once: a GPU adds sooner than it is told of each."""
+        """As the toolbox's, but of all parameters by one call instead of two for each."""
         averages, parameters = self.net_g_ema.parameters(), self._bare(self.net_g).parameters()
         get_ema_multi_avg_fn(decay)(tuple(averages), tuple(parameters), None)
 

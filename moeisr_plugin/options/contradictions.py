@@ -94,9 +94,10 @@ def launcher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         processes = os.environ["WORLD_SIZE"]
         yield "--launcher", f"none, but torchrun started {processes} processes; add --launcher pytorch"
     processes, present = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
-    if run.launcher == "pytorch" and opt.get("num_gpu") != 0 and 0 < present < processes:
-        remedy = f"give --nproc_per_node={present}, or set num_gpu: 0 to run on CPUs"
-        yield "--launcher", f"torchrun started {processes} processes for {present} GPUs; {remedy}"
+    one_for_each = present == 1 and "CUDA_VISIBLE_DEVICES" in os.environ  # which then differs among processes
+    if run.launcher == "pytorch" and opt.get("num_gpu") != 0 and 0 < present < processes and not one_for_each:
+        text = f"torchrun started {processes} processes, one for each GPU, but torch sees {present}"
+        yield "--launcher", f"{text}; give --nproc_per_node={present}, or set num_gpu: 0 to run on CPUs"
 
 
 def top_scale(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -175,7 +176,7 @@ def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     train = opt.get("train") or {}
     accumulate, mode = train.get("accumulate", 1), train.get("compile")
-    if accumulate > 1 and mode in CUDA_GRAPH_MODES and gpus_of_process(opt, run):
+    if run.is_train and accumulate > 1 and mode in CUDA_GRAPH_MODES and gpus_of_process(opt, run):
         remedy = "give default or max-autotune-no-cudagraphs, or remove train.accumulate"
         yield (
             "train.compile",

@@ -8,6 +8,7 @@ their tiles are blended into each other, so that no seam shows.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -24,7 +25,7 @@ from moeisr_plugin.render.precision import float32_products
 # LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
 # fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.
 _TILE = {"cpu": 512, "cuda": 1024}
-# Where even these do not fit a GPU's memory, nothing helps.
+# Tiles are not made smaller than this to fit a GPU's memory.
 _SMALLEST_TILE = 64
 # Context where no finite one is enough. In a SwinIR of published size with random weights, leaving out what
 # reaches farther moved latents at the borders by less than a thousandth of their deviation.
@@ -77,16 +78,10 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
     with torch.inference_mode(), as_they_are(lr), float32_products(net, lr):
         encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
         normalised = (lr.to(like) - 0.5) / 0.5
-        while True:
-            try:
-                latent = in_tiles(encoder, normalised, encoder_tiling(net.encoder, tile))
-                scores = in_tiles(mapper, latent, Tiling(tile, context=convolution_halo(net.mapper)))
-                return Encoding(lr, latent, scores.contiguous())
-            except torch.cuda.OutOfMemoryError:
-                tried = min(tile, max(lr.shape[2:]))
-                if tried <= _SMALLEST_TILE:
-                    raise
-                tile = max(tried // 2, _SMALLEST_TILE)
+        mapper_halo = convolution_halo(net.mapper)
+        latent = _in_tiles_that_fit(encoder, normalised, partial(encoder_tiling, net.encoder), tile)
+        scores = _in_tiles_that_fit(mapper, latent, partial(Tiling, context=mapper_halo), tile)
+        return Encoding(lr, latent, scores.contiguous())
 
 
 def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
@@ -99,6 +94,20 @@ def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
     grid = math.lcm(*windows)
     context = -(-_LARGE_CONTEXT // grid) * grid
     return Tiling(tile, context=context, blend=context // 2, grid=grid)
+
+
+def _in_tiles_that_fit(
+    compute: Callable[[Tensor], Tensor], picture: Tensor, tiling_of: Callable[[int], Tiling], tile: int
+) -> Tensor:
+    """The same in tiles of this length, or of half and half again until a GPU has memory for them."""
+    while True:
+        try:
+            return in_tiles(compute, picture, tiling_of(tile))
+        except torch.cuda.OutOfMemoryError:
+            tried = min(tile, max(picture.shape[2:]))
+            if tried <= _SMALLEST_TILE:
+                raise
+            tile = max(tried // 2, _SMALLEST_TILE)
 
 
 def in_tiles(compute: Callable[[Tensor], Tensor], picture: Tensor, tiling: Tiling) -> Tensor:

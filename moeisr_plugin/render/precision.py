@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,22 +43,26 @@ def float32_products(net: ImplicitSR, like: Tensor) -> Iterator[None]:
     """A context in which products and convolutions on a tensor's GPU round to TF32, or do not, both alike.
 
     They do if the network allows it, or torch's switch for products does; the one for convolutions is on if
-    nobody asks.
+    nobody asks. Whoever has set the new switches of torch 2.9 keeps what they say.
     """
-    if like.device.type != "cuda":
+    before = _allowed_tf32() if like.device.type == "cuda" else None
+    if before is None:
         yield
         return
-    # Torch 2.9 has new switches, and refuses to tell of the old ones once they differ.
-    has_new = hasattr(torch.backends.cudnn, "conv")
-    switch, on, off = ("fp32_precision", TF32, "ieee") if has_new else ("allow_tf32", True, False)
-    cudnn: Any = torch.backends.cudnn
-    kinds = torch.backends.cuda.matmul, (cudnn.conv if has_new else cudnn)
-    before = [getattr(kind, switch) for kind in kinds]
-    allowed = net.allow_tf32 or before[0] == on
     try:
-        for kind in kinds:
-            setattr(kind, switch, on if allowed else off)
+        _allow_tf32(*[net.allow_tf32 or before[0]] * 2)
         yield
     finally:
-        for kind, was in zip(kinds, before, strict=True):
-            setattr(kind, switch, was)
+        _allow_tf32(*before)
+
+
+def _allowed_tf32() -> tuple[bool, bool] | None:
+    """Whether products and convolutions may round; None where only the new switches can tell."""
+    try:
+        return bool(torch.backends.cuda.matmul.allow_tf32), torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        return None
+
+
+def _allow_tf32(products: bool, convolutions: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
