@@ -49,8 +49,9 @@ def float32_products(net: ImplicitSR, like: Tensor) -> Iterator[None]:
     if before is None:
         yield
         return
+    allowed = net.allow_tf32 or before[0]
     try:
-        _allow_tf32(*[net.allow_tf32 or before[0]] * 2)
+        _allow_tf32(allowed, allowed)
         yield
     finally:
         _allow_tf32(*before)
