@@ -19,6 +19,7 @@ from moeisr_plugin.archs.swinir_encoder_arch import SwinIREncoder
 from moeisr_plugin.evaluation import _timed, evaluate
 from moeisr_plugin.losses.balance_loss import BalanceLoss
 from moeisr_plugin.losses.cost_loss import CostLoss
+from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.render.precision import to_precision
 from moeisr_plugin.upscaler import Upscaler, default_weights
 
@@ -243,6 +244,20 @@ def test_a_step_of_training_keeps_nobody_waiting(name, gate):
     for name, gradient in expected_gradients.items():
         torch.testing.assert_close(from_gpu(found[name]), gradient, rtol=1e-4, atol=1e-5)
     assert not waits
+
+
+def test_a_step_is_judged_by_one_reading():
+    weight = torch.nn.Parameter(torch.ones(3))
+    with pretend_gpu() as waits:
+        there = torch.nn.Parameter(weight.detach().to(GPU))
+        step = TrainingStep(torch.optim.SGD([there], lr=0.5), GPU)
+        loss = (there * torch.arange(3, device=GPU)).sum()
+        step.backward(loss)
+        waits.clear()
+        assert step.take([loss])
+        assert waits.total() == 1
+    assert from_gpu(there).tolist() == [1, 0.5, 0]
+    assert step.grad_norm == pytest.approx(5**0.5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -98,9 +98,10 @@ class TrainingStep:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm or math.inf)
         loss = torch.stack([loss.detach() for loss in losses]).sum()
         finite = self._everywhere(torch.stack([loss, norm]).isfinite())
-        self.loss_is_finite, gradient_is_finite = bool(finite[0]), bool(finite[1])
-        self.grad_norm = norm.item()
-        taken = self.loss_is_finite and gradient_is_finite
+        # Read at once, as a GPU keeps the host waiting for each reading.
+        loss_is_finite, gradient_is_finite, self.grad_norm = torch.cat([finite, norm[None]]).tolist()
+        self.loss_is_finite = bool(loss_is_finite)
+        taken = self.loss_is_finite and bool(gradient_is_finite)
         if taken:
             self._scaler.step(self.optimiser)
         self._scaler.update()
@@ -111,12 +112,12 @@ class TrainingStep:
         """How the steps go."""
         return {"skipped_steps": self.skipped_steps, "grad_norm": self.grad_norm}
 
-    def _everywhere(self, flags: Tensor) -> list[int]:
-        """Flags that hold in all processes."""
+    def _everywhere(self, flags: Tensor) -> Tensor:
+        """Flags that hold in all processes, 0 or 1."""
         flags = flags.int()
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(flags, ReduceOp.MIN)
-        return flags.tolist()
+        return flags
 
     def _count(self, taken: bool) -> None:
         self.bad_steps = 0 if taken else self.bad_steps + 1
