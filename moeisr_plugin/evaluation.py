@@ -2,7 +2,6 @@
 
 import hashlib
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.clock import now
 from moeisr_plugin.complexity import executed_macs, published_macs, workload
 from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet, scale_label
 from moeisr_plugin.machine import machine
@@ -381,20 +381,12 @@ def _stem(folder: Path, sample: Sample) -> Path:
 
 
 def _timed(work: Callable[[], Result], device: torch.device, repeats: int) -> tuple[Result, float]:
-    """The result, and the median of the seconds it took.
-
-    A GPU answers before its work is done, and takes longer over what it does for the first time.
-    """
-
-    def now() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
+    """The result, and the median of the seconds it took; a GPU takes longer over what it does first."""
 
     def timed_once() -> tuple[Result, float]:
-        start = now()
+        start = now(device)
         result = work()
-        return result, now() - start
+        return result, now(device) - start
 
     if device.type == "cuda":
         work()

@@ -149,7 +149,7 @@ def test_a_file_of_weights_is_told_by_its_hash_and_not_by_its_folder(plain, astr
 
 def test_seconds_are_the_median_of_repeated_runs(plain, astronaut, monkeypatch):
     ticks = iter([0.0, 5.0, 5.0, 6.0, 6.0, 8.0])
-    monkeypatch.setattr("moeisr_plugin.evaluation.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("moeisr_plugin.clock.time.perf_counter", lambda: next(ticks))
     [each] = figures(evaluate([], astronaut, [(2, 2)], repeats=3))
     assert each["decode_seconds"] == 2
 

@@ -176,14 +176,16 @@ def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     train = opt.get("train") or {}
     accumulate, mode = train.get("accumulate", 1), train.get("compile")
-    if run.is_train and accumulate > 1 and mode in CUDA_GRAPH_MODES and gpus_of_process(opt, run):
+    if not run.is_train or accumulate == 1:
+        return
+    if mode in CUDA_GRAPH_MODES and gpus_of_process(opt, run):
         remedy = "give default or max-autotune-no-cudagraphs, or remove train.accumulate"
         yield (
             "train.compile",
             f"is {mode}, which keeps no results of one part while the next is computed; {remedy}",
         )
-    if run.is_train and accumulate > 1 and accumulate > batch_of_process(opt, run):
-        batch = batch_of_process(opt, run)
+    batch = batch_of_process(opt, run)
+    if accumulate > batch:
         yield "train.accumulate", f"is {accumulate}, more parts than a batch of {batch} has samples; lower it"
 
 

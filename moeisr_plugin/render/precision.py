@@ -1,7 +1,7 @@
 """In which numbers a network renders."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -25,8 +25,9 @@ def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
     Raises:
         ValueError: if it is none of them.
     """
-    if precision not in (*PRECISIONS, TF32):
-        raise ValueError(f"precision is {precision!r}; give {', '.join((*PRECISIONS, TF32))}")
+    known = (*PRECISIONS, TF32)
+    if precision not in known:
+        raise ValueError(f"precision is {precision!r}; give {', '.join(known)}")
     net.allow_tf32 = precision == TF32
     dtype = PRECISIONS["float32" if net.allow_tf32 else precision]
     kept = {f"embedding.{part}" for part in net.embedding.precise_parts}
@@ -38,18 +39,25 @@ def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
     return net
 
 
-@contextmanager
-def float32_products(net: ImplicitSR, like: Tensor) -> Iterator[None]:
+def float32_products(net: ImplicitSR, like: Tensor) -> AbstractContextManager[None]:
     """A context in which products and convolutions on a tensor's GPU round to TF32, or do not, both alike.
 
     They do if the network allows it, or torch's switch for products does; the one for convolutions is on if
     nobody asks. Whoever has set the new switches of torch 2.9 keeps what they say.
     """
-    before = _allowed_tf32() if like.device.type == "cuda" else None
-    if before is None:
-        yield
-        return
-    allowed = net.allow_tf32 or before[0]
+    if like.device.type != "cuda":
+        return nullcontext()
+    try:
+        products_are, _ = _allowed_tf32()
+    except RuntimeError:  # only the new switches can tell
+        return nullcontext()
+    return rounded_to_tf32(net.allow_tf32 or products_are)
+
+
+@contextmanager
+def rounded_to_tf32(allowed: bool) -> Iterator[None]:
+    """A context in which products and convolutions of float32 on GPUs round to TF32, or do not."""
+    before = _allowed_tf32()
     try:
         _allow_tf32(allowed, allowed)
         yield
@@ -57,12 +65,9 @@ def float32_products(net: ImplicitSR, like: Tensor) -> Iterator[None]:
         _allow_tf32(*before)
 
 
-def _allowed_tf32() -> tuple[bool, bool] | None:
-    """Whether products and convolutions may round; None where only the new switches can tell."""
-    try:
-        return bool(torch.backends.cuda.matmul.allow_tf32), torch.backends.cudnn.allow_tf32
-    except RuntimeError:
-        return None
+def _allowed_tf32() -> tuple[bool, bool]:
+    """Whether products and convolutions may round."""
+    return bool(torch.backends.cuda.matmul.allow_tf32), torch.backends.cudnn.allow_tf32
 
 
 def _allow_tf32(products: bool, convolutions: bool) -> None:

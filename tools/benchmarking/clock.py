@@ -1,12 +1,13 @@
 """Time, memory, and how much of the time goes into products of matrices."""
 
 import ctypes
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from moeisr_plugin.clock import now
 
 # Operators whose own time is that of a product of matrices or a convolution. Operators that only call these
 # (aten::linear, aten::conv2d) are left out: their own time is overhead.
@@ -25,13 +26,6 @@ MATRIX_OPERATORS = frozenset(
         "mkldnn::_convolution_pointwise",
     }
 )
-
-
-def now(device: torch.device) -> float:
-    """Seconds, once the device has done its work; a GPU answers before it has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def alternating(count: int, repeats: int) -> Iterator[list[int]]:

@@ -1,7 +1,7 @@
 """Who is compared: this package, the plain reference and published code, in several precisions."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarking.cases import routed
-from benchmarking.precisions import autocast, in_precision, matrix_precision
+from benchmarking.precisions import autocast, in_precision
 from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
@@ -131,7 +131,7 @@ def _packaged(network: Network, precision: str) -> Contender:
         precision=precision,
         encode=lambda lr: routed(render.encode(net, lr), network.choice),
         decode=partial(render.render, net),
-        context=partial(matrix_precision, precision),
+        context=nullcontext,  # the package sees to it
         network=network,
     )
 

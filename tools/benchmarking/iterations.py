@@ -9,11 +9,12 @@ from typing import Any, cast
 import torch
 from torch.nn import functional as F
 
-from benchmarking.clock import alternating, now, peak_bytes
+from benchmarking.clock import alternating, peak_bytes
 from benchmarking.contenders import Network
 from benchmarking.precisions import matrix_precision
 from benchmarking.rendering import Row
 from benchmarking.training import Batch, random_queries
+from moeisr_plugin.clock import now
 from moeisr_plugin.models.acceleration import accelerate
 from moeisr_plugin.models.optimisers import build_optimiser
 from moeisr_plugin.models.training_step import TrainingStep

@@ -3,15 +3,15 @@
 import contextlib
 import copy
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import torch
 
 from benchmarking.clock import best_seconds
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.products import linear
-from moeisr_plugin.render.precision import to_precision
+from moeisr_plugin.render.precision import TF32, rounded_to_tf32, to_precision
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
@@ -26,18 +26,9 @@ def in_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
     return to_precision(copy.deepcopy(net), precision)
 
 
-@contextlib.contextmanager
-def matrix_precision(precision: str) -> Iterator[None]:
+def matrix_precision(precision: str) -> AbstractContextManager[None]:
     """Lets float32 products on a GPU round to TF32, or keeps them from it."""
-    settings: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [each.allow_tf32 for each in settings]
-    try:
-        for each in settings:
-            each.allow_tf32 = precision == "tf32"
-        yield
-    finally:
-        for each, allowed in zip(settings, before, strict=True):
-            each.allow_tf32 = allowed
+    return rounded_to_tf32(precision == TF32)
 
 
 @contextlib.contextmanager

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarking.cases import Case
-from benchmarking.clock import alternating, matrix_share, now, peak_bytes
+from benchmarking.clock import alternating, matrix_share, peak_bytes
 from benchmarking.contenders import PACKAGE, PLAIN, Contender
 from moeisr_plugin import complexity, render
 from moeisr_plugin.archs.implicit_arch import LIIF
+from moeisr_plugin.clock import now
 
 Row = dict[str, Any]
 

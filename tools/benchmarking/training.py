@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarking.clock import alternating, now, peak_bytes
+from benchmarking.clock import alternating, peak_bytes
 from benchmarking.contenders import PACKAGE, PLAIN, Network
 from benchmarking.rendering import Row
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.clock import now
 
 Mix = Callable[[ImplicitSR, Encoding, Tensor, Tensor], Tensor]
 # Gates of training are noisy; these are not, so that both answer alike, and cost the same.
