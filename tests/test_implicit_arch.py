@@ -136,13 +136,14 @@ def test_an_expert_that_gets_every_pixel_leaves_none_to_the_others(name):
         assert_near(net.dispatch(encoding, coord, CELLS), expected, 1e-10)
 
 
-def test_training_without_a_gate_draws_gumbel_noise_at_the_networks_temperature():
-    net = lively(MoEISRLIIF(**LIIF_TINY, tau=3.0)).double().train()
+@pytest.mark.parametrize("mixture", [MoEISRLIIF, MoEISRLTE])
+def test_training_without_a_gate_draws_gumbel_noise_at_the_networks_temperature(mixture):
+    net = lively(mixture(**LIIF_TINY, tau=3.0)).double().train()
     lr, coord = picture(2, 5, 7), queries(2, 5, 7, 10)
     torch.manual_seed(11)
     rgb = net(lr, coord, CELLS).rgb
     torch.manual_seed(11)
-    noise = -torch.empty(2, 4, 5, 7, dtype=torch.float64).exponential_().log()
+    noise = -torch.empty(2, len(net.experts), 5, 7, dtype=torch.float64).exponential_().log()
     assert_near(rgb, Reference(net)(lr, coord, CELLS, gate=lambda s: ((s + noise) / 3).softmax(1)), 1e-10)
 
     torch.manual_seed(11)

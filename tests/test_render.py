@@ -6,6 +6,7 @@ from references import TINY_ENCODER, Reference, grid_queries, lively, picture
 
 from moeisr_plugin import render
 from moeisr_plugin.archs.coordinates import make_coord
+from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 
 NETWORKS = {
@@ -64,6 +65,36 @@ def test_a_grid_is_what_the_papers_say(name, lr_size, size):
     torch.testing.assert_close(
         rendered.flatten(2).transpose(1, 2)[:, decided], expected[:, decided], rtol=1e-10, atol=1e-10
     )
+
+
+@pytest.mark.parametrize("network", [LTE, MoEISRLTE])
+def test_cells_beyond_the_trained_ones_are_clipped_to_those(network):
+    net = lively(network(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8, max_trained_scale=2))
+    lr = picture(1, 5, 7)
+    cell = torch.tensor([[2 / (2 * 5), 2 / 10]], dtype=torch.float64)  # of 15 x 10, clipped in y alone
+    expected = Reference(net)(lr, grid_queries(1, 15, 10), cell)
+    net = net.double()
+    rendered = render.render(net, render.encode(net, lr), (15, 10))
+    decided = grid_queries(1, 15, 10)[0, :, 0] < 0.75  # as above
+    torch.testing.assert_close(
+        rendered.flatten(2).transpose(1, 2)[:, decided], expected[:, decided], rtol=1e-10, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("name", ["MoEISRLIIF", "MoEISRLTE"])
+def test_what_is_computed_at_a_time_is_bounded_at_any_scale(name, monkeypatch):
+    sizes, finish = [], Expert.finish
+
+    def watch(expert, hidden):
+        sizes.append(hidden.nbytes)
+        return finish(expert, hidden)
+
+    monkeypatch.setattr(Expert, "finish", watch)
+    monkeypatch.setattr("moeisr_plugin.render.surroundings._BLOCK_BYTES", {"cpu": 100_000})
+    net, lr = lively(NETWORKS[name]()), picture(1, 1, 2).float()
+    render.render(net, render.encode(net, lr), (150, 230))
+    assert sum(sizes) > 2 * 100_000 * torch.get_num_threads()
+    assert max(sizes) <= 100_000 * torch.get_num_threads()
 
 
 def test_one_encoding_serves_many_sizes_and_the_mode_of_training_does_not_matter():

@@ -4,8 +4,6 @@ On a regular grid the queries that are decoded from an LR pixel form a small gri
 looked up per query: what is known of the pixel is spread over its grid by adding a row's and a column's part.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -41,19 +39,24 @@ def paint_surroundings(
     with WinogradConvolutions():
         ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], groups)
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
-    queries = math.prod(per_pixel)
-    block = _pixels_per_block(padded, queries * channels)
+    block, block_rows = _block_of(padded, per_pixel, channels)
     workspace = Workspace()
-    answers = rel_y.new_empty(choice.numel(), queries, 3)
-    for j, pixels in enumerate(groups):
-        row, column = rel_y[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
-        for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-            hidden = ground.first_layer_around(j, *part, workspace=workspace)
-            answers[part[0]] = experts[j].finish(hidden).to(answers).flatten(1, 2)  # (N, P*R, 3)
+    answers = rel_y.new_empty(choice.numel(), *per_pixel, 3)
+    for rows, painted in zip(rel_y.split(block_rows, 1), answers.split(block_rows, 1), strict=True):
+        for j, pixels in enumerate(groups):
+            row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
+            for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
+                hidden = ground.first_layer_around(j, *part, workspace=workspace)
+                painted[part[0]] = experts[j].finish(hidden).to(answers)  # (N, P, R, 3)
     return answers.view(-1, width, *per_pixel, 3)
 
 
-def _pixels_per_block(like: Tensor, features_per_pixel: int) -> int:
-    """How many LR pixels are painted at a time."""
+def _block_of(like: Tensor, per_pixel: tuple[int, int], channels: int) -> tuple[int, int]:
+    """How many LR pixels are painted at a time, and how many of the rows of output pixels around them.
+
+    Around a single LR pixel there can be a whole picture.
+    """
+    rows, columns = per_pixel
     shares = torch.get_num_threads() if like.device.type == "cpu" else 1
-    return max(1, limit_for(_BLOCK_BYTES, like) * shares // (features_per_pixel * like.element_size()))
+    limit = limit_for(_BLOCK_BYTES, like) * shares // (columns * channels * like.element_size())  # in rows
+    return max(1, limit // rows), min(max(1, limit), rows)
