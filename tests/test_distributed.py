@@ -165,6 +165,7 @@ def test_a_signal_to_one_process_ends_all_at_the_same_iteration(photographs, tmp
 def test_two_half_batches_train_as_a_whole_one(reduction, photographs, tmp_path):
     opt = options(photographs, total_iter=20)
     opt["train"]["balance_opt"] |= {"reduction": reduction, "loss_weight": 0.1, "expert_weights": [1, 2]}
+    opt["train"]["pixel_opt"] |= {"reduction": reduction, "loss_weight": 1e-3 if reduction == "sum" else 1}
     opt["train"]["optim_g"]["eps"] = 1e-3  # else Adam blows rounding errors of tiny gradients up
     del opt["val"], opt["datasets"]["val_1"], opt["datasets"]["val_2"]
     training = start_ranks(tmp_path / "two", opt, prepare=without_noise)

@@ -190,9 +190,10 @@ class ImplicitSRModel(ResumableModel):
                 parameter.grad = None
 
     def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
-        """What a part adds to the pixel loss of a batch."""
+        """What a part adds to the pixel loss of a batch, of which processes take the mean."""
         assert self.cri_pix is not None  # the toolbox insists on one where there is no perceptual loss
-        share = 1 if self.cri_pix.reduction == "sum" else len(part.lr) / len(batch.lr)
+        summed = self.cri_pix.reduction == "sum"
+        share = processes.size() if summed else len(part.lr) / len(batch.lr)
         return self.cri_pix(rgb, part.gt) * share
 
     @torch.no_grad()
