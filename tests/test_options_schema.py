@@ -515,6 +515,14 @@ CONTRADICTIONS = {
         "datasets.train.sample_q: is 65, but the smallest HR patch has 8x8 = 64 pixels; lower it or raise "
         "lr_size",
     ),
+    "cells": (
+        {
+            "network_g": {"type": "LTE", "encoder": {"type": "EDSREncoder"}},
+            "train.balance_opt": None,
+            "datasets.train.scale_range": [1, 6.5],
+        },
+        "network_g.max_trained_scale: is 4, but datasets.train.scale_range goes to 6.5; give 6.5",
+    ),
     "pictures of validation": (
         {"datasets.val_1.dataroot_gt": None},
         "datasets.val_1.dataroot_gt: missing; give a folder of pictures or an LMDB",

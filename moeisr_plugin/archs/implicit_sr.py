@@ -78,7 +78,8 @@ class ImplicitSR(nn.Module):
         Args:
             lr: (B, 3, h, w) in [0, 1].
             coord: (B, Q, 2) in [-1, 1], y first.
-            cell: (B, 2), size of an output pixel, (2/H, 2/W).
+            cell: (B, 2), size of an output pixel, (2/H, 2/W), which the experts are told as it is: on LTE
+                cells beyond the trained ones are clipped only where a whole grid is rendered.
             gate: in training mode, scores to weights of the experts, both (B, J, h, w); Gumbel-softmax
                 if not given.
 

@@ -294,6 +294,18 @@ def queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "datasets.train.sample_q", f"{text}; lower it or raise lr_size"
 
 
+def cells(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Scales that a network is trained on, and in rendering would never be told of."""
+    dataset, network_options = dict(_datasets(opt)).get("train", {}), opt.get("network_g") or {}
+    largest = network_options.get("max_trained_scale", _defaults(network_options).get("max_trained_scale"))
+    if largest is None or dataset.get("type") != "ArbitraryScaleDataset" or dataset.get("dataroot_lq"):
+        return
+    trained = dataset.get("scale_range", [1, 4])[1]
+    if trained > largest:
+        text = f"is {largest:g}, but datasets.train.scale_range goes to {trained:g}; give {trained:g}"
+        yield "network_g.max_trained_scale", text
+
+
 def scale_of_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     for phase, dataset in _datasets(opt):
         pairs = dataset.get("dataroot_gt") and dataset.get("dataroot_lq")
@@ -333,14 +345,19 @@ def _datasets(opt: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 def _num_experts(network: Mapping[str, Any]) -> int | None:
     """The number of a network's experts, None where its type does not tell."""
-    network_class = find(dict(iter(ARCH_REGISTRY)), network.get("type"))
-    if not is_own_network(network_class):
-        return None
-    defaults = {parameter.name: parameter.default for parameter in named_parameters(network_class)}
+    defaults = _defaults(network)
     if "expert_depths" not in defaults:
         return 1 if "depth" in defaults else None
     depths: Sequence[int] = network.get("expert_depths", defaults["expert_depths"])
     return len(depths)
+
+
+def _defaults(network: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a network of this package's, none of any other."""
+    network_class = find(dict(iter(ARCH_REGISTRY)), network.get("type"))
+    if not is_own_network(network_class):
+        return {}
+    return {parameter.name: parameter.default for parameter in named_parameters(network_class)}
 
 
 Check = Callable[[Mapping[str, Any], Run], Iterator[Finding]]
@@ -364,6 +381,7 @@ IMPLICIT: tuple[Check, ...] = (
     perceptual,
     encoder,
     queries,
+    cells,
     scale_of_validation,
     results_by_name,
 )
