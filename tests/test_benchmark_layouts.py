@@ -65,6 +65,13 @@ def test_a_scale_without_hr_of_its_own_takes_that_of_the_smallest(tmp_path):
     assert benchmark_options(tmp_path, (4, 4))["dataroot_gt"] == str(tmp_path / "x4/HR")
 
 
+def test_scales_without_lr_of_their_own_take_what_is_not_cropped(tmp_path):
+    write_folder(tmp_path, {f"{name}/baby.png": HR for name in ("GTmod12", "LRbicx2", "original")})
+    for lr in ("auto", "pil"):
+        assert benchmark_options(tmp_path, (6, 6), lr)["dataroot_gt"] == str(tmp_path / "original")
+        assert benchmark_options(tmp_path, (2, 2), lr)["dataroot_gt"] == str(tmp_path / "GTmod12")
+
+
 def test_a_folder_of_pictures_is_hr(tmp_path):
     write_folder(tmp_path, {"baby.png": HR})
     assert benchmark_options(tmp_path, (4, 4)) == {

@@ -14,7 +14,8 @@ class SwinIREncoder(SwinIR):
     """SwinIR as LTE uses it; parameters and buffers are named as in LTE's published weights.
 
     It is the toolbox's SwinIR up to the convolution before its upsampling, which brings `embed_dim`
-    channels to 64. Its input is centred already, so that no mean is subtracted.
+    channels to 64. Its input is centred already, so that no mean is subtracted. Pictures are padded to whole
+    windows by reflection; LTE's own test also decodes what it pads, which changes the last LR rows a little.
 
     Args:
         embed_dim: Width of the transformer; a multiple of each of `num_heads`.

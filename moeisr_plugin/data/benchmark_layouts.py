@@ -10,14 +10,15 @@ from moeisr_plugin.data.storage import SUFFIXES
 class Layout(NamedTuple):
     """Folders of a data set; {n} is the scale, an integer."""
 
-    hr: str
+    hr: str  # as LR was made from it, which may be cropped
     lr: str
     lr_name: str = "{{}}"  # {{}} is the name of the HR picture
+    uncropped: str | None = None
 
 
 LAYOUTS = (
     Layout("x{n}/HR", "x{n}/LR"),
-    Layout("GTmod12", "LRbicx{n}"),  # BasicSR
+    Layout("GTmod12", "LRbicx{n}", uncropped="original"),  # BasicSR
     Layout("HR", "LR_bicubic/X{n}", "{{}}x{n}"),  # EDSR
 )
 
@@ -27,7 +28,8 @@ def benchmark_options(folder: Path, scale: tuple[float, float], lr: str = "auto"
 
     Args:
         folder: in one of `LAYOUTS`, or of HR pictures alone. Where HR differs by scale (cropped to its
-            multiples), scales without HR of their own take that of the smallest, which is cropped least.
+            multiples), scales without HR of their own take it uncropped where it is there, as published by
+            LIIF, else that of the smallest, which is cropped least.
         scale: vertical and horizontal.
         lr: given: the LR that comes with the data set. matlab, pil: made from HR, whatever is given. auto:
             given where it is, else matlab at x2, x3 and x4, as the benchmarks' own, and pil at all other
@@ -68,6 +70,8 @@ def _hr_alone(folder: Path, n: int | None) -> Path:
 
 def _hr_candidates(folder: Path, n: int | None) -> Iterator[Path]:
     for layout in LAYOUTS:
+        if layout.uncropped is not None and not (folder / layout.lr.format(n=n)).is_dir():
+            yield folder / layout.uncropped
         yield folder / layout.hr.format(n=n)
     yield from sorted(folder.glob("x[0-9]*/HR"), key=lambda path: (len(path.parent.name), path))
     yield folder

@@ -27,7 +27,8 @@ class ScaleValidationDataset(Dataset):
             dataroot_lq: LR pictures.
             scale: a number or [vertical, horizontal], at least 1. For pairs it may be missing: the sizes
                 then tell.
-            downsample: how LR is made from HR alone: pil (default, the published protocol) or matlab.
+            downsample: how LR is made from HR alone: pil (default, as published at the scales for which
+                benchmarks have no LR of their own) or matlab.
             skip_bad_pictures: all pictures are then decoded at the start, so that results are of the same
                 pictures throughout.
 
