@@ -543,9 +543,48 @@ def test_hidden_colour_gives_no_halo(dtype):
     assert ((enlarged[..., 3] > 0) & (enlarged[..., 3] < white)).any()
 
 
+def test_an_edge_keeps_its_colour_whatever_the_enlargement_does_to_it():
+    """As a network, it does not make of a product the product of what it makes of the factors."""
+
+    def sharpened(colours):
+        enlarged = twice(colours)
+        detail = enlarged - cv2.blur(enlarged, (3, 3))
+        return enlarged + 5 * detail * abs(detail)
+
+    y, x = np.indices((24, 24)) - 11.5
+    disc = np.full((24, 24, 4), (200, 30, 30, 255), np.uint8)
+    disc[..., 3] = np.rint(255 * np.clip(8 - np.hypot(y, x), 0, 1))
+    disc[disc[..., 3] == 0, :3] = (0, 255, 0)
+    enlarged = upscale_pixels(disc, sharpened)
+    visible = enlarged[..., 3] > 0
+    assert len(np.unique(enlarged[..., 3])) > 20
+    assert (enlarged[visible][:, :3] == (200, 30, 30)).all()
+
+
+def test_a_picture_of_nothing_stays_one():
+    nothing = np.full((5, 7, 4), (9, 9, 9, 0), np.uint8)
+    assert not upscale_pixels(nothing, twice).any()
+
+
+def test_pixels_of_the_other_byte_order_are_the_same():
+    pixels = random_pixels((4,), np.uint16)
+    turned = upscale_pixels(pixels.astype(">u2"), twice)
+    assert turned.dtype == ">u2"
+    np.testing.assert_array_equal(turned, upscale_pixels(pixels, twice))
+
+
 @pytest.mark.parametrize(
-    "pixels", [np.zeros(4), np.zeros((3, 4, 5)), np.zeros((0, 4, 3)), np.zeros((3, 4), int)]
+    "pixels",
+    [
+        *(np.zeros(4), np.zeros((3, 4, 5)), np.zeros((0, 4, 3)), np.zeros((3, 4), int)),
+        *(np.full((3, 4), 255.0), np.full((3, 4, 3), -1.0), np.full((3, 4), np.nan), np.full((3, 4), np.inf)),
+    ],
 )
 def test_odd_arrays_are_refused(pixels):
     with pytest.raises(ValueError, match="give"):
         pictures.to_unit_planes(pixels)
+
+
+def test_overshoot_of_floating_point_is_taken():
+    colour, _, _ = pictures.to_unit_planes(np.array([[-0.1, 1.2]]))
+    np.testing.assert_allclose(colour[..., 0], [[-0.1, 1.2]], rtol=1e-6)

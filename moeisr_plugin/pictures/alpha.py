@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+FAR_FROM_UNIT = 0.5
+"""How far floating point may leave [0, 1]: filters overshoot by less, and 0 to 255 or -1 to 1 go beyond."""
 
 
 def to_unit_planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
@@ -16,12 +20,15 @@ def to_unit_planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, b
         None; and whether the picture was grey.
 
     Raises:
-        ValueError: another shape or dtype, or no pixel at all.
+        ValueError: another shape or dtype, no pixel at all, or numbers that are not in [0, 1].
     """
     if pixels.ndim not in (2, 3) or pixels.size == 0 or (pixels.ndim == 3 and pixels.shape[2] > 4):
         raise ValueError(f"pixels have shape {pixels.shape}; give (H, W) or (H, W, C) with C from 1 to 4")
     planes = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
     unit = planes.astype(np.float32) / np.float32(_white(pixels.dtype))
+    lowest, highest = unit.min(), unit.max()
+    if not -FAR_FROM_UNIT <= lowest <= highest <= 1 + FAR_FROM_UNIT:  # nor if one is not a number
+        raise ValueError(f"pixels are from {lowest:g} to {highest:g}; give floating point in [0, 1]")
     channels = unit.shape[2]
     alpha = unit[..., -1] if channels in (2, 4) else None
     was_grey = channels <= 2
@@ -61,13 +68,14 @@ def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
 
     Returns:
         One or two (H, W, 3) float32 in [0, 1]: the colour, and unless the picture is opaque the alpha, three
-        times over. The colour is then multiplied by the alpha, so that what hides under transparent pixels
-        never bleeds into an edge.
+        times over. Under transparent pixels the colour is then that of the nearest visible one, so that an
+        edge has its own colour on both sides. Multiplied by the alpha it could not be told from it again: a
+        network does not enlarge a product to the product.
     """
     colour, alpha, _ = to_unit_planes(pixels)
     if alpha is None or (alpha == 1).all():
         return [colour]
-    return [colour * alpha[..., None], np.repeat(alpha[..., None], 3, axis=2)]
+    return [_seen_everywhere(colour, alpha > 0), np.repeat(alpha[..., None], 3, axis=2)]
 
 
 def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray:
@@ -91,18 +99,25 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
     colour, alpha = layers[0], None
     if len(layers) == 2:
         alpha = np.clip(layers[1].mean(axis=2), 0, 1)
-        visible = alpha > 0.5 / _white(like.dtype)
-        colour = np.clip(colour, 0, 1) / np.where(visible, alpha, 1)[..., None]
-        colour[~visible] = 0
+        colour = np.where(alpha[..., None] > 0.5 / _white(like.dtype), colour, 0)
     elif channels in (2, 4):
         alpha = np.ones(colour.shape[:2], np.float32)
     pixels = from_unit_planes(colour, alpha, channels <= 2, like.dtype)
     return pixels.reshape(*pixels.shape[:2], *like.shape[2:])  # (H', W', 1) stays three-dimensional
 
 
+def _seen_everywhere(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """The colour (H, W, 3), and where it is not visible (H, W), that of the nearest pixel where it is."""
+    if not visible.any():
+        return np.zeros_like(colour)
+    nearest = distance_transform_edt(~visible, return_distances=False, return_indices=True)  # (2, H, W)
+    assert nearest is not None  # as asked for
+    return colour[tuple(nearest)]
+
+
 def _white(dtype: np.dtype) -> float:
     """The value of full intensity; for floating point also what 16 bits could not tell from it."""
-    if dtype in (np.uint8, np.uint16):
+    if dtype.newbyteorder("=") in (np.uint8, np.uint16):
         return float(np.iinfo(dtype).max)
     if np.issubdtype(dtype, np.floating):
         return 1.0
