@@ -23,7 +23,7 @@ from moeisr_plugin.machine import machine
 from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
-from moeisr_plugin.render.precision import to_precision
+from moeisr_plugin.render.precision import require_numbers, to_precision
 from moeisr_plugin.routing_report import routing_health, share_per_depth
 from moeisr_plugin.saved_pictures import save_experts, save_picture
 
@@ -245,6 +245,10 @@ class _Run:
         for place in places:
             sample = place.sample()
             enlarged = enlarge_by(net, sample.lr, sample.size, self.repeats)
+            try:
+                require_numbers(net, enlarged.picture)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error} ({sample.name} at ×{sample.test_set.label})") from None
             figures = self.measures.all(enlarged.picture, sample)
             figures |= _cost(net, enlarged, sample.size)
             figures |= _routing(

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import CheckpointError, network_from
-from moeisr_plugin.render.precision import to_precision
+from moeisr_plugin.render.precision import require_numbers, to_precision
 
 BUNDLED = "*MoEISR_LIIF_s*.safetensors"
 """Which of the weights in the package's folder `weights` enlarge pictures unless others are named."""
@@ -68,6 +68,8 @@ class EncodedPicture:
         layers = [render.render_bands(self._net, encoding, size) for encoding in self._encodings]
         with tqdm(total=size[0], unit="row", delay=3, leave=False, disable=not self._progress) as bar:
             for bands in zip(*layers, strict=True):
+                for band in bands:
+                    require_numbers(self._net, band)
                 planes = [band[0].permute(1, 2, 0).float().cpu().numpy() for band in bands]  # (N, W, 3)
                 yield pictures.from_layers(planes, like=self._image)
                 bar.update(len(planes[0]))
@@ -132,7 +134,8 @@ class Upscaler:
         """Enlarge a picture.
 
         Args:
-            image: (H, W) grey or (H, W, C): grey with alpha, RGB or RGBA; uint8, uint16, or float in [0, 1].
+            image: (H, W) grey or (H, W, C): grey with alpha, RGB or RGBA; uint8, uint16, or float in [0, 1];
+                or what numpy makes such an array of, as of Pillow's pictures.
             scale: of both axes, or (y, x). The output has round(H * scale) rows.
             size: (height, width) of the output, instead of a scale.
 
@@ -140,17 +143,18 @@ class Upscaler:
             The enlarged picture, with the channels and the type of the given one.
 
         Raises:
-            ValueError: if not exactly one of scale and size is given, or it does not enlarge.
+            ValueError: if not exactly one of scale and size is given, it does not enlarge, the picture is of
+                another layout, or the network answers with NaN or Inf.
         """
         return self.encode(image).render(scale=scale, size=size)
 
     def encode(self, image: np.ndarray) -> EncodedPicture:
         """Encode a picture once, to render it many times."""
-        encodings = []
-        for layer in pictures.to_layers(image):
+        pixels, encodings = np.asarray(image), []
+        for layer in pictures.to_layers(pixels):
             lr = torch.from_numpy(np.ascontiguousarray(layer)).permute(2, 0, 1)[None]  # (1, 3, h, w)
             encodings.append(render.encode(self.net, lr.to(self.device)))
-        return EncodedPicture(self.net, image, encodings, progress=self.progress)
+        return EncodedPicture(self.net, pixels, encodings, progress=self.progress)
 
     def expert_map(self, image: np.ndarray) -> np.ndarray | None:
         """The expert of each pixel of a picture; see :meth:`EncodedPicture.expert_map`."""

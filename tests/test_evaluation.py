@@ -19,7 +19,7 @@ from references import TINY_ENCODER, grid_queries, lively
 from skimage import data
 
 from moeisr_plugin import render
-from moeisr_plugin.checkpoints import network_from, save_checkpoint
+from moeisr_plugin.checkpoints import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
 from moeisr_plugin.evaluation import BICUBIC, distinct_names, enlarge_bicubic, evaluate
 from moeisr_plugin.metrics import calculate_psnr_protocol
@@ -240,6 +240,17 @@ def test_pictures_that_are_nothing_but_border_are_skipped(plain, tmp_path):
 
 
 # --- weights ---
+
+
+def test_weights_that_give_no_numbers_are_told(mixture, astronaut, tmp_path):
+    checkpoint = read_checkpoint(mixture)
+    for value in checkpoint["params"].values():
+        value *= math.nan
+    save_checkpoint(tmp_path / "broken.pth", checkpoint)
+    with pytest.raises(
+        ValueError, match=r"^broken: the network answers with NaN or Inf; .*\(astronaut at ×2\)$"
+    ):
+        evaluate([mixture, tmp_path / "broken.pth"], astronaut, [(2, 2)])
 
 
 def test_weights_of_one_name_are_told_apart_by_their_folders(tmp_path):

@@ -5,6 +5,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from moeisr_plugin import Upscaler, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
@@ -150,6 +151,26 @@ def test_a_budget_holds_for_colour_and_alpha(upscaler):
     assert (shallow.expert_map() != deep.expert_map()).any(axis=2).all()
     for c in (0, 3):
         assert (shallow.render(scale=2)[..., c] != deep.render(scale=2)[..., c]).any()
+
+
+@pytest.mark.parametrize(
+    ("precision", "remedy"), [("float32", "damaged$"), ("float16", "try precision float32")]
+)
+def test_a_network_without_numbers_gives_no_picture(weights, tmp_path, precision, remedy):
+    checkpoint = read_checkpoint(weights)
+    checkpoint["params"]["experts.0.layers.2.bias"][:] = np.nan
+    save_checkpoint(tmp_path / "broken.pth", checkpoint)
+    encoded = Upscaler(tmp_path / "broken.pth", device="cpu", precision=precision).encode(picture(9, 5, 3))
+    with pytest.raises(ValueError, match=f"the network answers with NaN or Inf; its weights are .*{remedy}"):
+        encoded.within_budget(0).render(scale=2)
+
+
+def test_pictures_of_pillow_and_lists_are_taken(upscaler):
+    image = picture(9, 5, 3)
+    expected = upscaler(image, scale=2)
+    np.testing.assert_array_equal(upscaler(Image.fromarray(image), scale=2), expected)
+    unit = (image / 255).tolist()
+    np.testing.assert_allclose(upscaler(unit, scale=2) * 255, expected, atol=0.51)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -39,6 +39,21 @@ def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
     return net
 
 
+def require_numbers(net: ImplicitSR, picture: Tensor) -> None:
+    """Refuses what a network has rendered if it is no picture.
+
+    Raises:
+        ValueError: NaN or Inf in it.
+    """
+    if picture.isfinite().all():
+        return
+    cause = "its weights are damaged"
+    dtype = next(net.parameters()).dtype
+    if dtype not in (torch.float32, torch.float64):
+        cause += f", or too large for {str(dtype).removeprefix('torch.')}: try precision float32"
+    raise ValueError(f"the network answers with NaN or Inf; {cause}")
+
+
 def float32_products(net: ImplicitSR, like: Tensor) -> AbstractContextManager[None]:
     """A context in which products and convolutions on a tensor's GPU round to TF32, or do not, both alike.
 
