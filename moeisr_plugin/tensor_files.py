@@ -5,6 +5,8 @@ Nothing in a file is executed, and none takes much more memory than its own size
 
 import json
 import os
+import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +48,15 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
             return _read_safetensors(path)
         if zipfile.is_zipfile(path):
             _check_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        elif not _is_pickle(path):
+            raise ValueError("it is neither what torch saves nor safetensors")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an error tells in one line
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose own text advises to run what the file holds
+        reason = "it is damaged, or holds more than tensors and plain values, which is not run"
+        remedy = "copy it again, or save the network's state_dict alone"
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); {remedy}") from error
     except Exception as error:  # readers of zip archives and pickles raise about anything on damaged data
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); copy it again") from error
@@ -79,6 +89,12 @@ def _is_safetensors(path: Path) -> bool:
     """Whether a length and then JSON come first, as in no zip archive and no pickle."""
     with open(path, "rb") as file:
         return file.read(9)[8:] == b"{"
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether it begins as pickles do, and with them what torch saved before it took zip archives."""
+    with open(path, "rb") as file:
+        return file.read(1) == pickle.PROTO
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
