@@ -236,6 +236,40 @@ def test_tiff16_layouts(tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "big.tif").pixels, rgb)
 
 
+def test_tiff_of_12_bits_is_white_where_it_is_white(tmp_path):
+    samples = np.array([[0, 4095, 2048, 1]], np.uint32)
+    packed = b"".join((a << 12 | b).item().to_bytes(3, "big") for a, b in samples.reshape(-1, 2))
+    tags = [
+        (256, 4),
+        (257, 1),
+        (258, 12),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, 1),
+        (279, len(packed)),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    header = b"II*\0" + struct.pack("<I", 8 + len(packed))
+    content = header + packed + struct.pack("<H", len(tags)) + directory + bytes(4)
+    (tmp_path / "a.tif").write_bytes(content)
+    pixels = read_picture(tmp_path / "a.tif").pixels
+    assert pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pixels, np.rint(samples / 4095 * 65535))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_that_states_no_resolution_has_none(tmp_path, dtype):
+    pixels = random_pixels((3,), dtype)
+    write_picture(tmp_path / "a.tif", Picture(pixels))
+    tifffile.imwrite(tmp_path / "b.tif", pixels, photometric="rgb", resolution=(1, 1), resolutionunit=1)
+    for name in ("a.tif", "b.tif"):
+        assert read_picture(tmp_path / name).dpi is None
+    tifffile.imwrite(tmp_path / "c.tif", pixels, photometric="rgb", resolution=(100, 50), resolutionunit=3)
+    assert read_picture(tmp_path / "c.tif").dpi == pytest.approx((254, 127))
+
+
 def test_tiff16_with_premultiplied_alpha_is_divided_by_it(tmp_path):
     straight = random_pixels((3,), np.uint16)
     alpha = np.full((5, 7, 1), 65535 // 2, np.uint16)

@@ -9,12 +9,13 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from .colour import to_srgb
 from .picture import Header, Picture, PictureError, plausible_dpi
 from .png import is_png16, read_png16_pixels
 from .ppm import is_ppm16, read_ppm16_pixels
-from .tiff import descriptive_exif, is_tiff16, read_tiff16, read_tiff16_header
+from .tiff import descriptive_exif, is_tiff16, read_tiff16, read_tiff16_header, states_dpi
 
 MAX_PIXELS = 2**28
 """Largest picture read unless told otherwise: 268 megapixels, 0.8 GB as 8-bit RGB."""
@@ -27,6 +28,7 @@ PICTURE_SUFFIXES = frozenset(
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 """What Pillow may take a file for; it knows others, some of which start further programs."""
 
+BITS_PER_SAMPLE_TAG = 258
 EXIF_PREFIX = b"Exif\0\0"
 PLAIN_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "YCbCr": "RGB"}
 GREY_MODES = {"1", "L", "LA", "La"}
@@ -149,13 +151,21 @@ def _decode_by_pillow(image: Image.Image) -> Picture:
     if image.mode in ("CMYK", "LAB"):
         pixels = np.asarray(to_srgb(image, image.info.pop("icc_profile", None)))
     elif image.mode.startswith("I;16"):
-        pixels = np.asarray(image).astype(np.uint16)
+        pixels = _at_full_depth(image)
     else:
         mode = PLAIN_MODE.get(image.mode, image.mode)
         if "transparency" in image.info:
             mode = "LA" if mode == "L" else "RGBA"
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return _describe(image, pixels, exif=exif)
+
+
+def _at_full_depth(image: Image.Image) -> np.ndarray:
+    """The pixels (H, W) of 16 bits; Pillow leaves those of a TIFF of 12 bits as they are."""
+    pixels = np.asarray(image).astype(np.uint16)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(BITS_PER_SAMPLE_TAG) == (12,):
+        pixels = np.rint(pixels * (65535 / 4095)).astype(np.uint16)
+    return pixels
 
 
 def _describe(image: Image.Image, pixels: np.ndarray, *, exif: bytes | None = None) -> Picture:
@@ -167,7 +177,8 @@ def _describe(image: Image.Image, pixels: np.ndarray, *, exif: bytes | None = No
     frames = getattr(image, "n_frames", 1)
     # The further frames of an MPO are a camera's previews and gain maps, which nobody calls frames.
     note = f"has {frames} frames; only the first is used" if frames > 1 and image.format != "MPO" else None
-    dpi = plausible_dpi(image.info.get("dpi"))
+    unstated = isinstance(image, TiffImageFile) and not states_dpi(image.tag_v2)  # which Pillow calls 1
+    dpi = plausible_dpi(None if unstated else image.info.get("dpi"))
     return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note)
 
 

@@ -1,6 +1,7 @@
 """TIFF: reading 16 bits a sample, and metadata that do not break what they are copied into."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import cv2
@@ -11,6 +12,8 @@ from PIL import Image
 from .picture import ORIENTATION_TAG, Header, Picture, PictureError, plausible_dpi, upright
 
 EXIF_IFD, GPS_IFD, ICC_TAG = 34665, 34853, 34675
+X_RESOLUTION_TAG, RESOLUTION_UNIT_TAG = 282, 296
+INCH, CENTIMETRE = 2, 3
 # Description, maker, model, software, date, artist, copyright: the tags that speak of the picture, not of
 # how this file lays it out.
 DESCRIPTIVE_TAGS = (270, 271, 272, 305, 306, 315, 33432)
@@ -73,6 +76,11 @@ def read_tiff16_header(file: BinaryIO) -> Header:
         return Header(height, width, has_alpha, is_grey=COLOURS[kind] == 1)
 
 
+def states_dpi(tags: Mapping[int, Any]) -> bool:
+    """Whether the tags of a TIFF file tell how large its pixels are, and not only their shape."""
+    return X_RESOLUTION_TAG in tags and tags.get(RESOLUTION_UNIT_TAG, INCH) in (INCH, CENTIMETRE)
+
+
 def descriptive_exif(tags: Image.Exif) -> bytes | None:
     """Keeps what the tags of a TIFF file say of the picture, without offsets and sizes, as an EXIF block."""
     kept = Image.Exif()
@@ -112,7 +120,8 @@ def read_tiff16(file: BinaryIO) -> Picture:
             file.seek(0)
             tags.load_from_fp(file)
         pixels = _plain(page, _decode(file, page))
-        dpi = page.get_resolution(unit="INCH") if page.tags.get("XResolution") else None
+        stated = states_dpi({tag.code: tag.value for tag in page.tags})
+        dpi = page.get_resolution(unit="INCH") if stated else None
         return Picture(
             upright(pixels, _orientation(page)),
             icc_profile=page.tags.valueof(ICC_TAG),
