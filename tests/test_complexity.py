@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from mmengine.analysis import get_model_complexity_info
+from PIL import Image
 from references import TINY_ENCODER, lively, picture
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,6 +17,7 @@ from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.products import linear
 from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.cli import main
+from moeisr_plugin.pictures import to_layers
 from moeisr_plugin.render import convolutions
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 
@@ -137,6 +140,29 @@ def test_the_command_counts_the_routing_of_a_picture(tmp_path, photographs, caps
     assert report["lr_size"] == [111, 97]
     assert sum(routed["lr_pixels"]) == 111 * 97
     assert routed["as_published"] < report["decoder_macs"]["deepest"]["as_published"]
+
+
+def test_all_layers_of_a_picture_that_lies_on_its_side_are_counted(tmp_path, capsys):
+    net = lively(NETWORKS["MoEISRLIIF"]())
+    weights = tmp_path / "net.pth"
+    save_checkpoint(weights, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 22, 4), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    command = ["complexity", "--weights", str(weights), "--image", str(tmp_path / "turned.png"), "--json"]
+    assert main([*command, "--scale", "2x3.5"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["lr_size"], report["output_size"], report["layers"]) == ([22, 13], [77, 26], 2)
+    works = []
+    for layer in to_layers(pixels):
+        encoding = render.encode(net, torch.from_numpy(layer).permute(2, 0, 1)[None])
+        works.append(complexity.workload(net, render.expert_map(encoding)[0], (26, 77)))
+    executed = sum(complexity.executed_macs(net, work) for work in works)
+    assert report["decoder_macs"]["routed"]["as_executed"] == executed
+    assert report["encoder_macs"] == 2 * complexity.encoder_macs(net, (13, 22))
+    assert sum(report["decoder_macs"]["routed"]["lr_pixels"]) == 2 * 13 * 22
+    assert report["decoder_macs"]["shallowest"]["as_executed"] < executed
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moeisr_plugin.commands.sizes import Scale, Size, output_size, parse_scale, parse_size
-from moeisr_plugin.pictures import MAX_PIXELS, read_picture, to_layers
+from moeisr_plugin.pictures import MAX_PIXELS, Picture, read_picture, to_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """Count the parameters and the multiply-accumulates (MACs; the paper's FLOPs) of a network.
 Those of the decoder are given as published, with every layer evaluated for every query, and as executed, with
 all that depends on the input pixel alone computed once. A mixture of experts costs what its routing makes it
-cost: between its shallowest and its deepest expert, or just so much for the picture given by --image."""
+cost: between its shallowest and its deepest expert, or just so much for the picture given by --image, its
+alpha included unless it is opaque."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -101,49 +102,56 @@ def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
 def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
     from moeisr_plugin import complexity
 
-    choice = None if args.image is None else _expert_map(net, args.image)
-    lr_size = (args.lr_size.height, args.lr_size.width) if choice is None else (len(choice), len(choice[0]))
-    width, height = output_size(
-        args.scale, lr_size[1], lr_size[0], max_pixels=MAX_PIXELS, remedy="choose a smaller output"
-    )
-    size = (height, width)
-    workloads = complexity.extremes(net, lr_size, size)
-    labels = ["shallowest", "deepest"] if len(workloads) == 2 else ["decoder"]
-    if choice is not None and len(net.experts) > 1:
-        workloads.append(complexity.workload(net, choice, size))
-        labels.append("routed")
+    picture = None if args.image is None else read_picture(args.image)
+    choices = [] if picture is None else _expert_maps(net, picture)
+    layers = max(1, len(choices))
+    turned = _swapped if picture is None else picture.turned
+    shown = (args.lr_size.width, args.lr_size.height)
+    if picture is not None:
+        shown = picture.turned((picture.pixels.shape[0], picture.pixels.shape[1]))
+    shown_size = output_size(args.scale, *shown, max_pixels=MAX_PIXELS, remedy="choose a smaller output")
+    lr_size, size = turned(shown), turned(shown_size)
+    bounds = [[work] * layers for work in complexity.extremes(net, lr_size, size)]
+    works = dict(zip(["shallowest", "deepest"] if len(bounds) == 2 else ["decoder"], bounds, strict=True))
+    if choices and len(net.experts) > 1:
+        works["routed"] = [complexity.workload(net, choice, size) for choice in choices]
     parameters = complexity.parameters(net)
-    report: dict[str, Any] = {
+    return {
         "network": net.hyper_parameters["type"],
-        "lr_size": lr_size,
-        "output_size": size,
+        "lr_size": shown[::-1],
+        "output_size": shown_size[::-1],
+        "layers": layers,
         "parameters": {**parameters, "total": sum(parameters.values())},
-        "encoder_macs": complexity.encoder_macs(net, lr_size),
-        "decoder_macs": {},
+        "encoder_macs": complexity.encoder_macs(net, lr_size) * layers,
+        "decoder_macs": {
+            label: {
+                "as_published": sum(complexity.published_macs(net, work) for work in each),
+                "as_executed": sum(complexity.executed_macs(net, work) for work in each),
+                "lr_pixels": [sum(pixels) for pixels in zip(*(w.lr_pixels for w in each), strict=True)],
+            }
+            for label, each in works.items()
+        },
     }
-    for label, work in zip(labels, workloads, strict=True):
-        report["decoder_macs"][label] = {
-            "as_published": complexity.published_macs(net, work),
-            "as_executed": complexity.executed_macs(net, work),
-            "lr_pixels": work.lr_pixels,
-        }
-    return report
 
 
-def _expert_map(net: "ImplicitSR", path: Path) -> "Tensor":
-    """The expert of each pixel of a picture, (h, w)."""
+def _swapped(size: tuple[int, int]) -> tuple[int, int]:
+    return size[1], size[0]
+
+
+def _expert_maps(net: "ImplicitSR", picture: Picture) -> "list[Tensor]":
+    """The expert of each pixel of a picture's layers, (h, w) each."""
     import torch
 
     from moeisr_plugin import render
 
-    layer = to_layers(read_picture(path).pixels)[0]  # (h, w, 3)
-    lr = torch.from_numpy(layer.copy()).permute(2, 0, 1)[None]  # (1, 3, h, w)
-    return render.expert_map(render.encode(net, lr))[0]
+    planes = [torch.from_numpy(layer.copy()).permute(2, 0, 1) for layer in to_layers(picture.pixels)]
+    return [render.expert_map(render.encode(net, lr[None]))[0] for lr in planes]  # of (1, 3, h, w)
 
 
 def _as_text(report: dict[str, Any]) -> str:
     sizes = ["{1}x{0}".format(*report[key]) for key in ("lr_size", "output_size")]
-    lines = [f"{report['network']}, {sizes[0]} to {sizes[1]}", "", f"{'parameters':24}"]
+    title = f"{report['network']}, {sizes[0]} to {sizes[1]}{', colour and alpha' * (report['layers'] > 1)}"
+    lines = [title, "", f"{'parameters':24}"]
     lines += [f"  {name:22}{number:>16,}" for name, number in report["parameters"].items()]
     lines += ["", f"{'MACs':24}{'as published':>16}{'as executed':>16}"]
     lines.append(f"  {'encoder':22}{_giga(report['encoder_macs']):>16}{_giga(report['encoder_macs']):>16}")

@@ -154,7 +154,7 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded)
-    width, height = _turned(picture, size)
+    width, height = picture.turned(size)
     return f"{job.output} {width}x{height}"
 
 
@@ -162,12 +162,12 @@ def _stored_output_size(job: Job, picture: Picture, args: argparse.Namespace) ->
     """The (height, width) of the output before its EXIF orientation turns it."""
     max_pixels = sys.maxsize if writes_by_bands(job.output) else args.max_pixels
     height, width = picture.pixels.shape[:2]
-    displayed = _turned(picture, (height, width))
+    displayed = picture.turned((height, width))
     try:
         output = output_size(args.scale or args.size, *displayed, max_pixels=max_pixels)
     except ValueError as error:
         raise ValueError(f"{job.source}: {error}") from None
-    return _turned(picture, output)
+    return picture.turned(output)
 
 
 def _warn_of_little_room(path: Path, picture: Picture, size: tuple[int, int]) -> None:
@@ -176,11 +176,6 @@ def _warn_of_little_room(path: Path, picture: Picture, size: tuple[int, int]) ->
     if needed > free:
         room = f"may take up to {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
         tqdm.write(f"moeisr upscale: {path}: {room}", file=sys.stderr)
-
-
-def _turned(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:
-    """From stored (height, width) to displayed (width, height), or back."""
-    return size if picture.lies_on_its_side else (size[1], size[0])
 
 
 def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture") -> None:

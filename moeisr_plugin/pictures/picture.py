@@ -70,6 +70,10 @@ class Picture:
         """Whether the displayed width is the stored height."""
         return self.orientation >= 5
 
+    def turned(self, size: tuple[int, int]) -> tuple[int, int]:
+        """From stored (height, width) to displayed (width, height), or back."""
+        return size if self.lies_on_its_side else (size[1], size[0])
+
 
 def plausible_dpi(dpi: Sequence[float] | None) -> tuple[float, float] | None:
     """A resolution as a file states it, or None where it is one that no format could be given."""
