@@ -43,6 +43,7 @@ def apply() -> None:
     mend_load_network()
     mend_make_exp_dirs()
     mend_sample_order()
+    mend_prefetching()
 
 
 # What keeps the toolbox from being imported
@@ -188,6 +189,16 @@ def mend_sample_order() -> None:
     train.create_train_val_dataloader = with_sample_order(train.create_train_val_dataloader)
 
 
+def mend_prefetching() -> None:
+    """Lets what goes wrong in a thread that prefetches end the training, which would wait for it for ever.
+
+    Mends `PrefetchGenerator` in basicsr/data/prefetch_dataloader.py:27 and 32. Can go when it passes on what
+    its loader raises.
+    """
+    generator = toolbox("data.prefetch_dataloader").PrefetchGenerator
+    generator.run, generator.__next__ = handing_on_errors(generator.run), raising_errors(generator.__next__)
+
+
 # What the patches put in place
 
 
@@ -286,6 +297,32 @@ def start_gloo(launcher: str, *args: Any, **kwargs: Any) -> None:
 def load_resume_state(opt: dict) -> dict | None:
     """Loads the training state to resume from, as `training_states` does; that needs a mended toolbox."""
     return plugin("training_states").load_resume_state(opt)
+
+
+def handing_on_errors(run: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Wraps the work of a prefetching thread so that what it raises is the last that it gives."""
+
+    @functools.wraps(run)
+    def ran(thread: Any) -> None:
+        try:
+            run(thread)
+        except Exception as error:
+            thread.queue.put(error)
+
+    return ran
+
+
+def raising_errors(following: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Wraps what takes the next batch of a prefetching thread so that an error that it gives is raised."""
+
+    @functools.wraps(following)
+    def followed(thread: Any) -> Any:
+        batch = following(thread)
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
+
+    return followed
 
 
 def with_unfinished_folders_kept(make_exp_dirs: Callable[[dict], None]) -> Callable[[dict], None]:

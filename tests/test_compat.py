@@ -16,6 +16,7 @@ import pytest
 import scipy.ndimage
 import torch
 import yaml
+from basicsr.data.prefetch_dataloader import PrefetchDataLoader
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import dist_util, options
 
@@ -226,6 +227,22 @@ def test_what_is_dumped_is_read_back():
     loader, dumper = options.ordered_yaml()
     opt = OrderedDict(b=1, a=OrderedDict(lr=1e-4, names=["x"]))
     assert yaml.load(yaml.dump(opt, Dumper=dumper, sort_keys=False), Loader=loader) == opt
+
+
+def test_what_goes_wrong_while_prefetching_is_raised():
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            if index == 2:
+                raise ValueError("picture 2 is damaged")
+            return index
+
+    batches = iter(PrefetchDataLoader(2, dataset=Pictures(), batch_size=1))
+    assert [next(batches).item(), next(batches).item()] == [0, 1]
+    with pytest.raises(ValueError, match="picture 2 is damaged"):
+        next(batches)
 
 
 def test_yaml_itself_is_left_alone():
