@@ -119,6 +119,20 @@ def test_with_more_iterations_a_finished_training_goes_on(whole, photographs, tm
     assert load(folder, "models/net_g_latest.pth")["iter"] == 14
 
 
+def test_what_was_never_saved_on_the_way_goes_on_from_its_end(photographs, tmp_path):
+    opt = options(photographs, total_iter=5)
+    opt["logger"]["save_checkpoint_freq"] = 1000
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    opt["train"]["total_iter"] = 7
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert "iter: 5." in printed(tmp_path)
+    assert archived(tmp_path) == []
+    at_once = options(photographs, total_iter=7)
+    assert finish(start(tmp_path / "at_once", at_once)) == [0], printed(tmp_path / "at_once")
+    end = "models/net_g_latest.pth"
+    assert_identical(load(tmp_path, end), load(tmp_path / "at_once", end))
+
+
 def test_a_schedule_may_be_prolonged(photographs, tmp_path):
     def cosine(*periods):
         schedule = {

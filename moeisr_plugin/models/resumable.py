@@ -73,11 +73,13 @@ class ResumableModel(SRModel):
         return position_after(*self._batch_place, self.opt["world_size"])
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Save the networks, then the state; at the end of training (-1) the networks alone.
+        """Save the networks, then the state; at the end of training (-1) the networks also as the latest.
 
         A state vouches for the networks of its iteration: one left by an earlier attempt goes before they do.
         """
         if current_iter == -1:
+            if self.saved_iter != self.current_iter:  # else more iterations could not go on from here
+                self.save(self._position().epoch, self.current_iter)
             self.ended = True
             self.interruption.ignore()  # nothing remains to be saved
         elif self.opt["rank"] == 0:
