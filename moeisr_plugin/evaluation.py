@@ -20,7 +20,7 @@ from moeisr_plugin.clock import now
 from moeisr_plugin.complexity import executed_macs, published_macs, workload
 from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet, scale_label
 from moeisr_plugin.machine import machine
-from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
+from moeisr_plugin.metrics import PROTOCOLS, TooSmallError, calculate_psnr_protocol, calculate_ssim_protocol
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.render.precision import require_numbers, to_precision
@@ -115,7 +115,7 @@ class Measures:
         """Every figure of an enlarged picture (1, 3, H, W), by its name.
 
         Raises:
-            ValueError: the picture is too small for one of them.
+            TooSmallError: the picture is, for one of them.
         """
         pair = toolbox_image(picture), toolbox_image(sample.hr)
         figures = {
@@ -229,7 +229,7 @@ class _Run:
             self.bar.update()
             try:
                 figures = {**self.measures.all(picture, sample), "decode_seconds": seconds}
-            except ValueError as error:  # too small to be measured
+            except TooSmallError as error:
                 where = sample.test_set.name, sample.test_set.label, sample.name
                 self.evaluation.skipped.append(Skipped(*where, str(error)))
                 continue

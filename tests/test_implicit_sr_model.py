@@ -1,6 +1,7 @@
 """The model class: what it trains, logs, validates and saves."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,22 @@ def test_validates_at_several_scales_and_keeps_the_best(photographs, tmp_path):
     model.validation(loader(opt, "val_2"), 2, None, save_img=False)
     assert model.metric_results["psnr"] < best["val"]
     assert model.best_metric_results["photographs/x2x3.5"]["psnr"] == best
+
+
+def test_pictures_too_small_to_be_measured_are_named_and_passed_over(photographs, tmp_path, caplog):
+    folder = shutil.copytree(photographs, tmp_path / "pictures")
+    Image.fromarray(np.zeros((15, 40, 3), np.uint8)).save(folder / "small.png")
+    opt = options(folder, tmp_path)
+    opt["val"]["metrics"]["ssim"] = {"type": "calculate_ssim_protocol", "better": "higher"}
+    model = build_model(opt)
+    with caplog.at_level("WARNING", "basicsr"):
+        model.validation(loader(opt, "val_1"), 1, None, save_img=False)
+    told = "small.png: SSIM needs 11x11 pixels; protocol benchmark leaves 7x29"
+    assert [message.rpartition("/")[2] for message in caplog.messages] == [told]
+    measured = dict(model.metric_results)
+    (folder / "small.png").unlink()
+    model.validation(loader(opt, "val_1"), 1, None, save_img=False)
+    assert model.metric_results == measured
 
 
 def test_cudnn_tries_nothing_out_for_the_sizes_of_validation(photographs, tmp_path, monkeypatch):

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from moeisr_plugin.metrics.psnr_ssim import TooSmallError
+
 _SMALLEST = 31  # that AlexNet reduces to something
 
 
@@ -31,11 +33,11 @@ class LpipsDistance:
         """The distance of two pictures (H, W, 3) BGR in [0, 255], not rounded; 0 for equal ones.
 
         Raises:
-            ValueError: fewer than 31x31 pixels.
+            TooSmallError: fewer than 31x31 pixels.
         """
         h, w = img.shape[:2]
         if min(h, w) < _SMALLEST:
-            raise ValueError(f"LPIPS needs {_SMALLEST}x{_SMALLEST} pixels; the picture has {h}x{w}")
+            raise TooSmallError(f"LPIPS needs {_SMALLEST}x{_SMALLEST} pixels; the picture has {h}x{w}")
         with torch.inference_mode():
             return self.net(self._input(img), self._input(img2)).item()
 

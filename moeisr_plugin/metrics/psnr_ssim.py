@@ -18,6 +18,10 @@ _LUMA_OFFSET = 16
 _SSIM_WINDOW = 11
 
 
+class TooSmallError(ValueError):
+    """A picture has fewer pixels than a metric needs."""
+
+
 class Protocol(NamedTuple):
     """How two pictures are compared."""
 
@@ -55,7 +59,8 @@ def calculate_psnr_protocol(
         PSNR in dB; infinity for equal pictures.
 
     Raises:
-        ValueError: an unknown protocol, shapes that differ, or pictures smaller than the border.
+        ValueError: an unknown protocol, or shapes that differ.
+        TooSmallError: pictures smaller than the border.
     """
     compared, compared2 = _compared_parts(img, img2, protocol, scale, quantise)
     mse = np.mean((compared - compared2) ** 2)
@@ -81,12 +86,13 @@ def calculate_ssim_protocol(
         SSIM, averaged over channels; 1 for equal pictures.
 
     Raises:
-        ValueError: as in `calculate_psnr_protocol`, or fewer than 11x11 pixels within the border.
+        ValueError: as in `calculate_psnr_protocol`.
+        TooSmallError: fewer than 11x11 pixels within the border.
     """
     compared, compared2 = _compared_parts(img, img2, protocol, scale, quantise)
     if min(compared.shape[:2]) < _SSIM_WINDOW:
         h, w = compared.shape[:2]
-        raise ValueError(
+        raise TooSmallError(
             f"SSIM needs {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels; protocol {protocol} leaves {h}x{w}"
         )
     return float(calculate_ssim(compared, compared2, crop_border=0))
@@ -105,7 +111,7 @@ def _compared_parts(
     top, left = (math.ceil(s - 1e-6) + margin for s in np.broadcast_to(scale, 2))
     height, width = img.shape[:2]
     if height <= 2 * top or width <= 2 * left:
-        raise ValueError(
+        raise TooSmallError(
             f"a picture of {height}x{width} is nothing but border: protocol {protocol} at scale {scale} "
             f"leaves out {top} rows and {left} columns on each side"
         )

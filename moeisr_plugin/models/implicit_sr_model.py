@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from moeisr_plugin import processes, render
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.models.acceleration import accelerate, allow_tf32, without_autotuning
@@ -253,6 +254,7 @@ class ImplicitSRModel(ResumableModel):
         net.eval()
         results: list[Record] = []
         health: list[Record] = []
+        too_small: list[str] = []
         no_bar = self.opt["rank"] != 0 or not self.opt["val"].get("pbar")
         for data in tqdm(_own_share(dataloader), desc=label, unit="image", disable=no_bar):
             self.feed_data(data)
@@ -264,13 +266,19 @@ class ImplicitSRModel(ResumableModel):
             if "gt" not in data or not metrics:
                 continue
             measure = partial(self._measure, gt=data["gt"], scale=_scale(data), dataset_opt=dataset_opt)
-            results.append({name: measure(picture, opt) for name, opt in metrics.items()})
+            try:
+                results.append({name: measure(picture, opt) for name, opt in metrics.items()})
+            except TooSmallError as error:
+                too_small.append(f"{data['gt_path'][0]}: {error}")
+                continue
             if self.opt["val"].get("routing_health") and len(net.experts) > 1:
                 first, metric_opt = next(iter(metrics.items()))
                 judge = partial(measure, metric_opt=metric_opt)
                 health.append(routing_health(net, encoding, size, judge, routed=results[-1][first]))
         net.train(was_training)
         results, health = _dealt_back(processes.gathered(results)), _dealt_back(processes.gathered(health))
+        for told in chain.from_iterable(processes.gathered(too_small)):  # no reason to lose a training
+            get_root_logger().warning(f"Not measured: {told}")
         if results:
             self._report(label, _means(results), _means(health), current_iter, tb_logger)
 
