@@ -239,6 +239,14 @@ def test_a_network_of_reduced_precision_takes_precise_coordinates(training):
     assert rgb.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["LIIF", "MoEISRLTE"])
+def test_coordinates_of_16_bits_have_answers(name):
+    net, lr = lively(NETWORKS[name]()).half().eval(), picture(1, 6, 8).half()
+    coord, cell = grid_queries(1, 6, 8).half(), torch.tensor([[2 / 6, 2 / 8]]).half()
+    assert torch.equal(net(lr, coord, cell).rgb, net(lr, coord.float(), cell.float()).rgb)
+    assert net(lr, coord, cell).rgb.isfinite().all()
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_batches_that_differ_are_refused(training):
     net, lr, coord = case("LIIF", count=4)

@@ -88,6 +88,7 @@ class ImplicitSR(nn.Module):
         """
         if not len(lr) == len(coord) == len(cell):
             raise ValueError(f"batches of {len(lr)} pictures, {len(coord)} coord and {len(cell)} cell differ")
+        coord, cell = at_least_float32(coord), at_least_float32(cell)
         encoding = self.encode(lr)
         if self.training:
             rgb = self.mix(encoding, coord, cell, gate=gate)
