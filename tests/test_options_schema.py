@@ -272,7 +272,8 @@ FILES = {
     ),
     "empty folder": (
         {"datasets.val_1.dataroot_gt": "empty"},
-        "datasets.val_1.dataroot_gt: empty: no picture found; correct the dataroot",
+        "datasets.val_1.dataroot_gt: empty: no picture found; correct the dataroot, or have subfolders read, "
+        "too (recursive)",
     ),
     "folder for LMDB": (
         {"datasets.train.dataroot_gt": "lmdb"},
@@ -424,7 +425,34 @@ CONTRADICTIONS = {
     ),
     "prefetching": (
         {"datasets.train.prefetch_mode": "cuda"},
-        "datasets.train.prefetch_mode: is cuda, but this runs on the CPU; give cpu or remove the line",
+        "datasets.train.prefetch_mode: is cuda, but this runs on the CPU; remove the line",
+    ),
+    "prefetching from persistent workers": (
+        {
+            "datasets.train.prefetch_mode": "cpu",
+            "datasets.train.num_worker_per_gpu": 1,
+            "datasets.train.persistent_workers": True,
+        },
+        "datasets.train.prefetch_mode: is cpu, by which two threads ask persistent workers at once; remove "
+        "the line",
+    ),
+    "neither experts nor mapper": (
+        {"train.total_iter": 10, "train.random_gates_iter": 6, "train.mapper_alone_iter": 5},
+        "train.mapper_alone_iter: is 5, in which the mapper alone learns, after 6 in which it is not asked, "
+        "of total_iter 10; lower one of them",
+    ),
+    "training on a data set of the toolbox's": (
+        {"datasets.train.type": "PairedImageDataset", "datasets.train.gt_size": 96},
+        "datasets.train.type: is PairedImageDataset; ImplicitSRModel takes ArbitraryScaleDataset",
+    ),
+    "validation on a data set of the toolbox's": (
+        {"datasets.val_1": {"name": "p", "type": "SingleImageDataset", "dataroot_lq": "pictures"}},
+        "datasets.val_1.type: is SingleImageDataset; ImplicitSRModel takes ScaleValidationDataset",
+    ),
+    "names of LR": (
+        {"datasets.train.filename_tmpl": "{}x2"},
+        "datasets.train.filename_tmpl: names LR pictures after HR ones, and not both are given; remove "
+        "the line",
     ),
     "parts of a batch": (
         {"train.accumulate": 3},
@@ -890,6 +918,8 @@ def test_numbers_and_words_given_as_text_are_converted(training_options):
         {"manual_seed": None, "train.balance_opt": None, "val.metrics": None},
         {"network_g": {"type": "LTE", "encoder": {"type": "RDNEncoder"}}, "train.balance_opt": GONE},
         {
+            "model_type": "SRModel",
+            "train.balance_opt": GONE,
             "datasets.train.type": "PairedImageDataset",
             "datasets.train.gt_size": 96,
             "datasets.train.use_shuffle": True,

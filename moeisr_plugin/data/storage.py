@@ -37,7 +37,9 @@ class PictureSource(ABC):
 
     def __init__(self, root: Path, names: Mapping[str, str], *, max_pixels: int = MAX_PIXELS):
         if not names:
-            raise ValueError(f"{root}: no picture found; correct the dataroot")
+            raise ValueError(
+                f"{root}: no picture found; correct the dataroot, or have subfolders read, too (recursive)"
+            )
         self.root = root
         self.names = names
         self.max_pixels = max_pixels

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch.nn import Parameter
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
@@ -119,12 +119,12 @@ def loaders(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             else:
                 remedy = "the toolbox validates without workers; remove the line"
             yield f"{path}.persistent_workers", f"is true without workers; {remedy}"
+        if dataset.get("prefetch_mode") == "cpu" and dataset.get("persistent_workers"):
+            text = "is cpu, by which two threads ask persistent workers at once; remove the line"
+            yield f"{path}.prefetch_mode", text
         if dataset.get("prefetch_mode") == "cuda":
             if opt.get("num_gpu") == 0 or not torch.cuda.is_available():
-                yield (
-                    f"{path}.prefetch_mode",
-                    "is cuda, but this runs on the CPU; give cpu or remove the line",
-                )
+                yield f"{path}.prefetch_mode", "is cuda, but this runs on the CPU; remove the line"
             elif not dataset.get("pin_memory"):
                 yield f"{path}.prefetch_mode", "is cuda, which needs pinned memory; set pin_memory: true"
 
@@ -135,6 +135,11 @@ def schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     for key in ("warmup_iter", "random_gates_iter", "mapper_alone_iter"):
         if total is not None and train.get(key, 0) > total:
             yield f"train.{key}", f"is {train[key]}, more than total_iter {total}; lower it"
+            return
+    at_random, alone = train.get("random_gates_iter", 0), train.get("mapper_alone_iter", 0)
+    if total is not None and at_random + alone > total:
+        text = f"is {alone}, in which the mapper alone learns, after {at_random} in which it is not asked"
+        yield "train.mapper_alone_iter", f"{text}, of total_iter {total}; lower one of them"
 
 
 def scheduler(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -210,6 +215,23 @@ def network(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     if isinstance(network_class, type) and not is_own_network(network_class):
         text = f"is {kind}, but ImplicitSRModel trains {OWN_NETWORKS}; change one or the other"
         yield "network_g.type", text
+
+
+def data_sets(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Those of the toolbox have neither queries nor scales."""
+    known = dict(iter(DATASET_REGISTRY))
+    for phase, dataset in _datasets(opt):
+        kind = find(known, dataset.get("type"))
+        if isinstance(kind, type) and kind.__module__.split(".")[0] == "basicsr":
+            own = "ArbitraryScaleDataset" if phase == "train" else "ScaleValidationDataset"
+            yield f"datasets.{phase}.type", f"is {dataset['type']}; ImplicitSRModel takes {own}"
+
+
+def names_of_lr(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    for phase, dataset in _datasets(opt):
+        if dataset.get("filename_tmpl") and not (dataset.get("dataroot_gt") and dataset.get("dataroot_lq")):
+            text = "names LR pictures after HR ones, and not both are given; remove the line"
+            yield f"datasets.{phase}.filename_tmpl", text
 
 
 def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -376,6 +398,8 @@ IMPLICIT: tuple[Check, ...] = (
     parts,
     data_parallel,
     network,
+    data_sets,
+    names_of_lr,
     experts,
     torchs_schedule,
     perceptual,
