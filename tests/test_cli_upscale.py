@@ -267,13 +267,57 @@ def test_input_is_never_overwritten(photo, tmp_path, capsys):
     assert photo.read_bytes() == before
 
 
+def test_pictures_that_differ_in_the_suffix_alone_keep_it(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "A.jpg", "b.png"):
+        draw(tmp_path / "photos" / name)
+    assert moeisr(tmp_path / "photos", "--scale", 2) == 0
+    written = sorted(path.name for path in (tmp_path / "photos_x2").iterdir())
+    assert written == ["A.jpg_x2.png", "a.png_x2.png", "b_x2.png"]
+
+
 def test_outputs_of_one_name_are_refused_before_anything_is_written(tmp_path, capsys):
-    draw(tmp_path / "a.png")
-    draw(tmp_path / "a.jpg")
-    message = refused(capsys, tmp_path, "--scale", 2, "-o", tmp_path / "out")
-    assert "a.jpg and" in message
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        draw(tmp_path / folder / "a.png")
+    message = refused(capsys, tmp_path / "one", tmp_path / "two", "--scale", 2, "-o", tmp_path / "out")
+    assert "one/a.png and" in message
     assert "would both be written to" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_broken_off_goes_on_where_it_was(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.png"):
+        draw(photos / name)
+    done = tmp_path / "photos_x2" / "a_x2.png"
+    done.parent.mkdir()
+    done.write_text("done")
+    assert moeisr(photos, "--scale", 2, "--skip-existing") == 0
+    assert "1 of 2 pictures are there already" in capsys.readouterr().out
+    assert done.read_text() == "done"
+    assert size_of(done.with_name("b_x2.png")) == (24, 20)
+    assert moeisr(photos, "--scale", 2, "--skip-existing") == 0
+    assert capsys.readouterr().out == "2 of 2 pictures are there already\n"
+
+
+def test_files_that_are_passed_over_are_told(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    draw(tmp_path / "photos" / "a.png")
+    draw(tmp_path / "photos" / "b.jpg").rename(tmp_path / "photos" / "b.jfif")
+    for name in ("c.HEIC", "d.heic", "notes", ".hidden.txt"):
+        (tmp_path / "photos" / name).touch()
+    assert moeisr(tmp_path / "photos", "--scale", 2) == 0
+    assert len(list((tmp_path / "photos_x2").iterdir())) == 2
+    told = "photos: 3 of 5 files are not named as pictures (no suffix, .heic)"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("side", "size"), [("30x", (30, 25)), ("x30", (36, 30)), ("13X", (13, 11))])
+def test_one_side_keeps_the_shape(photo, side, size):
+    assert moeisr(photo, "--size", side) == 0
+    assert size_of(photo.with_name(f"photo_{side.lower()}.png")) == size
 
 
 @pytest.mark.parametrize("scale", ["0", "0.5", "-2", "nan", "inf", "2x0.9", "1e999"])
@@ -289,6 +333,9 @@ def test_scales_that_do_not_enlarge(photo, capsys, scale):
         (["--size", "100"], "write WIDTHxHEIGHT"),
         (["--size", "0x100"], "write WIDTHxHEIGHT"),
         (["--size", "100x9"], "smaller than the picture, 12x10"),
+        (["--size", "11x"], "--size 11x is smaller than the picture, 12x10"),
+        (["--size", "x"], "write WIDTHxHEIGHT, as in 1920x1080, or 1920x or x1080 to keep the shape"),
+        (["--size", "0x"], "write WIDTHxHEIGHT"),
         ([], "--scale"),
         (["--scale", "2", "--size", "30x30"], "not allowed with"),
         (["--scale", "1e300"], "raise --max-pixels"),

@@ -236,6 +236,23 @@ def test_tiff16_layouts(tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "big.tif").pixels, rgb)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_png_says_of_colour_without_a_profile_survives(tmp_path, dtype):
+    write_picture(tmp_path / "a.png", Picture(random_pixels((3,), dtype)))
+    chunks = [
+        png_chunk(b"cICP", bytes([12, 13, 0, 1])),
+        png_chunk(b"gAMA", struct.pack(">I", 100_000)),
+        png_chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)),
+    ]
+    content = (tmp_path / "a.png").read_bytes()
+    ihdr = content[:33]
+    (tmp_path / "b.png").write_bytes(
+        ihdr + b"".join([chunks[0], png_chunk(b"teSt", b"1"), *chunks[1:]]) + content[33:]
+    )
+    write_picture(tmp_path / "c.png", read_picture(tmp_path / "b.png"))
+    assert (tmp_path / "c.png").read_bytes() == ihdr + b"".join(chunks) + content[33:]
+
+
 def test_tiff_of_12_bits_is_white_where_it_is_white(tmp_path):
     samples = np.array([[0, 4095, 2048, 1]], np.uint32)
     packed = b"".join((a << 12 | b).item().to_bytes(3, "big") for a, b in samples.reshape(-1, 2))
@@ -489,6 +506,19 @@ def test_sides_that_no_reader_takes_are_refused_and_the_longest_is_not(tmp_path,
 def test_unwritable_folder_is_told_in_one_line(tmp_path):
     with pytest.raises(PictureError, match=r"missing.*cannot be written"):
         write_picture(tmp_path / "missing" / "a.png", Picture(random_pixels((3,), np.uint8)))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
+def test_what_goes_wrong_in_making_bands_is_not_called_a_failure_to_write(tmp_path, name):
+    def bands():
+        yield random_pixels((3,), np.uint8)
+        raise ValueError("no numbers")
+
+    with pytest.raises(ValueError, match=r"^no numbers$"):
+        pictures.write_bands(
+            tmp_path / name, bands(), like=Picture(np.zeros((5, 7, 3), np.uint8)), size=(10, 7)
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")

@@ -1,6 +1,7 @@
 """Which pictures are read, and where each goes."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,10 @@ def plan_jobs(
     else:
         if out is not None and (Path(out).is_file() or (not single and _names_picture(out))):
             raise ValueError(f"-o {out} names a file, but a folder is needed; name a folder")
+        sources = [pair for given in inputs for pair in _sources(given, out, label)]
         outputs = [
-            (source, folder / f"{source.stem}_{label}.{suffix or 'png'}")
-            for given in inputs
-            for source, folder in _sources(given, out, label)
+            (source, folder / f"{name}_{label}.{suffix or 'png'}")
+            for (source, folder), name in zip(sources, _distinct_names(sources), strict=True)
         ]
     jobs = [
         Job(source, output, output.with_name(f"{output.stem}_experts.png") if expert_map else None)
@@ -70,6 +71,27 @@ def _sources(given: Path, out: str | None, label: str) -> list[tuple[Path, Path]
     if not sources:
         raise ValueError(f"{given}: holds no pictures; name a folder that does (subfolders are not searched)")
     return [(source, folder) for source in sources]
+
+
+def passed_over(given: Path) -> str | None:
+    """Says which files of a folder are not named as pictures; None if all are, or it is no folder."""
+    if not given.is_dir():
+        return None
+    files = [path for path in given.iterdir() if path.is_file() and not path.name.startswith(".")]
+    others = sorted({path.suffix.lower() for path in files} - PICTURE_SUFFIXES)
+    count = sum(path.suffix.lower() in others for path in files)
+    kinds = ", ".join(suffix or "no suffix" for suffix in others)
+    return f"{given}: {count} of {len(files)} files are not named as pictures ({kinds})" if count else None
+
+
+def _distinct_names(sources: Sequence[tuple[Path, Path]]) -> list[str]:
+    """What outputs are named after: the stem, with the suffix where a folder would get the same twice."""
+    stems = [_identity(folder / source.stem) for source, folder in sources]
+    count = Counter(stems)
+    return [
+        source.stem if count[stem] == 1 else source.name
+        for (source, _), stem in zip(sources, stems, strict=True)
+    ]
 
 
 def _names_file(out: str) -> bool:

@@ -39,8 +39,28 @@ class Size:
         return self.width, self.height
 
 
+@dataclass(frozen=True)
+class Side:
+    """Output width or height in pixels, as displayed; the other one keeps the picture's shape."""
+
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.width or ''}x{self.height or ''}"
+
+    def output(self, width: int, height: int) -> tuple[float, float]:
+        factor = (self.width or 0) / width or (self.height or 0) / height
+        if factor < 1:
+            raise ValueError(
+                f"--size {self.label} is smaller than the picture, {width}x{height}; moeisr enlarges only"
+            )
+        return width * factor, height * factor
+
+
 def output_size(
-    target: Scale | Size,
+    target: Scale | Size | Side,
     width: int,
     height: int,
     *,
@@ -74,9 +94,24 @@ def parse_scale(text: str) -> Scale:
     return Scale(factors[0], factors[-1])
 
 
+def parse_target(text: str) -> Size | Side:
+    """Reads ``1920x1080``, or ``1920x`` or ``x1080`` alone, which keep the shape."""
+    width, cross, height = text.lower().partition("x")
+    if cross and not (width and height) and _is_length(width or height):
+        return Side(width=int(width)) if width else Side(height=int(height))
+    try:
+        return parse_size(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or 1920x or x1080 to keep the shape") from None
+
+
 def parse_size(text: str) -> Size:
     """Reads ``1920x1080`` (width x height)."""
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 2 or not all(map(_is_length, parts)):
         raise argparse.ArgumentTypeError(f"'{text}' is no size; write WIDTHxHEIGHT, as in 1920x1080")
     return Size(int(parts[0]), int(parts[1]))
+
+
+def _is_length(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
-from moeisr_plugin.commands.jobs import Job, plan_jobs
+from moeisr_plugin.commands.jobs import Job, passed_over, plan_jobs
 from moeisr_plugin.commands.messages import one_line
-from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_size
+from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_target
 from moeisr_plugin.pictures import (
     MAX_PIXELS,
     WRITABLE,
@@ -58,7 +58,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="S",
         help="3.7, or 2x3.5 for twice the width and 3.5 times the height; at least 1",
     )
-    target.add_argument("--size", type=parse_size, metavar="WIDTHxHEIGHT", help="exact output size in pixels")
+    target.add_argument(
+        "--size",
+        type=parse_target,
+        metavar="WIDTHxHEIGHT",
+        help="exact output size in pixels; 1920x or x1080 keep the shape",
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
     add_device(parser)
     add_precision(parser)
@@ -75,7 +80,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="also write <output>_experts.png: the expert chosen for each input pixel, in colours",
     )
     parser.add_argument("--format", choices=WRITABLE, help="format of the outputs (default: png)")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out pictures whose outputs exist, as of a run broken off",
+    )
     parser.add_argument(
         "--max-pixels",
         type=parse_positive,
@@ -100,6 +111,13 @@ def run(args: argparse.Namespace) -> int:
     jobs = plan_jobs(
         args.inputs, args.out, label=target.label, suffix=args.format, expert_map=args.expert_map
     )
+    for told in filter(None, map(passed_over, args.inputs)):
+        tqdm.write(f"moeisr upscale: {told}", file=sys.stderr)
+    if args.skip_existing:
+        planned, jobs = len(jobs), [job for job in jobs if not job.output.exists()]
+        _tell(f"{planned - len(jobs)} of {planned} pictures are there already")
+    if not jobs:
+        return 0
     upscaler = _load_upscaler(args)
     if len(jobs) == 1:
         _tell(_enlarge(jobs[0], upscaler, args))

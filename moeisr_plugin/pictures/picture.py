@@ -36,6 +36,7 @@ class Picture:
         icc_profile: the embedded colour profile, or None (sRGB is then the custom).
         exif: the EXIF block from its TIFF header on (without the ``Exif\\0\\0`` prefix), or None.
         dpi: horizontal and vertical pixels per inch, or None.
+        png_colour: of a PNG, the chunks that tell how its samples are colours, or nothing.
         note: one line on what reading left out (later frames, for one), or None.
     """
 
@@ -43,6 +44,7 @@ class Picture:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    png_colour: bytes = b""
     note: str | None = None
 
     @property

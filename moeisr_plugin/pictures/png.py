@@ -14,6 +14,8 @@ from .picture import METRES_PER_INCH, Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels; PNG 1.2, section 4.1.1
+COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB")
+"""What samples mean as colours, where no profile tells (PNG 3, section 11.3.2)."""
 SUB, UP = 1, 2
 DEFLATE_LEVEL = 4
 """Of enlarged photographs, three times as fast as zlib's own choice, 6, and a few per cent larger."""
@@ -50,8 +52,22 @@ def read_png16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
+def read_colour_chunks(file: BinaryIO) -> bytes:
+    """The `COLOUR_CHUNKS` of a PNG that was decoded, as they are."""
+    file.seek(len(SIGNATURE))
+    found = b""
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            break
+        rest = file.read(length + 4)
+        if kind in COLOUR_CHUNKS:
+            found += head + rest
+    return found
+
+
 def write_png(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]) -> None:
-    """Writes a picture row by row, with its profile, EXIF block and resolution.
+    """Writes a picture row by row, with its profile or other colour chunks, EXIF block and resolution.
 
     Args:
         file: open for writing.
@@ -64,6 +80,7 @@ def write_png(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, siz
     kind = COLOUR_TYPE[pixel.size]
     file.write(SIGNATURE)
     _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * pixel.itemsize, kind, 0, 0, 0))
+    file.write(like.png_colour)
     if like.icc_profile is not None:
         _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(like.icc_profile))
     if like.dpi is not None:

@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from .colour import to_srgb
 from .picture import Header, Picture, PictureError, plausible_dpi
-from .png import is_png16, read_png16_pixels
+from .png import is_png16, read_colour_chunks, read_png16_pixels
 from .ppm import is_ppm16, read_ppm16_pixels
 from .tiff import descriptive_exif, is_tiff16, read_tiff16, read_tiff16_header, states_dpi
 
@@ -21,7 +22,11 @@ MAX_PIXELS = 2**28
 """Largest picture read unless told otherwise: 268 megapixels, 0.8 GB as 8-bit RGB."""
 
 PICTURE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".avif", ".jp2"}
+    f".{suffix}"
+    for suffix in (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "bmp", "dib", "gif"),
+        *("ppm", "pgm", "pnm", "avif", "jp2", "j2k"),
+    )
 )
 """The files of a folder that are taken for pictures."""
 
@@ -138,11 +143,13 @@ def _decode(file: BinaryIO) -> Picture:
     if is_tiff16(file):
         return read_tiff16(file)
     with _open(file) as image:
-        if is_png16(file):
-            return _describe(image, read_png16_pixels(file, image))
         if is_ppm16(image):
             return _describe(image, read_ppm16_pixels(file, image))
-        return _decode_by_pillow(image)
+        if image.format != "PNG":
+            return _decode_by_pillow(image)
+        deep = is_png16(file)
+        picture = _describe(image, read_png16_pixels(file, image)) if deep else _decode_by_pillow(image)
+        return replace(picture, png_colour=read_colour_chunks(file))
 
 
 def _decode_by_pillow(image: Image.Image) -> Picture:
@@ -179,7 +186,7 @@ def _describe(image: Image.Image, pixels: np.ndarray, *, exif: bytes | None = No
     note = f"has {frames} frames; only the first is used" if frames > 1 and image.format != "MPO" else None
     unstated = isinstance(image, TiffImageFile) and not states_dpi(image.tag_v2)  # which Pillow calls 1
     dpi = plausible_dpi(None if unstated else image.info.get("dpi"))
-    return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note)
+    return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note=note)
 
 
 def _open(file: BinaryIO) -> Image.Image:

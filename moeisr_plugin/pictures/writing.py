@@ -1,7 +1,7 @@
 """Writing a picture, whole or band by band: no half file, no silent loss."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -109,10 +109,12 @@ def write_bands(
 
     Raises:
         PictureError: as `write_picture`, or bands that do not make up the picture.
+        Exception: whatever the making of the bands raises.
     """
     path = Path(path)
     check_holds(path, like, size)
     form = FORMATS[picture_format(path)]
+    bands = _Bands(bands)
     try:
         with appearing_whole(path) as file:
             if form.by_bands is None:
@@ -121,10 +123,29 @@ def write_bands(
             else:
                 form.by_bands(file, checked_bands(bands, like=like.pixels, size=size), like=like, size=size)
     except (OSError, ValueError) as error:
+        if error is bands.error:
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise PictureError(
             f"{path}: cannot be written ({reason}); check the folder, or choose .png"
         ) from error
+
+
+class _Bands(Iterator[np.ndarray]):
+    """Bands, and the error that there was in making them, if any, and not in writing them."""
+
+    def __init__(self, bands: Iterable[np.ndarray]) -> None:
+        self.error: Exception | None = None
+        self._bands = iter(bands)
+
+    def __next__(self) -> np.ndarray:
+        try:
+            return next(self._bands)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
