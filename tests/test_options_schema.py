@@ -538,6 +538,15 @@ CONTRADICTIONS = {
         {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "EDSR", "params": {"num_in_ch": 1}}},
         "network_g.encoder.params: EDSR is an encoder with num_in_ch 3 only, not 1",
     ),
+    "what a cut arch cannot be built with": (
+        {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "MSRResNet", "params": {"upscale": 7}}},
+        "network_g.encoder.params: no MSRResNet with {'upscale': 7}: 'MSRResNet' object has no attribute "
+        "'upconv1'",
+    ),
+    "heads of a cut arch": (
+        {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "SwinIR", "params": {"num_heads": [6]}}},
+        "network_g.encoder.params.num_heads: has 1 values for 4 depths; give one for each",
+    ),
     "queries": (
         {"datasets.train.sample_q": 65},
         "datasets.train.sample_q: is 65, but the smallest HR patch has 8x8 = 64 pixels; lower it or raise "

@@ -16,7 +16,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch.nn import Parameter
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, complete_params
+from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, ToolboxEncoder, complete_params
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES, dataset_label
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
@@ -287,21 +287,30 @@ def encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     options = (opt.get("network_g") or {}).get("encoder") or {}
     path = "network_g.encoder"
     if options.get("type") == "SwinIREncoder":
-        depths, heads = (options.get(key, (6,) * 6) for key in ("depths", "num_heads"))
-        if len(depths) != len(heads):
-            yield f"{path}.num_heads", f"has {len(heads)} values for {len(depths)} depths; give one for each"
-        width = options.get("embed_dim", 180)
-        if any(head < 1 or width % head for head in heads):
-            yield f"{path}.num_heads", f"is {list(heads)}; each must divide embed_dim {width}"
+        published = {"depths": (6,) * 6, "num_heads": (6,) * 6, "embed_dim": 180}
+        yield from _heads_of_attention({**published, **options}, path)
     if options.get("type") == "ToolboxEncoder" and "arch" in options:
         arch, params = options["arch"], options.get("params") or {}
         if arch not in FAMILIES:
             yield f"{path}.arch", f"no encoder is cut from {arch}; {nearest(arch, FAMILIES)}"
             return
         try:
-            complete_params(arch, params)
+            complete = complete_params(arch, params)
+            if arch == "SwinIR":  # which cannot be built without contents
+                yield from _heads_of_attention(complete, f"{path}.params")
+            else:
+                with torch.device("meta"):
+                    ToolboxEncoder(arch=arch, params=params)
         except ValueError as error:
             yield f"{path}.params", str(error).removeprefix("ToolboxEncoder: ")
+
+
+def _heads_of_attention(swinir: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    depths, heads, width = swinir["depths"], swinir["num_heads"], swinir["embed_dim"]
+    if len(depths) != len(heads):
+        yield f"{path}.num_heads", f"has {len(heads)} values for {len(depths)} depths; give one for each"
+    if any(head < 1 or width % head for head in heads):
+        yield f"{path}.num_heads", f"is {list(heads)}; each must divide embed_dim {width}"
 
 
 def queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
