@@ -314,6 +314,12 @@ def test_files_that_are_passed_over_are_told(tmp_path, capsys):
     assert told in capsys.readouterr().err
 
 
+def test_a_folder_that_may_not_be_written_into_is_told_before_the_work(photo, upscaler, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    assert "may not be written into; choose another -o" in refused(capsys, photo, "--scale", 2)
+    assert upscaler.sizes == []
+
+
 @pytest.mark.parametrize(("side", "size"), [("30x", (30, 25)), ("x30", (36, 30)), ("13X", (13, 11))])
 def test_one_side_keeps_the_shape(photo, side, size):
     assert moeisr(photo, "--size", side) == 0

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import shutil
 import sys
 from contextlib import suppress
@@ -163,6 +164,8 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     size = _stored_output_size(job, picture, args)
     check_holds(job.output, picture, size)
     job.output.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(job.output.parent, os.W_OK):  # told before the work is done
+        raise ValueError(f"{job.output.parent}: may not be written into; choose another -o")
     _warn_of_little_room(job.output, picture, size)
     encoded = upscaler.encode(picture.pixels)
     if args.budget is not None:
