@@ -591,19 +591,21 @@ def test_layers_of_different_sizes_are_refused():
         pictures.from_layers([colour, alpha[:1]], like=pixels)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_hidden_colour_gives_no_halo(dtype):
-    white = np.iinfo(dtype).max
+@pytest.mark.parametrize("faint", [0, 1 / 255, 0.05])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_hidden_colour_gives_no_halo(dtype, faint):
+    white = 1 if dtype is np.float32 else np.iinfo(dtype).max
     y, x = np.indices((24, 24)) - 11.5
     inside = np.hypot(y, x) < 8
     disc = np.zeros((24, 24, 4), dtype)
     disc[inside] = (white, 0, 0, white)
     disc[~inside] = (0, white, 0, 0)
+    disc[(np.hypot(y, x) < 10) & ~inside, 3] = faint * white
     enlarged = upscale_pixels(disc, twice)
-    visible = enlarged[..., 3] > 0
+    visible = enlarged[..., 3] > (0.5 / 65535 if dtype is np.float32 else 0)
     assert (enlarged[visible][:, 0] == white).all()
     assert (enlarged[..., 1:3] == 0).all()
-    assert (enlarged[~visible] == 0).all()
+    assert (enlarged[~visible][:, :3] == 0).all()
     assert ((enlarged[..., 3] > 0) & (enlarged[..., 3] < white)).any()
 
 
@@ -623,6 +625,13 @@ def test_an_edge_keeps_its_colour_whatever_the_enlargement_does_to_it():
     visible = enlarged[..., 3] > 0
     assert len(np.unique(enlarged[..., 3])) > 20
     assert (enlarged[visible][:, :3] == (200, 30, 30)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_evenly_faint_colour_is_kept(dtype):
+    white = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    faint = np.full((5, 7, 4), np.array([0.8, 0.4, 0.2, 0.1]) * white).astype(dtype)
+    np.testing.assert_allclose(upscale_pixels(faint, twice)[3, 4], faint[0, 0], rtol=1e-6)
 
 
 def test_a_picture_of_nothing_stays_one():

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, maximum_filter
 
 FAR_FROM_UNIT = 0.5
 """How far floating point may leave [0, 1]: filters overshoot by less, and 0 to 255 or -1 to 1 go beyond."""
+FAINT = 1 / 16
+"""Of the alpha nearby: with so little of it programs leave any colour in a pixel, which nobody sees."""
+NEARBY = 5
+"""Side of a square of pixels."""
 
 
 def to_unit_planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
@@ -68,20 +72,21 @@ def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
 
     Returns:
         One or two (H, W, 3) float32 in [0, 1]: the colour, and unless the picture is opaque the alpha, three
-        times over. Under transparent pixels the colour is then that of the nearest visible one, so that an
-        edge has its own colour on both sides. Multiplied by the alpha it could not be told from it again: a
-        network does not enlarge a product to the product.
+        times over. Transparent pixels, and the faint rim of others, have the colour of the nearest visible
+        one then, so that an edge has its own colour on both sides. Multiplied by the alpha it could not be
+        told from it again: a network does not enlarge a product to the product.
     """
     colour, alpha, _ = to_unit_planes(pixels)
     if alpha is None or (alpha == 1).all():
         return [colour]
-    return [_seen_everywhere(colour, alpha > 0), np.repeat(alpha[..., None], 3, axis=2)]
+    visible = (alpha > 0) & (alpha >= FAINT * maximum_filter(alpha, NEARBY))
+    return [_seen_everywhere(colour, visible), np.repeat(alpha[..., None], 3, axis=2)]
 
 
 def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray:
     """The inverse of `to_layers` for layers that were enlarged, or for the same rows of each.
 
-    Where the alpha rounds to nothing, the colour is black.
+    Where the alpha rounds to nothing, that of floating point as with 16 bits, the colour is black.
 
     Args:
         layers: one or two (H', W', 3).
@@ -99,7 +104,8 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
     colour, alpha = layers[0], None
     if len(layers) == 2:
         alpha = np.clip(layers[1].mean(axis=2), 0, 1)
-        colour = np.where(alpha[..., None] > 0.5 / _white(like.dtype), colour, 0)
+        levels = _white(like.dtype) if np.issubdtype(like.dtype, np.integer) else _white(np.dtype(np.uint16))
+        colour = np.where(alpha[..., None] > 0.5 / levels, colour, 0)
     elif channels in (2, 4):
         alpha = np.ones(colour.shape[:2], np.float32)
     pixels = from_unit_planes(colour, alpha, channels <= 2, like.dtype)
@@ -116,7 +122,7 @@ def _seen_everywhere(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:
 
 
 def _white(dtype: np.dtype) -> float:
-    """The value of full intensity; for floating point also what 16 bits could not tell from it."""
+    """The value of full intensity."""
     if dtype.newbyteorder("=") in (np.uint8, np.uint16):
         return float(np.iinfo(dtype).max)
     if np.issubdtype(dtype, np.floating):

@@ -15,7 +15,7 @@ from .picture import METRES_PER_INCH, Picture
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels; PNG 1.2, section 4.1.1
 COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB")
-"""What samples mean as colours, where no profile tells (PNG 3, section 11.3.2)."""
+"""What samples mean as colours, in place of a profile or beside it (PNG 3, section 11.3.2)."""
 SUB, UP = 1, 2
 DEFLATE_LEVEL = 4
 """Of enlarged photographs, three times as fast as zlib's own choice, 6, and a few per cent larger."""
