@@ -102,7 +102,7 @@ def test_float16_goes_on_with_its_scale(photographs, tmp_path):
     assert kept[0]["scaler"]["_growth_tracker"] + kept[0]["skipped_steps"] == 3
 
 
-def test_a_network_that_gives_no_numbers_is_not_saved(photographs, tmp_path):
+def test_while_the_loss_is_no_number_nothing_is_saved_but_the_end(photographs, tmp_path):
     opt = options(photographs, tmp_path, max_bad_steps=2)
     torch.manual_seed(0)
     model = build_model(opt)
@@ -117,10 +117,13 @@ def test_a_network_that_gives_no_numbers_is_not_saved(photographs, tmp_path):
     model.save(epoch=0, current_iter=2)
     with pytest.raises(ValueError, match="2 steps in a row"):
         step(model, broken, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.state", "net_g_1.pth"]
     model.save(epoch=-1, current_iter=-1)
+    assert model.ended
     assert torch.equal(flat(model.net_g.parameters()), before)
     assert torch.equal(flat(model.net_g_ema.parameters()), average)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.state", "net_g_1.pth"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.state", "net_g_1.pth", "net_g_latest.pth"]
+    assert torch.equal(flat(network_from(tmp_path / "net_g_latest.pth").parameters()), average)
 
 
 @pytest.mark.parametrize(

@@ -224,8 +224,11 @@ class ImplicitSRModel(ResumableModel):
         return bare
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Saves the network and the training's state, but not those of a network that gives no numbers."""
-        if not self.training_step.loss_is_finite:
+        """Saves the network and the training's state, but not while the loss is no number.
+
+        At the end the network is saved in any case, as the last step that was taken has left it.
+        """
+        if not self.training_step.loss_is_finite and current_iter != -1:
             get_root_logger().warning("Nothing is saved while the loss is Inf or NaN.")
             return
         with self.throughput.paused():
@@ -368,7 +371,7 @@ def _own_share(dataloader: DataLoader) -> DataLoader:
 
 
 def _dealt_back(shares: list[list[Record]]) -> list[Record]:
-    """The records of all processes in the order of one: every picture has one, or none has."""
+    """The records of all processes, in the order of one if every picture has one."""
     rounds = zip_longest(*shares)
     return [record for dealt in rounds for record in dealt if record is not None]
 
