@@ -545,7 +545,15 @@ CONTRADICTIONS = {
     ),
     "heads of a cut arch": (
         {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "SwinIR", "params": {"num_heads": [6]}}},
-        "network_g.encoder.params.num_heads: has 1 values for 4 depths; give one for each",
+        "network_g.encoder.params: no SwinIR with {'num_heads': [6]}: list index out of range",
+    ),
+    "values of a cut arch": (
+        {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "SwinIR", "params": {"depths": 6}}},
+        "network_g.encoder.params: no SwinIR with {'depths': 6}: object of type 'int' has no len()",
+    ),
+    "width of a cut arch": (
+        {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "EDSR", "params": {"num_feat": 0}}},
+        "network_g.encoder.params: num_feat is 0; give a whole number of at least 1",
     ),
     "queries": (
         {"datasets.train.sample_q": 65},
@@ -923,6 +931,7 @@ def test_numbers_and_words_given_as_text_are_converted(training_options):
         {"train.accumulate": 2, "train.clip_grad_norm": 0.5, "train.max_bad_steps": 10},
         {"datasets.train.skip_bad_pictures": True, "datasets.train.cache": "memory"},
         {"val": GONE, "datasets.val_1": GONE},
+        {"datasets.train.filename_tmpl": "{}"},
         {"datasets.val_1.dataroot_lq": "pictures", "datasets.val_1.scale": GONE},
         {"manual_seed": None, "train.balance_opt": None, "val.metrics": None},
         {"network_g": {"type": "LTE", "encoder": {"type": "RDNEncoder"}}, "train.balance_opt": GONE},

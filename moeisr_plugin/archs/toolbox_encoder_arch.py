@@ -132,7 +132,11 @@ def complete_params(arch: str, params: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"ToolboxEncoder: {arch} is an encoder with {name} {family.fixed[name]} only, not {value}"
             )
-    return {**known, **family.defaults, **params, **family.fixed}
+    complete = {**known, **family.defaults, **params, **family.fixed}
+    width = complete[family.width]
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f"ToolboxEncoder: {family.width} is {width!r}; give a whole number of at least 1")
+    return complete
 
 
 @ARCH_REGISTRY.register()

@@ -16,7 +16,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch.nn import Parameter
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, ToolboxEncoder, complete_params
+from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES, dataset_label
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
@@ -27,6 +27,7 @@ from moeisr_plugin.options.signatures import find, named_parameters
 Finding = tuple[str, str]
 
 OWN_NETWORKS = "LIIF, LTE, MoEISRLIIF or MoEISRLTE"
+OWN_DATA_SETS = ("ArbitraryScaleDataset", "ScaleValidationDataset")
 
 
 def is_own_network(network_class: Any) -> TypeGuard[type[ImplicitSR]]:
@@ -223,13 +224,15 @@ def data_sets(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     for phase, dataset in _datasets(opt):
         kind = find(known, dataset.get("type"))
         if isinstance(kind, type) and kind.__module__.split(".")[0] == "basicsr":
-            own = "ArbitraryScaleDataset" if phase == "train" else "ScaleValidationDataset"
+            own = OWN_DATA_SETS[phase != "train"]
             yield f"datasets.{phase}.type", f"is {dataset['type']}; ImplicitSRModel takes {own}"
 
 
 def names_of_lr(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     for phase, dataset in _datasets(opt):
-        if dataset.get("filename_tmpl") and not (dataset.get("dataroot_gt") and dataset.get("dataroot_lq")):
+        pairs = dataset.get("dataroot_gt") and dataset.get("dataroot_lq")
+        named_after = dataset.get("filename_tmpl", "{}") != "{}"
+        if dataset.get("type") in OWN_DATA_SETS and named_after and not pairs:
             text = "names LR pictures after HR ones, and not both are given; remove the line"
             yield f"datasets.{phase}.filename_tmpl", text
 
@@ -287,30 +290,24 @@ def encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     options = (opt.get("network_g") or {}).get("encoder") or {}
     path = "network_g.encoder"
     if options.get("type") == "SwinIREncoder":
-        published = {"depths": (6,) * 6, "num_heads": (6,) * 6, "embed_dim": 180}
-        yield from _heads_of_attention({**published, **options}, path)
+        depths, heads = (options.get(key, (6,) * 6) for key in ("depths", "num_heads"))
+        if len(depths) != len(heads):
+            yield f"{path}.num_heads", f"has {len(heads)} values for {len(depths)} depths; give one for each"
+        width = options.get("embed_dim", 180)
+        if any(head < 1 or width % head for head in heads):
+            yield f"{path}.num_heads", f"is {list(heads)}; each must divide embed_dim {width}"
     if options.get("type") == "ToolboxEncoder" and "arch" in options:
         arch, params = options["arch"], options.get("params") or {}
         if arch not in FAMILIES:
             yield f"{path}.arch", f"no encoder is cut from {arch}; {nearest(arch, FAMILIES)}"
             return
+        device = "cpu" if arch == "SwinIR" else "meta"  # without contents, but for one that reads its own
         try:
-            complete = complete_params(arch, params)
-            if arch == "SwinIR":  # which cannot be built without contents
-                yield from _heads_of_attention(complete, f"{path}.params")
-            else:
-                with torch.device("meta"):
-                    ToolboxEncoder(arch=arch, params=params)
+            with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ToolboxEncoder(arch=arch, params=params)
         except ValueError as error:
             yield f"{path}.params", str(error).removeprefix("ToolboxEncoder: ")
-
-
-def _heads_of_attention(swinir: Mapping[str, Any], path: str) -> Iterator[Finding]:
-    depths, heads, width = swinir["depths"], swinir["num_heads"], swinir["embed_dim"]
-    if len(depths) != len(heads):
-        yield f"{path}.num_heads", f"has {len(heads)} values for {len(depths)} depths; give one for each"
-    if any(head < 1 or width % head for head in heads):
-        yield f"{path}.num_heads", f"is {list(heads)}; each must divide embed_dim {width}"
 
 
 def queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
