@@ -48,8 +48,8 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
             return _read_safetensors(path)
         if zipfile.is_zipfile(path):
             _check_archive(path)
-        elif not _is_pickle(path):
-            raise ValueError("it is neither what torch saves nor safetensors")
+        else:
+            _check_pickle(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an error tells in one line
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -91,10 +91,14 @@ def _is_safetensors(path: Path) -> bool:
         return file.read(9)[8:] == b"{"
 
 
-def _is_pickle(path: Path) -> bool:
-    """Whether it begins as pickles do, and with them what torch saved before it took zip archives."""
+def _check_pickle(path: Path) -> None:
+    """Looks for the beginning of a pickle, as which torch saved before it took to zip archives."""
     with open(path, "rb") as file:
-        return file.read(1) == pickle.PROTO
+        beginning = file.read(4)
+    if beginning in (b"", b"PK\x03\x04"):
+        raise ValueError("it is cut off" if beginning else "it is empty")
+    if not beginning.startswith(pickle.PROTO):
+        raise ValueError("it is neither what torch saves nor safetensors")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

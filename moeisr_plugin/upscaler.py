@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
@@ -16,6 +17,10 @@ from moeisr_plugin.render.precision import require_numbers, to_precision
 
 BUNDLED = "*MoEISR_LIIF_s*.safetensors"
 """Which of the weights in the package's folder `weights` enlarge pictures unless others are named."""
+
+
+PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+"""Of Pillow's pictures, those whose numbers are colours, and nothing else."""
 
 
 class EncodedPicture:
@@ -135,7 +140,7 @@ class Upscaler:
 
         Args:
             image: (H, W) grey or (H, W, C): grey with alpha, RGB or RGBA; uint8, uint16, or float in [0, 1];
-                or what numpy makes such an array of, as of Pillow's pictures.
+                or what numpy makes such an array of, as of Pillow's pictures of these kinds.
             scale: of both axes, or (y, x). The output has round(H * scale) rows.
             size: (height, width) of the output, instead of a scale.
 
@@ -150,6 +155,8 @@ class Upscaler:
 
     def encode(self, image: np.ndarray) -> EncodedPicture:
         """Encode a picture once, to render it many times."""
+        if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
+            raise ValueError(f"a picture of mode {image.mode}; convert it to RGB or RGBA first")
         pixels, encodings = np.asarray(image), []
         for layer in pictures.to_layers(pixels):
             lr = torch.from_numpy(np.ascontiguousarray(layer)).permute(2, 0, 1)[None]  # (1, 3, h, w)

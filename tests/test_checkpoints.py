@@ -67,14 +67,14 @@ def test_the_file_an_encoder_started_from_is_not_needed_again(tmp_path):
 def test_what_is_no_checkpoint_is_refused_in_a_line(tmp_path, weights):
     whole = weights.read_bytes()
     files = {
-        "truncated.pth": whole[: len(whole) // 2],
-        "empty.pth": b"",
-        "text.pth": b"not a checkpoint",
-        "page.pth": b"<!DOCTYPE html><html>404</html>",
+        "truncated.pth": (whole[: len(whole) // 2], "it is cut off"),
+        "empty.pth": (b"", "it is empty"),
+        "page.pth": (b"<!DOCTYPE html><html>404</html>", "it is neither what torch saves nor safetensors"),
+        "pickle.pth": (pickle.dumps({"params": {}})[:-3], "it is damaged, or holds more"),
     }
-    for name, content in files.items():
+    for name, (content, reason) in files.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(CheckpointError, match=rf"{name}: not a readable checkpoint"):
+        with pytest.raises(CheckpointError, match=rf"{name}: not a readable checkpoint \({reason}"):
             read_checkpoint(tmp_path / name)
     torch.save({"weights": {}}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other\.pth: holds no 'params'"):

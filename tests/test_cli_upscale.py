@@ -300,6 +300,21 @@ def test_a_run_broken_off_goes_on_where_it_was(tmp_path, capsys):
     assert size_of(done.with_name("b_x2.png")) == (24, 20)
     assert moeisr(photos, "--scale", 2, "--skip-existing") == 0
     assert capsys.readouterr().out == "2 of 2 pictures are there already\n"
+    assert moeisr(photos, "--scale", 2, "--skip-existing", "--expert-map") == 0
+    maps = done.with_name("a_x2_experts.png"), done.with_name("b_x2_experts.png")
+    assert [size_of(path) for path in maps] == [(12, 10), (12, 10)]
+    assert size_of(done) == (24, 20)
+    done.unlink()
+    (photos / "a.png").write_text("no picture")
+    assert moeisr(photos, "--scale", 2, "--skip-existing") == 1
+
+
+def test_a_picture_without_numbers_is_named(photo, upscaler, capsys, monkeypatch):
+    def broken(encoded, *, size):
+        raise ValueError("the network answers with NaN")
+
+    monkeypatch.setattr(Encoded, "render_bands", broken)
+    assert refused(capsys, photo, "--scale", 2).endswith(f"{photo}: the network answers with NaN")
 
 
 def test_files_that_are_passed_over_are_told(tmp_path, capsys):

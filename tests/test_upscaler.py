@@ -169,6 +169,8 @@ def test_pictures_of_pillow_and_lists_are_taken(upscaler):
     image = picture(9, 5, 3)
     expected = upscaler(image, scale=2)
     np.testing.assert_array_equal(upscaler(Image.fromarray(image), scale=2), expected)
+    with pytest.raises(ValueError, match="mode P; convert it to RGB"):
+        upscaler(Image.fromarray(image).quantize(4), scale=2)
     unit = (image / 255).tolist()
     np.testing.assert_allclose(upscaler(unit, scale=2) * 255, expected, atol=0.51)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from dataclasses import dataclass
 
 
@@ -72,13 +73,12 @@ def output_size(
     Raises:
         ValueError: it would shrink in one axis, or exceed `max_pixels`, for which there is a `remedy`.
     """
-    exact = target.output(width, height)
-    if exact[0] * exact[1] > max_pixels:
+    columns, rows = (round(min(side, sys.maxsize)) for side in target.output(width, height))
+    if columns * rows > max_pixels:
         raise ValueError(
-            f"{width}x{height} would become {exact[0]:.0f}x{exact[1]:.0f}, more than {max_pixels} pixels; "
-            f"{remedy}"
+            f"{width}x{height} would become {columns}x{rows}, more than {max_pixels} pixels; {remedy}"
         )
-    return round(exact[0]), round(exact[1])
+    return columns, rows
 
 
 def parse_scale(text: str) -> Scale:

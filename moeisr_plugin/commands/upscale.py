@@ -21,6 +21,7 @@ from moeisr_plugin.pictures import (
     MAX_PIXELS,
     WRITABLE,
     Picture,
+    PictureError,
     check_holds,
     read_picture,
     upright,
@@ -114,13 +115,14 @@ def run(args: argparse.Namespace) -> int:
     )
     for told in filter(None, map(passed_over, args.inputs)):
         tqdm.write(f"moeisr upscale: {told}", file=sys.stderr)
+    planned = len(jobs)
     if args.skip_existing:
-        planned, jobs = len(jobs), [job for job in jobs if not job.output.exists()]
+        jobs = [job for job in jobs if not all(target.exists() for target in job.targets)]
         _tell(f"{planned - len(jobs)} of {planned} pictures are there already")
     if not jobs:
         return 0
     upscaler = _load_upscaler(args)
-    if len(jobs) == 1:
+    if planned == 1:
         _tell(_enlarge(jobs[0], upscaler, args))
         return 0
     failures = 0
@@ -156,7 +158,7 @@ def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
 def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     """Does one job and tells in a line what was written."""
     existing = [target for target in job.targets if target.exists()]
-    if existing and not args.overwrite:
+    if existing and not (args.overwrite or args.skip_existing):
         raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
     picture = read_picture(job.source, max_pixels=args.max_pixels)
     if picture.note is not None:
@@ -172,7 +174,12 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
         height, width = picture.pixels.shape[:2]
         share = args.budget.of(upscaler.net, (height, width), size, encoded.layers)
         encoded = encoded.within_budget(share)
-    write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
+    try:
+        write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
+    except PictureError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{job.source}: {error}") from None
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded)
     width, height = picture.turned(size)

@@ -54,7 +54,7 @@ def paint_surroundings(
 def _block_of(like: Tensor, per_pixel: tuple[int, int], channels: int) -> tuple[int, int]:
     """How many LR pixels are painted at a time, and how many of the rows of output pixels around them.
 
-    Around a single LR pixel there can be a whole picture.
+    Around a single LR pixel there can be a whole picture, which is cut into rows.
     """
     rows, columns = per_pixel
     shares = torch.get_num_threads() if like.device.type == "cpu" else 1
