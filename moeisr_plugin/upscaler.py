@@ -17,8 +17,6 @@ from moeisr_plugin.render.precision import require_numbers, to_precision
 
 BUNDLED = "*MoEISR_LIIF_s*.safetensors"
 """Which of the weights in the package's folder `weights` enlarge pictures unless others are named."""
-
-
 PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 """Of Pillow's pictures, those whose numbers are colours, and nothing else."""
 
