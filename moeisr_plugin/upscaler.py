@@ -155,15 +155,27 @@ class Upscaler:
         """Encode a picture once, to render it many times."""
         if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
             raise ValueError(f"a picture of mode {image.mode}; convert it to RGB or RGBA first")
-        pixels, encodings = np.asarray(image), []
-        for layer in pictures.to_layers(pixels):
-            lr = torch.from_numpy(np.ascontiguousarray(layer)).permute(2, 0, 1)[None]  # (1, 3, h, w)
-            encodings.append(render.encode(self.net, lr.to(self.device)))
-        return EncodedPicture(self.net, pixels, encodings, progress=self.progress)
+        pixels = np.asarray(image)
+        return EncodedPicture(self.net, pixels, encode_layers(self.net, pixels), progress=self.progress)
 
     def expert_map(self, image: np.ndarray) -> np.ndarray | None:
         """The expert of each pixel of a picture; see :meth:`EncodedPicture.expert_map`."""
         return self.encode(image).expert_map()
+
+
+def encode_layers(net: ImplicitSR, pixels: np.ndarray) -> list[Encoding]:
+    """Encodes what is enlarged of a picture: the colour and, unless it is opaque, the alpha.
+
+    Args:
+        net: the network, wherever it is.
+        pixels: as of :meth:`Upscaler.__call__`.
+    """
+    device = next(net.parameters()).device
+    layers = (np.ascontiguousarray(layer) for layer in pictures.to_layers(pixels))
+    return [
+        render.encode(net, torch.from_numpy(layer).permute(2, 0, 1)[None].to(device))  # (1, 3, h, w)
+        for layer in layers
+    ]
 
 
 def output_size(

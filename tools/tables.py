@@ -28,7 +28,8 @@ from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints import network_from
 from moeisr_plugin.evaluation import BICUBIC, distinct_names, evaluate
-from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture, to_layers
+from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture
+from moeisr_plugin.upscaler import encode_layers
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_tables.json").read_text(encoding="utf-8"))
 # A decoder's MACs depend on its encoder by the width of the latent alone, which all of the paper's share.
@@ -259,9 +260,7 @@ def in_total(net: ImplicitSR, maps: Sequence[torch.Tensor], scale: int) -> compl
 
 
 def expert_map(net: ImplicitSR, path: Path) -> torch.Tensor:
-    layer = to_layers(read_picture(path).pixels)[0]  # (h, w, 3)
-    lr = torch.from_numpy(layer.copy()).permute(2, 0, 1)[None]  # (1, 3, h, w)
-    return render.expert_map(render.encode(net, lr))[0]
+    return render.expert_map(encode_layers(net, read_picture(path).pixels)[0])[0]
 
 
 def pictures_in(folder: Path) -> list[Path]:

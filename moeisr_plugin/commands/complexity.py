@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moeisr_plugin.commands.sizes import Scale, Size, output_size, parse_scale, parse_size
-from moeisr_plugin.pictures import MAX_PIXELS, Picture, read_picture, to_layers
+from moeisr_plugin.pictures import MAX_PIXELS, read_picture
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from moeisr_plugin.archs.implicit_sr import ImplicitSR
 
 DESCRIPTION = """Count the parameters and the multiply-accumulates (MACs; the paper's FLOPs) of a network.
@@ -100,17 +98,19 @@ def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
-    from moeisr_plugin import complexity
+    from moeisr_plugin import complexity, render
+    from moeisr_plugin.upscaler import encode_layers
 
-    picture = None if args.image is None else read_picture(args.image)
-    choices = [] if picture is None else _expert_maps(net, picture)
+    if args.image is None:
+        choices, lr_size, turned = [], (args.lr_size.height, args.lr_size.width), _swapped
+    else:
+        picture = read_picture(args.image)
+        choices = [render.expert_map(layer)[0] for layer in encode_layers(net, picture.pixels)]  # (h, w) each
+        lr_size, turned = (picture.pixels.shape[0], picture.pixels.shape[1]), picture.turned
     layers = max(1, len(choices))
-    turned = _swapped if picture is None else picture.turned
-    shown = (args.lr_size.width, args.lr_size.height)
-    if picture is not None:
-        shown = picture.turned((picture.pixels.shape[0], picture.pixels.shape[1]))
+    shown = turned(lr_size)
     shown_size = output_size(args.scale, *shown, max_pixels=MAX_PIXELS, remedy="choose a smaller output")
-    lr_size, size = turned(shown), turned(shown_size)
+    size = turned(shown_size)
     bounds = [[work] * layers for work in complexity.extremes(net, lr_size, size)]
     works = dict(zip(["shallowest", "deepest"] if len(bounds) == 2 else ["decoder"], bounds, strict=True))
     if choices and len(net.experts) > 1:
@@ -136,16 +136,6 @@ def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
 
 def _swapped(size: tuple[int, int]) -> tuple[int, int]:
     return size[1], size[0]
-
-
-def _expert_maps(net: "ImplicitSR", picture: Picture) -> "list[Tensor]":
-    """The expert of each pixel of a picture's layers, (h, w) each."""
-    import torch
-
-    from moeisr_plugin import render
-
-    planes = [torch.from_numpy(layer.copy()).permute(2, 0, 1) for layer in to_layers(picture.pixels)]
-    return [render.expert_map(render.encode(net, lr[None]))[0] for lr in planes]  # of (1, 3, h, w)
 
 
 def _as_text(report: dict[str, Any]) -> str:
