@@ -33,10 +33,6 @@ class Size:
         return f"{self.width}x{self.height}"
 
     def output(self, width: int, height: int) -> tuple[float, float]:
-        if self.width < width or self.height < height:
-            raise ValueError(
-                f"--size {self.label} is smaller than the picture, {width}x{height}; moeisr enlarges only"
-            )
         return self.width, self.height
 
 
@@ -53,10 +49,6 @@ class Side:
 
     def output(self, width: int, height: int) -> tuple[float, float]:
         factor = (self.width or 0) / width or (self.height or 0) / height
-        if factor < 1:
-            raise ValueError(
-                f"--size {self.label} is smaller than the picture, {width}x{height}; moeisr enlarges only"
-            )
         return width * factor, height * factor
 
 
@@ -74,6 +66,10 @@ def output_size(
         ValueError: it would shrink in one axis, or exceed `max_pixels`, for which there is a `remedy`.
     """
     columns, rows = (round(min(side, sys.maxsize)) for side in target.output(width, height))
+    if columns < width or rows < height:  # no scale does
+        raise ValueError(
+            f"--size {target.label} is smaller than the picture, {width}x{height}; moeisr enlarges only"
+        )
     if columns * rows > max_pixels:
         raise ValueError(
             f"{width}x{height} would become {columns}x{rows}, more than {max_pixels} pixels; {remedy}"

@@ -5,7 +5,8 @@ import math
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,12 +175,8 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
         height, width = picture.pixels.shape[:2]
         share = args.budget.of(upscaler.net, (height, width), size, encoded.layers)
         encoded = encoded.within_budget(share)
-    try:
+    with _named(job.source):
         write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
-    except PictureError:
-        raise
-    except ValueError as error:
-        raise ValueError(f"{job.source}: {error}") from None
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded)
     width, height = picture.turned(size)
@@ -191,11 +188,24 @@ def _stored_output_size(job: Job, picture: Picture, args: argparse.Namespace) ->
     max_pixels = sys.maxsize if writes_by_bands(job.output) else args.max_pixels
     height, width = picture.pixels.shape[:2]
     displayed = picture.turned((height, width))
-    try:
+    with _named(job.source):
         output = output_size(args.scale or args.size, *displayed, max_pixels=max_pixels)
-    except ValueError as error:
-        raise ValueError(f"{job.source}: {error}") from None
     return picture.turned(output)
+
+
+@contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """Puts an input's name before what is said of it, unless that names a file already.
+
+    Raises:
+        ValueError: in place of any other.
+    """
+    try:
+        yield
+    except PictureError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def _warn_of_little_room(path: Path, picture: Picture, size: tuple[int, int]) -> None:
