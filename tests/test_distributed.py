@@ -163,7 +163,7 @@ def test_a_signal_to_one_process_ends_all_at_the_same_iteration(photographs, tmp
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_two_half_batches_train_as_a_whole_one(reduction, photographs, tmp_path):
-    opt = options(photographs, total_iter=20)
+    opt = options(photographs, total_iter=20, mapper_alone_iter=5)
     opt["train"]["balance_opt"] |= {"reduction": reduction, "loss_weight": 0.1, "expert_weights": [1, 2]}
     opt["train"]["pixel_opt"] |= {"reduction": reduction, "loss_weight": 1e-3 if reduction == "sum" else 1}
     opt["train"]["optim_g"]["eps"] = 1e-3  # else Adam blows rounding errors of tiny gradients up

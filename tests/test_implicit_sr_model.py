@@ -166,6 +166,16 @@ def test_in_the_end_the_mapper_learns_alone(photographs, tmp_path):
         assert moved == mappers if current_iter > 1 else moved > mappers
 
 
+def test_alone_the_mapper_has_the_gradient_that_it_has_among_all(photographs, tmp_path):
+    gradients = []
+    for alone in (0, 1):
+        model, _ = train(options(photographs, tmp_path, total_iter=1, mapper_alone_iter=alone), 1)
+        gradients.append({name: p.grad for name, p in model.net_g.named_parameters() if p.grad is not None})
+    among_all, own = gradients
+    assert own.keys() == {name for name in among_all if name.startswith("mapper.")} < among_all.keys()
+    assert all(gradient.any() and torch.equal(gradient, among_all[name]) for name, gradient in own.items())
+
+
 def test_the_average_of_the_weights_is_exponential(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     torch.manual_seed(0)

@@ -441,6 +441,11 @@ CONTRADICTIONS = {
         "train.mapper_alone_iter: is 5, in which the mapper alone learns, after 6 in which it is not asked, "
         "of total_iter 10; lower one of them",
     ),
+    "unused parameters": (
+        {"find_unused_parameters": False, "train.mapper_alone_iter": 1},
+        "find_unused_parameters: is false, and train.mapper_alone_iter leaves parameters unused; remove "
+        "the line",
+    ),
     "training on a data set of the toolbox's": (
         {"datasets.train.type": "PairedImageDataset", "datasets.train.gt_size": 96},
         "datasets.train.type: is PairedImageDataset; ImplicitSRModel takes ArbitraryScaleDataset",

@@ -114,7 +114,8 @@ class ImplicitSRModel(ResumableModel):
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """To the device and, in several processes, into a wrapper that averages gradients.
 
-        The wrapper must be told that the mapper has no gradient while gates are random.
+        The wrapper must be told that the mapper has no gradient while gates are random, and nothing else
+        has one when the mapper learns alone.
         """
         train_opt = self.opt.get("train") or {}
         if self.is_train:
@@ -123,7 +124,7 @@ class ImplicitSRModel(ResumableModel):
                 channels_last=train_opt.get("channels_last", False),
                 compiled=train_opt.get("compile", False),
             )
-        if train_opt.get("random_gates_iter"):
+        if train_opt.get("random_gates_iter") or train_opt.get("mapper_alone_iter"):
             self.opt.setdefault("find_unused_parameters", True)
         if self.opt["dist"] and self.device.type == "cpu":
             unused = self.opt.get("find_unused_parameters", False)
@@ -144,10 +145,10 @@ class ImplicitSRModel(ResumableModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.optimizer_g.zero_grad()
+        if current_iter > self.mapper_alone_after:
+            self._hold_all_but_the_mapper()
         gate = routing.random_gates if current_iter <= self.random_gates_iter else None
         losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), gate)
-        if current_iter > self.mapper_alone_after:
-            self._drop_gradients_but_the_mappers()
         taken = self.training_step.take(losses.values())
         if taken and self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
@@ -183,12 +184,11 @@ class ImplicitSRModel(ResumableModel):
         losses["l_pix"] = torch.stack(pixel_losses).sum()
         return losses, torch.cat(scores)
 
-    def _drop_gradients_but_the_mappers(self) -> None:
-        """Holds all other parameters: an optimiser passes over those without a gradient."""
-        # Not by requires_grad, which must not change once a network is wrapped for several processes.
+    def _hold_all_but_the_mapper(self) -> None:
+        """Spares the other parameters' gradients; an optimiser passes over those without one."""
+        # The wrapper for several processes allows this only as it looks for unused parameters at each step.
         for name, parameter in self._bare(self.net_g).named_parameters():
-            if not name.startswith("mapper."):
-                parameter.grad = None
+            parameter.requires_grad_(name.startswith("mapper."))
 
     def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
         """What a part adds to the pixel loss of a batch, of which processes take the mean."""

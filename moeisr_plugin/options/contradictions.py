@@ -141,6 +141,9 @@ def schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     if total is not None and at_random + alone > total:
         text = f"is {alone}, in which the mapper alone learns, after {at_random} in which it is not asked"
         yield "train.mapper_alone_iter", f"{text}, of total_iter {total}; lower one of them"
+    if opt.get("find_unused_parameters") is False and (at_random or alone):
+        key = "random_gates_iter" if at_random else "mapper_alone_iter"
+        yield "find_unused_parameters", f"is false, and train.{key} leaves parameters unused; remove the line"
 
 
 def scheduler(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
