@@ -7,6 +7,7 @@ network's registered type and hyper-parameters. Its suffix says whether torch sa
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from basicsr.archs import build_network
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.pretrained import check_fit
+from moeisr_plugin.bundled import bundled_weights
 from moeisr_plugin.tensor_files import CheckpointError, read_tensor_file
 from moeisr_plugin.tensor_files import write_tensor_file as save_checkpoint
 
@@ -23,6 +25,7 @@ __all__ = [
     "build_without_pretrained",
     "is_published",
     "load_weights",
+    "located",
     "network_from",
     "network_of",
     "read_checkpoint",
@@ -57,9 +60,25 @@ def is_published(content: Any) -> bool:
     return isinstance(model, Mapping) and isinstance(model.get("sd"), Mapping)
 
 
-def network_from(path: str | os.PathLike[str]) -> ImplicitSR:
-    """The network of a file, as of :func:`network_of`."""
+def network_from(weights: str | os.PathLike[str]) -> ImplicitSR:
+    """The network of weights as :func:`located` finds them and :func:`network_of` reads them."""
+    path = located(weights)
     return network_of(read_checkpoint(path), path)
+
+
+def located(weights: str | os.PathLike[str]) -> Path:
+    """The file of weights that are named by a path, or by the name of a network of the package.
+
+    Raises:
+        CheckpointError: there is neither; a file goes before a network.
+    """
+    path, bundled = Path(weights), bundled_weights()
+    if path.exists():
+        return path
+    if str(weights) in bundled:
+        return bundled[str(weights)]
+    known = f"with the package come {', '.join(bundled)}" if bundled else "none come with this version"
+    raise CheckpointError(f"{weights}: no such file of weights; {known}")
 
 
 def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> ImplicitSR:

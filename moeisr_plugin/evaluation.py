@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.checkpoints import located, network_from
 from moeisr_plugin.clock import now
 from moeisr_plugin.complexity import executed_macs, published_macs, workload
 from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet, scale_label
@@ -129,7 +129,7 @@ class Measures:
 
 
 def evaluate(
-    weights: Sequence[Path],
+    weights: Sequence[str | Path],
     folder: Path,
     scales: Iterable[Scale],
     *,
@@ -151,7 +151,7 @@ def evaluate(
     out of them are skipped. Everything but the pictures themselves is read before the first is enlarged.
 
     Args:
-        weights: checkpoints.
+        weights: checkpoints, or names of networks that come with the package.
         folder: the data set, as in `benchmark_options`.
         scales: (vertical, horizontal) each.
         protocol: a key of `metrics.PROTOCOLS`.
@@ -179,7 +179,8 @@ def evaluate(
     _check_numbers(scales, budgets, repeats)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     test_sets = [ScaledSet(folder, scale, lr) for scale in scales]
-    networks = dict(zip(distinct_names(weights), map(network_from, weights), strict=True))
+    files = [located(given) for given in weights]
+    networks = dict(zip(distinct_names(files), map(network_from, files), strict=True))
     measures = Measures(protocol, LpipsDistance(device) if lpips else None)
     evaluation = Evaluation(
         dataset=test_sets[0].name,
@@ -188,7 +189,7 @@ def evaluate(
         precision=precision,
         networks={
             name: {"file": path.name, "sha256": sha256_of(path), **_description(net)}
-            for path, (name, net) in zip(weights, networks.items(), strict=True)
+            for path, (name, net) in zip(files, networks.items(), strict=True)
         },
         machine={**machine(device), "threads": torch.get_num_threads()},
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),

@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,11 +10,10 @@ from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.checkpoints import CheckpointError, network_from
+from moeisr_plugin.bundled import DEFAULT
+from moeisr_plugin.checkpoints import network_from
 from moeisr_plugin.render.precision import require_numbers, to_precision
 
-BUNDLED = "*MoEISR_LIIF_s*.safetensors"
-"""Which of the weights in the package's folder `weights` enlarge pictures unless others are named."""
 PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 """Of Pillow's pictures, those whose numbers are colours, and nothing else."""
 
@@ -102,8 +99,8 @@ class Upscaler:
     """Enlarges pictures to any scale or size.
 
     Args:
-        weights: a checkpoint of one of the plugin's networks; the one that comes with the package, if any,
-            by default.
+        weights: a checkpoint of one of the plugin's networks, or the name of one that comes with the
+            package; by default such a one.
         device: where to compute; a GPU if there is one, by default.
         precision: ``float32``, which is exact, ``bfloat16`` or ``float16``, which are faster where the
             hardware computes in them, or ``tf32``, which on NVIDIA GPUs rounds factors of float32, and
@@ -125,7 +122,7 @@ class Upscaler:
     ) -> None:
         self.progress = progress
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.net = to_precision(network_from(weights or default_weights()), precision).to(self.device)
+        self.net = to_precision(network_from(weights or DEFAULT), precision).to(self.device)
 
     def __call__(
         self,
@@ -209,18 +206,3 @@ def output_size(
 
 def _enlarge(scales: np.ndarray) -> bool:
     return bool((np.isfinite(scales) & (scales >= 1)).all())
-
-
-def default_weights() -> Path:
-    """The weights that come with the package.
-
-    Raises:
-        CheckpointError: if none do.
-    """
-    bundled = sorted(Path(str(resources.files("moeisr_plugin") / "weights")).glob(BUNDLED))
-    if not bundled:
-        raise CheckpointError(
-            "no weights come with this version; name a checkpoint, of a training or converted, by "
-            "--weights FILE (in Python: Upscaler(FILE))"
-        )
-    return bundled[0]

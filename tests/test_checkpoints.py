@@ -4,13 +4,14 @@ import json
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from references import TINY_ENCODER, lively, picture, queries
 
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
-from moeisr_plugin.checkpoints import CheckpointError, network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints import CheckpointError, located, network_from, read_checkpoint, save_checkpoint
 
 NETWORKS = [
     lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6, unfold=False),
@@ -84,6 +85,18 @@ def test_what_is_no_checkpoint_is_refused_in_a_line(tmp_path, weights):
         network_from(tmp_path / "bare.pth")
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
         read_checkpoint(tmp_path / "absent.pth")
+
+
+def test_a_network_of_the_package_goes_by_its_name(tmp_path, monkeypatch):
+    assert network_from("tiny_LTE").hyper_parameters["type"] == "LTE"
+    for name in ("tiny_LTX", tmp_path / "tiny_LTE", "tiny_LTE.safetensors"):
+        with pytest.raises(
+            CheckpointError, match=rf"^{name}: no such file of weights; with the package come tiny_LIIF, "
+        ):
+            network_from(name)
+    monkeypatch.chdir(tmp_path)
+    Path("tiny_LTE").touch()
+    assert located("tiny_LTE") == Path("tiny_LTE")  # a file goes before a network
 
 
 class Harm:

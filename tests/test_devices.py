@@ -21,7 +21,7 @@ from moeisr_plugin.losses.balance_loss import BalanceLoss
 from moeisr_plugin.losses.cost_loss import CostLoss
 from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.render.precision import to_precision
-from moeisr_plugin.upscaler import Upscaler, default_weights
+from moeisr_plugin.upscaler import Upscaler
 
 NETWORKS = {
     "LIIF": lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6),
@@ -203,7 +203,7 @@ def test_what_a_gpu_does_for_the_first_time_is_not_timed(device, times):
 
 def test_networks_are_evaluated_there_as_here(photographs):
     def measure(device):
-        weights, scales = [default_weights()], [(2.0, 2.0)]
+        weights, scales = ["tiny_MoEISR_LIIF_s"], [(2.0, 2.0)]
         return evaluate(weights, photographs, scales, routing=True, budgets=2, device=device)
 
     expected = measure("cpu")

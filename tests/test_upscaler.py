@@ -1,7 +1,5 @@
 """Enlarging pictures from Python."""
 
-from importlib import resources
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,9 @@ from PIL import Image
 
 from moeisr_plugin import Upscaler, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
+from moeisr_plugin.bundled import DEFAULT
 from moeisr_plugin.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
-from moeisr_plugin.upscaler import default_weights, output_size
+from moeisr_plugin.upscaler import output_size
 
 ENCODER = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
 
@@ -190,19 +189,13 @@ def test_an_unknown_precision_is_refused(weights):
         Upscaler(weights, device="cpu", precision="float8")
 
 
-def test_bundled_weights_are_the_default(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
-    with pytest.raises(
-        CheckpointError, match=r"no weights come with this version; name a checkpoint.*--weights"
-    ):
-        Upscaler()
-    (tmp_path / "weights").mkdir()
-    for name in ("tiny_LIIF-1234.safetensors", "tiny_MoEISR_LIIF_s-1234.safetensors"):
-        save_checkpoint(tmp_path / "weights" / name, read_checkpoint(weights))
-    assert default_weights().name == "tiny_MoEISR_LIIF_s-1234.safetensors"
+def test_weights_of_the_package_are_the_default_and_go_by_name():
     image = picture(6, 8, 3)
-    expected = Upscaler(weights, device="cpu")(image, scale=2)
-    np.testing.assert_array_equal(Upscaler(device="cpu")(image, scale=2), expected)
+    default, by_name, other = (
+        Upscaler(weights, device="cpu")(image, scale=2) for weights in (None, DEFAULT, "tiny_LTE")
+    )
+    np.testing.assert_array_equal(default, by_name)
+    assert (default != other).any()
 
 
 def test_weights_that_are_none_are_named(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moeisr_plugin.commands.sizes import Scale, Size, output_size, parse_scale, parse_size
+from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import MAX_PIXELS, read_picture
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument("-opt", type=Path, metavar="FILE", help="an option file with a network_g")
-    network.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
+    network.add_argument("--weights", type=Path, metavar="FILE", help=TRAINED)
     lr = parser.add_mutually_exclusive_group()
     lr.add_argument(
         "--lr-size",

@@ -9,6 +9,7 @@ from moeisr_plugin.atomic import folder_for_results
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.sizes import Scale, parse_scale
+from moeisr_plugin.commands.weights import TRAINED
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks on a data set, beside those of bicubic
 enlargement. FOLDER holds HR pictures alone, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2
@@ -19,9 +20,7 @@ skipped."""
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = subparsers.add_parser("evaluate", help="measure networks on a data set", description=DESCRIPTION)
-    parser.add_argument(
-        "--weights", nargs="+", type=Path, required=True, metavar="FILE", help="trained weights, one or more"
-    )
+    parser.add_argument("--weights", nargs="+", type=Path, required=True, metavar="FILE", help=TRAINED)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the data set")
     parser.add_argument(
         "--scales",

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from moeisr_plugin.bundled import DEFAULT
 from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.jobs import Job, passed_over, plan_jobs
 from moeisr_plugin.commands.messages import one_line
 from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_target
+from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import (
     MAX_PIXELS,
     WRITABLE,
@@ -67,7 +69,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="WIDTHxHEIGHT",
         help="exact output size in pixels; 1920x or x1080 keep the shape",
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="trained weights")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=f"{TRAINED} (default: {DEFAULT})")
     add_device(parser)
     add_precision(parser)
     parser.add_argument(
