@@ -219,31 +219,34 @@ def test_networks_are_evaluated_there_as_here(photographs):
         assert figures == pytest.approx(same_figures, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("gate", [None, routing.random_gates])
+@pytest.mark.parametrize("dealing", ["by scores", "by gates", "by choice"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_step_of_training_keeps_nobody_waiting(name, gate):
+def test_a_step_of_training_keeps_nobody_waiting_but_for_the_sizes_of_groups(name, dealing):
     net = lively(NETWORKS[name]()).train()
     inputs = [picture(2, 5, 7).float(), queries(2, 5, 7, 9).float(), torch.rand(2, 2)]
+    gate = routing.random_gates if dealing == "by gates" else None
+    dealt = routing.random_choice(inputs[0], len(net.experts)) if dealing == "by choice" else None
 
-    def step(net, inputs):
+    def step(net, inputs, choice):
         torch.manual_seed(0)
-        rgb, scores = net(*inputs, gate=gate)
+        rgb, scores = net(*inputs, gate=gate, choice=choice)
         loss = rgb.square().mean() + BalanceLoss(reduction="mean")(scores) + CostLoss()(scores)
         loss.backward()
         return rgb, {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
     twin = copy.deepcopy(net)
-    expected, expected_gradients = step(net, inputs)
+    expected, expected_gradients = step(net, inputs, dealt)
     with pretend_gpu() as waits:
         twin.to(GPU)
         inputs = [each.to(GPU) for each in inputs]
+        choice = None if dealt is None else dealt.to(GPU)
         waits.clear()
-        rgb, found = step(twin, inputs)
+        rgb, found = step(twin, inputs, choice)
     torch.testing.assert_close(from_gpu(rgb), expected.detach(), rtol=1e-5, atol=1e-5)
     assert found.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
         torch.testing.assert_close(from_gpu(found[name]), gradient, rtol=1e-4, atol=1e-5)
-    assert not waits
+    assert waits.total() == (2 if dealing == "by choice" else 0)  # of LR pixels, and of queries
 
 
 def test_a_step_is_judged_by_one_reading():

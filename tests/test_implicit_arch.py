@@ -75,6 +75,21 @@ def test_training_mixes_the_experts_as_written(name, dtype, tolerance):
     assert_same_gradients(net, rgb, reference, expected, tolerance)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_choice_is_a_mixture_with_gates_of_0_and_1(name, dtype, tolerance, training):
+    tolerance = LTE_FLOAT32 if "LTE" in name and dtype == torch.float32 else tolerance
+    net, lr, coord = case(name)
+    reference = Reference(net)
+    choice = torch.randint(len(net.experts), (2, 5, 7), generator=torch.Generator().manual_seed(3))
+    rgb = net.to(dtype).train(training)(*cast(dtype, lr, coord, CELLS), choice=choice).rgb
+    gates = torch.nn.functional.one_hot(choice, len(net.experts)).permute(0, 3, 1, 2).double()
+    expected = reference(lr, coord, CELLS, gate=lambda scores: gates)
+    assert_near(rgb, expected, tolerance)
+    assert_same_gradients(net, rgb, reference, expected, tolerance)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_evaluation_answers_by_the_expert_of_the_largest_score(name, dtype, tolerance):

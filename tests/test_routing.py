@@ -42,11 +42,20 @@ def test_gumbel_gates_are_reproducible():
     assert torch.equal(*by_generator)
 
 
-def test_random_gates_choose_one_expert_per_pixel_alike():
-    gates = routing.random_gates(scores_of(height=50, width=50), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(gates.sum(1), torch.ones(2, 50, 50))
+def test_a_random_choice_deals_pixels_to_experts_alike():
+    maps = torch.empty(2, 3, 50, 50)
+    choice = routing.random_choice(maps, 4, generator=torch.Generator().manual_seed(0))
+    assert choice.shape == (2, 50, 50)
+    torch.testing.assert_close(choice.flatten().bincount() / 5000, torch.full((4,), 0.25), rtol=0, atol=0.03)
+
+
+def test_random_gates_are_a_random_choice():
+    scores = scores_of()
+    choice = routing.random_choice(scores, 4, generator=torch.Generator().manual_seed(0))
+    gates = routing.random_gates(scores, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(gates.argmax(1), choice)
+    assert torch.equal(gates.sum(1), torch.ones(2, 5, 7))
     assert set(gates.unique().tolist()) == {0.0, 1.0}
-    torch.testing.assert_close(gates.mean((0, 2, 3)), torch.full((4,), 0.25), rtol=0, atol=0.03)
 
 
 def test_dealing_at_random_keeps_each_pictures_shares():

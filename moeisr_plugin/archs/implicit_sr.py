@@ -71,7 +71,13 @@ class ImplicitSR(nn.Module):
         return Encoding(lr, latent, self.mapper(latent))
 
     def forward(
-        self, lr: Tensor, coord: Tensor, cell: Tensor, *, gate: Callable[[Tensor], Tensor] | None = None
+        self,
+        lr: Tensor,
+        coord: Tensor,
+        cell: Tensor,
+        *,
+        gate: Callable[[Tensor], Tensor] | None = None,
+        choice: Tensor | None = None,
     ) -> Decoding:
         """Colours at coordinates: the soft mixture in training mode, hard dispatch in evaluation mode.
 
@@ -82,6 +88,7 @@ class ImplicitSR(nn.Module):
                 cells beyond the trained ones are clipped only where a whole grid is rendered.
             gate: in training mode, scores to weights of the experts, both (B, J, h, w); Gumbel-softmax
                 if not given.
+            choice: (B, h, w) in [0, J), the expert of each LR pixel, in either mode; no others are asked.
 
         Raises:
             ValueError: if the batches differ.
@@ -90,10 +97,10 @@ class ImplicitSR(nn.Module):
             raise ValueError(f"batches of {len(lr)} pictures, {len(coord)} coord and {len(cell)} cell differ")
         coord, cell = at_least_float32(coord), at_least_float32(cell)
         encoding = self.encode(lr)
-        if self.training:
+        if self.training and choice is None:
             rgb = self.mix(encoding, coord, cell, gate=gate)
         else:
-            rgb = self.dispatch(encoding, coord, cell)
+            rgb = self.dispatch(encoding, coord, cell, choice=choice)
         return Decoding(rgb, at_least_float32(encoding.scores))
 
     def mix(
@@ -112,9 +119,13 @@ class ImplicitSR(nn.Module):
         answers = routing.mix_experts(self.expert_list, ground, gates, near.index.flatten(), rel)
         return self.paint(encoding.lr, coord, near.blend(answers))
 
-    def dispatch(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, Q, 3), each neighbour's by its own expert (paper, Eq. 4)."""
-        choice = routing.choose_expert(encoding.scores).flatten()  # (B*h*w,)
+    def dispatch(
+        self, encoding: Encoding, coord: Tensor, cell: Tensor, *, choice: Tensor | None = None
+    ) -> Tensor:
+        """Colours (B, Q, 3), each neighbour's by its own expert: that of the largest score (paper, Eq. 4)
+        unless a choice is given. Arguments as of :meth:`forward`.
+        """
+        choice = (routing.choose_expert(encoding.scores) if choice is None else choice).flatten()  # (B*h*w,)
         ground = self.ground(encoding, cell, routing.group_by_expert(choice, len(self.experts)))
         near = self.neighbours(encoding, coord)
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)

@@ -33,14 +33,21 @@ def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator
     return F.softmax((scores + noise) / tau, dim=1)
 
 
-def random_gates(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """One expert per LR pixel at random, whatever the scores: all experts learn from all pixels.
+def random_choice(maps: Tensor, num_experts: int, *, generator: torch.Generator | None = None) -> Tensor:
+    """One of J experts at random for each pixel of maps (B, C, h, w): all learn from all pixels.
 
     Not the same weight for all: that would train the experts' mean, and no expert to stand alone.
+
+    Returns:
+        (B, h, w) in [0, J).
     """
-    num_experts = scores.shape[1]
-    dealt = torch.randint(num_experts, scores[:, 0].shape, generator=generator, device=scores.device)
-    return F.one_hot(dealt, num_experts).movedim(-1, 1).to(scores)  # (B, h, w, J) -> (B, J, h, w)
+    return torch.randint(num_experts, maps[:, 0].shape, generator=generator, device=maps.device)
+
+
+def random_gates(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """A random choice, whatever the scores, as weights of the experts, (B, J, h, w)."""
+    choice = random_choice(scores, scores.shape[1], generator=generator)
+    return F.one_hot(choice, scores.shape[1]).movedim(-1, 1).to(scores)  # (B, h, w, J) -> (B, J, h, w)
 
 
 def choose_expert(scores: Tensor) -> Tensor:

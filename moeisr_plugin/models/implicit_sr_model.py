@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain, zip_longest
@@ -30,7 +30,7 @@ from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
-from moeisr_plugin.models.acceleration import accelerate, allow_tf32, without_autotuning
+from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
@@ -147,8 +147,8 @@ class ImplicitSRModel(ResumableModel):
         self.optimizer_g.zero_grad()
         if current_iter > self.mapper_alone_after:
             self._hold_all_but_the_mapper()
-        gate = routing.random_gates if current_iter <= self.random_gates_iter else None
-        losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), gate)
+        at_random = current_iter <= self.random_gates_iter
+        losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), at_random)
         taken = self.training_step.take(losses.values())
         if taken and self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
@@ -160,12 +160,14 @@ class ImplicitSRModel(ResumableModel):
             self.log_dict.update(self.throughput.take())
             self.log_dict.update(self._routing_log(processes.joined(scores), processes.joined(self.lq)))
 
-    def _add_gradients(
-        self, batch: Batch, gate: Callable[[Tensor], Tensor] | None
-    ) -> tuple[OrderedDict[str, Tensor], Tensor]:
-        """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w)."""
+    def _add_gradients(self, batch: Batch, at_random: bool) -> tuple[OrderedDict[str, Tensor], Tensor]:
+        """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w).
+
+        Args:
+            at_random: pixels are dealt to the experts at random; there is no loss of the scores.
+        """
         parts = batch.split(self.accumulate)
-        score_losses = {} if gate is routing.random_gates else self.score_losses
+        score_losses = {} if at_random else self.score_losses
         # The balance of a batch is not the sum of its parts', so their scores must be known beforehand.
         ahead = self._scores_ahead(parts) if score_losses and len(parts) > 1 else []
         losses: OrderedDict[str, Tensor] = OrderedDict()
@@ -174,7 +176,8 @@ class ImplicitSRModel(ResumableModel):
             is_last = index + 1 == len(parts)
             with nullcontext() if is_last else unsynchronised(self.net_g):
                 with self.training_step.autocast():
-                    decoding = self.net_g(part.lr, part.coord, part.cell, gate=gate)
+                    dealt = self._dealt_at_random(part.lr) if at_random else {}
+                    decoding = self.net_g(part.lr, part.coord, part.cell, **dealt)
                     losses["l_pix"] = self._pixel_loss(decoding.rgb, part, batch)
                     of_batch = of_whole_batch(index, decoding.scores, ahead)
                     losses.update({name: loss(of_batch) for name, loss in score_losses.items()})
@@ -183,6 +186,12 @@ class ImplicitSRModel(ResumableModel):
             scores.append(decoding.scores.detach())
         losses["l_pix"] = torch.stack(pixel_losses).sum()
         return losses, torch.cat(scores)
+
+    def _dealt_at_random(self, lr: Tensor) -> dict[str, Any]:
+        """What makes the network deal the pixels of LR pictures, (B, 3, h, w), to its experts at random."""
+        if self.opt["train"].get("compile") in CUDA_GRAPH_MODES:
+            return {"gate": routing.random_gates}  # groups are of another size each time, a graph is of one
+        return {"choice": routing.random_choice(lr, len(self._bare(self.net_g).experts))}
 
     def _hold_all_but_the_mapper(self) -> None:
         """Spares the other parameters' gradients; an optimiser passes over those without one."""
