@@ -14,12 +14,15 @@ from torch.nn import functional as F
 from benchmarking.clock import alternating, peak_bytes
 from benchmarking.contenders import PACKAGE, PLAIN, Network
 from benchmarking.rendering import Row
+from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.clock import now
 
 Mix = Callable[[ImplicitSR, Encoding, Tensor, Tensor], Tensor]
 # Gates of training are noisy; these are not, so that both answer alike, and cost the same.
 _GATE = partial(torch.softmax, dim=1)
+DEALT = "package, pixels dealt at random"
+"""What `train.random_gates_iter` does: one expert answers for a pixel instead of all."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,27 @@ def random_queries(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, 
 
 
 def measure_training(networks: list[Network], batch: Batch, repeats: int, device: torch.device) -> list[Row]:
-    """A row per network and code, in float32: seconds of the decoder's step and of the whole one."""
+    """A row per network and code, in float32: seconds of the decoder's step and of the whole one.
+
+    The plain reference deals no pixels: gates of 0 and 1 would save it nothing.
+    """
     lr, coord, cell = random_queries(batch, device)
     codes: dict[str, Mix] = {
         PLAIN: lambda net, encoding, coord, cell: plain_decoders.mix(
             net, encoding, coord, cell, _GATE(encoding.scores)
         ),
         PACKAGE: lambda net, encoding, coord, cell: net.mix(encoding, coord, cell, gate=_GATE),
+        DEALT: lambda net, encoding, coord, cell: net.dispatch(
+            encoding, coord, cell, choice=routing.random_choice(lr, len(net.experts))
+        ),
     }
     steps, rows = [], []
     for network in networks:
         net = network.net
         latent = net.encode(lr).latent.detach()
         for code, mix in codes.items():
+            if code == DEALT and len(net.experts) == 1:
+                continue
             decoder = partial(_decoder_step, net, mix, lr, latent, coord, cell)
             whole = partial(_whole_step, net, mix, lr, coord, cell)
             decoder()
@@ -83,10 +94,11 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
     for row in rows:
         decoder_seconds, seconds = zip(*row["runs"], strict=True)
         row["decoder_seconds"], row["seconds"] = median(decoder_seconds), median(seconds)
-    for plain, packaged in zip(rows[::2], rows[1::2], strict=True):
-        for row in (plain, packaged):
-            row["decoder_times_plain"] = plain["decoder_seconds"] / row["decoder_seconds"]
-            row["times_plain"] = plain["seconds"] / row["seconds"]
+    plain = {row["network"]: row for row in rows if row["code"] == PLAIN}
+    for row in rows:
+        reference = plain[row["network"]]
+        row["decoder_times_plain"] = reference["decoder_seconds"] / row["decoder_seconds"]
+        row["times_plain"] = reference["seconds"] / row["seconds"]
     return rows
 
 
