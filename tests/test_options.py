@@ -14,8 +14,9 @@ from basicsr.utils.options import ordered_yaml
 OPTIONS = Path(__file__).parents[1] / "options"
 ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
 TINY = sorted(OPTIONS.glob("train/tiny/*.yml"))
+BRIEF = sorted(OPTIONS.glob("train/brief/*.yml"))
 SHORT = sorted(OPTIONS.glob("train/short/*.yml"))
-TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - set(ABLATION) - set(TINY) - set(SHORT))
+TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - {*ABLATION, *TINY, *BRIEF, *SHORT})
 TEST = sorted(OPTIONS.glob("test/*/*.yml"))
 
 # Sizes that make a step fast; the structure stays.
@@ -87,7 +88,11 @@ def test_training_options_run_a_step(path, photographs, tmp_path):
 
 @pytest.mark.parametrize(
     ("family", "paths", "num_feat", "num_block", "periods"),
-    [("tiny", TINY, 32, 8, [25000, 3000]), ("short", SHORT, 64, 16, [25000, 5000])],
+    [
+        ("tiny", TINY, 32, 8, [25000, 3000]),
+        ("brief", BRIEF, 64, 16, [30000, 3000]),
+        ("short", SHORT, 64, 16, [25000, 5000]),
+    ],
 )
 def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_block, periods):
     names = ("LIIF", "LTE", "MoEISR_LIIF_b", "MoEISR_LIIF_s", "MoEISR_LTE_b", "MoEISR_LTE_s")
@@ -107,9 +112,10 @@ def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_blo
     assert all(opt == options["LIIF"] for opt in options.values())
 
 
-def test_the_short_familys_networks_are_those_of_the_paper():
-    for path in SHORT:
-        published = read(OPTIONS / "train" / "EDSR" / path.name.replace("short", "EDSR"))["network_g"]
+@pytest.mark.parametrize(("family", "paths"), [("brief", BRIEF), ("short", SHORT)])
+def test_larger_familys_networks_are_those_of_the_paper(family, paths):
+    for path in paths:
+        published = read(OPTIONS / "train" / "EDSR" / path.name.replace(family, "EDSR"))["network_g"]
         network = read(path)["network_g"]
         assert network == {key: published[key] for key in network}
         assert sum(p.numel() for p in build_network(network).parameters()) == sum(
@@ -117,7 +123,7 @@ def test_the_short_familys_networks_are_those_of_the_paper():
         )
 
 
-@pytest.mark.parametrize("path", TINY + SHORT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TINY + BRIEF + SHORT, ids=lambda path: path.stem)
 def test_a_family_trains(path, photographs, tmp_path):
     opt = shrink(read(path), photographs, tmp_path)
     model = build_model(opt)
