@@ -195,7 +195,7 @@ def _giga(macs: float) -> str:
 def _training(model: Model) -> str:
     training, options = model.training, model.training.options
     train, data = options["train"], options["datasets"]["train"]
-    goes = f", in {training.goes} goes" if training.goes > 1 else ""
+    goes = f", in {training.goes} runs" if training.goes > 1 else ""
     rows = {
         "Option file": f"`{training.option_file}`",
         "Pictures": f"{training.pictures:,}",
@@ -209,7 +209,7 @@ def _training(model: Model) -> str:
             label: f"{train[key]:,}"
             for label, key in (
                 ("Warm-up iterations", "warmup_iter"),
-                ("Iterations under random gates", "random_gates_iter"),
+                ("Iterations with pixels dealt at random", "random_gates_iter"),
                 ("Iterations of the mapper alone", "mapper_alone_iter"),
                 ("Decay of the average", "ema_decay"),
             )

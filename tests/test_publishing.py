@@ -99,14 +99,14 @@ def test_card_tells_the_training_from_its_logs(experiment, checkpoint, iteration
     rows = dict(re.findall(r"^\| ([A-Z][^|]*?) \| (.*) \|$", card.read_text(), re.MULTILINE))
     assert rows["Iterations"] == f"{iterations} of 400"
     assert rows["Batch"] == f"16, {iterations * 16:,} patches in all"
-    assert rows["Seconds"] == f"{seconds:,.0f}, in 2 goes, validation included"
+    assert rows["Seconds"] == f"{seconds:,.0f}, in 2 runs, validation included"
     assert rows["Pictures"] == "42"
     assert rows["Samples"] == "lr_size 24, sample_q 576, scale_range [1, 4]"
     assert rows["Seed"] == "7"
     assert rows["Optimiser"] == "Adam (lr 0.001)"
     assert rows["Schedule"] == "MultiStepLR (milestones [200, 300])"
     assert rows["Losses"] == "L1Loss (loss_weight 1.0)"
-    assert rows["Iterations under random gates"] == "50"
+    assert rows["Iterations with pixels dealt at random"] == "50"
     assert rows["Option file"] == "`options/train/small.yml`"
     assert "Warm-up iterations" not in rows
     assert "someone" not in card.read_text()

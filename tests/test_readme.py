@@ -40,7 +40,7 @@ def users_folder(tmp_path, monkeypatch):
     for path in ("photo.png", "photos/one.png", "datasets/Set5/one.png"):
         Image.fromarray(data.chelsea()[100:121, 100:133]).save(tmp_path / path)
     write_card(tmp_path / "card.yml")
-    experiment = tmp_path / "experiments/EDSR_MoEISR_LIIF_s"
+    experiment = tmp_path / "experiments/train_EDSR_MoEISR_LIIF_s"
     write_experiment(experiment)
     write_results(tmp_path / "results/Set14/results.json", experiment / "models/net_g_latest.pth")
     monkeypatch.chdir(tmp_path)

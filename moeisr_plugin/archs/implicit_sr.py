@@ -79,7 +79,7 @@ class ImplicitSR(nn.Module):
         gate: Callable[[Tensor], Tensor] | None = None,
         choice: Tensor | None = None,
     ) -> Decoding:
-        """Colours at coordinates: the soft mixture in training mode, hard dispatch in evaluation mode.
+        """Colours at coordinates, in training mode by the soft mixture, else by one expert per LR pixel.
 
         Args:
             lr: (B, 3, h, w) in [0, 1].
@@ -88,7 +88,8 @@ class ImplicitSR(nn.Module):
                 cells beyond the trained ones are clipped only where a whole grid is rendered.
             gate: in training mode, scores to weights of the experts, both (B, J, h, w); Gumbel-softmax
                 if not given.
-            choice: (B, h, w) in [0, J), the expert of each LR pixel, in either mode; no others are asked.
+            choice: (B, h, w) in [0, J), the expert of each LR pixel, in either mode and whatever the gate; no
+                others are asked.
 
         Raises:
             ValueError: if the batches differ.

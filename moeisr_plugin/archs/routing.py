@@ -56,14 +56,14 @@ def choose_expert(scores: Tensor) -> Tensor:
 
 
 def use_everywhere(scores: Tensor, expert: int) -> Tensor:
-    """Scores that choose one expert for every pixel, in the shape of the given ones."""
+    """Scores, (B, J, h, w) as the given ones, that choose one expert, in [0, J), for every pixel."""
     everywhere = torch.zeros_like(scores)
     everywhere[:, expert] = 1
     return everywhere
 
 
 def deal_at_random(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """The same scores in the same shares, dealt to the pixels of each picture at random."""
+    """The same scores (B, J, h, w) in the same shares, dealt to the pixels of each picture at random."""
     order = torch.randperm(scores[0, 0].numel(), generator=generator).to(scores.device)
     return scores.flatten(2)[:, :, order].view_as(scores)  # (B, J, h, w)
 

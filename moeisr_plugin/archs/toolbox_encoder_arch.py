@@ -157,8 +157,8 @@ class ToolboxEncoder(nn.Module):
             'params', 'state_dict', else the checkpoint itself.
 
     Raises:
-        ValueError: If `arch`, `params` or the checkpoint do not fit; the message names what is allowed.
-        FileNotFoundError: If there is no file at `pretrained`.
+        ValueError: If `arch`, `params` or the checkpoint do not fit, or there is none; the message names what
+            is allowed.
     """
 
     def __init__(

@@ -2,5 +2,5 @@
 
 from moeisr_plugin.bundled import bundled_weights
 
-TRAINED = f"trained weights: a file, or of those that come with the package {', '.join(bundled_weights())}"
+TRAINED = f"trained weights: a file, or the name of a network of the package: {', '.join(bundled_weights())}"
 """What `--weights` takes."""

@@ -14,6 +14,8 @@ from moeisr_plugin import processes
 class BalanceLoss(nn.Module):
     """Balance loss, Σ_j | w_j Σ_k D_kj - K/J | over K LR pixels and J experts (paper, Eq. 7).
 
+    D is the softmax of the mapper's scores over the experts, without noise.
+
     Args:
         loss_weight: β of the paper's Eq. 6.
         expert_weights: w_j, one per expert, shallowest first; all 1 if not given. A larger w_j lets the

@@ -13,8 +13,9 @@ from moeisr_plugin import processes
 class CostLoss(nn.Module):
     """What the mapper's choice costs: Σ_k Σ_j D_kj c_j / K over K LR pixels and J experts.
 
-    Not of the paper. The balance loss asks for shares and leaves open who gets the deep experts; a price on
-    depth lets it go where it saves more error than it costs.
+    D is the softmax of the mapper's scores over the experts, without noise. Not of the paper. The balance
+    loss asks for shares and leaves open who gets the deep experts; a price on depth lets it go where it saves
+    more error than it costs.
 
     Args:
         loss_weight: the price of the deepest expert, in the unit of the pixel loss.

@@ -57,8 +57,8 @@ class ImplicitSRModel(ResumableModel):
 
     - ``train.balance_opt``: the balance loss; none for a network with one expert.
     - ``train.cost_opt``: what the mapper pays for depth; likewise.
-    - ``train.random_gates_iter``: for so many iterations pixels are dealt to the experts at random, before
-      the mapper's choice counts, and what it is to learn from.
+    - ``train.random_gates_iter``: for so many iterations each LR pixel is dealt to one expert at random, and
+      no other is asked; neither the mapper's choice nor the losses of its scores count as yet.
     - ``train.mapper_alone_iter``: for so many iterations at the end nothing but the mapper learns: experts
       that no longer change are easier to choose from.
     - ``train.accumulate``: walk through each batch in so many parts, which takes less memory. An iteration

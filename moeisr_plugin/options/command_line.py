@@ -73,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
     parser.add_argument("--check", action="store_true", help="check the options, and stop")
     parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="of processes"
+        "--launcher",
+        choices=["none", "pytorch", "slurm"],
+        default="none",
+        help="what started the processes (default: %(default)s)",
     )
     parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
     parser.add_argument(

@@ -7,12 +7,13 @@ from typing import Any
 Report = Mapping[str, Any]
 
 _LEGEND = (
-    "Seconds are medians; *plain* decodes as published, with the same weights. *× LIIF* is how many times as "
-    "fast as the plain LIIF of the same run and precision, *× float32* as that in float32, *× LTE* as the "
-    "plain LTE. MACs are those of the decoder and its mapper, as counted while running, and their share of "
-    "the plain LIIF's. *Peak* is the share of what a large matrix product reaches in that precision, "
-    "*overhead* the share of the decoder's time that is not spent in products of matrices. Memory is what "
-    "one run adds at most. *dB* is the PSNR against the same code in float32."
+    "Seconds are medians, those of the mapper among the encoder's; *plain* decodes as published, with the "
+    "same weights. *× LIIF* is how many times as fast as the plain LIIF of the same run and precision, *× "
+    "float32* as that in float32, *× LTE* as the plain LTE. MACs are those of the decoder and its mapper, "
+    "as counted while running, and their share of the plain LIIF's. *Peak* is the share of what a large "
+    "matrix product reaches in that precision, *overhead* the share of the decoder's time that is not "
+    "spent in products of matrices. Memory is what one run adds at most. *dB* is the PSNR against the "
+    "same code in float32."
 )
 
 
