@@ -1,11 +1,12 @@
 """Enlarge pictures with trained weights: encode once, render at as many sizes as one likes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
@@ -70,9 +71,17 @@ class EncodedPicture:
             for bands in zip(*layers, strict=True):
                 for band in bands:
                     require_numbers(self._net, band)
-                planes = [band[0].permute(1, 2, 0).float().cpu().numpy() for band in bands]  # (N, W, 3)
-                yield pictures.from_layers(planes, like=self._image)
-                bar.update(len(planes[0]))
+                yield self._pixels(bands)
+                bar.update(bands[0].shape[2])
+
+    def _pixels(self, bands: Sequence[Tensor]) -> np.ndarray:
+        """The rows (N, W) or (N, W, C) of the picture that layers (1, 3, N, W) make up."""
+        planes = [band[0].permute(1, 2, 0).float() for band in bands]  # (N, W, 3) each
+        if len(planes) == 1 and self._image.dtype == np.uint8 and self._image.shape[2:] == (3,):
+            # Rounded where it was rendered: of a GPU's frame a quarter of the bytes, and none of the work, is
+            # the host's.
+            return planes[0].clamp(0, 1).mul_(255).round_().byte().contiguous().cpu().numpy()
+        return pictures.from_layers([plane.cpu().numpy() for plane in planes], like=self._image)
 
     def within_budget(self, budget: float) -> "EncodedPicture":
         """The same picture, routed so that decoding costs what it may; without training anew.

@@ -33,6 +33,20 @@ def picture(*shape, dtype=np.uint8):
     return values if dtype == np.float64 else (values * np.iinfo(dtype).max).astype(dtype)
 
 
+def test_eight_bits_are_the_rendered_colours_clipped_and_rounded(upscaler):
+    image = picture(7, 12, 3)
+    lr = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    colours = 3 * render.render(upscaler.net, render.encode(upscaler.net, lr), (26, 44)) - 1  # beyond [0, 1]
+    original = render.render_bands
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "render_bands", lambda *a: (3 * band - 1 for band in original(*a)))
+        enlarged = upscaler(image, size=(26, 44))
+    expected = np.rint(np.clip(colours[0].permute(1, 2, 0).numpy(), 0, 1) * 255)
+    assert enlarged.min() == 0
+    assert enlarged.max() == 255
+    np.testing.assert_array_equal(enlarged, expected)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
 @pytest.mark.parametrize("shape", [(7, 12), (7, 12, 1), (7, 12, 2), (7, 12, 3), (7, 12, 4)])
 def test_channels_and_type_are_kept(upscaler, shape, dtype):
