@@ -91,7 +91,8 @@ def workload(net: ImplicitSR, choice: Tensor, size: tuple[int, int]) -> Workload
         *(_along_axis(net, n, n_lr) for n, n_lr in zip(size, choice.shape, strict=True)), strict=True
     )
     visits = visits[0][:, None] * visits[1]  # (h, w) how often each LR pixel is a query's neighbour
-    chosen = [choice.cpu() == expert for expert in range(len(net.experts))]
+    choice = choice.cpu()
+    chosen = [choice == expert for expert in range(len(net.experts))]
     return Workload(
         lr_pixels=tuple(int(pixels.sum()) for pixels in chosen),
         queries=tuple(int(visits[pixels].sum()) for pixels in chosen),

@@ -166,6 +166,12 @@ def test_training_without_a_gate_draws_gumbel_noise_at_the_networks_temperature(
     assert not torch.allclose(net(lr, coord, CELLS).rgb, rgb)
 
 
+def test_a_choice_is_one_for_each_pixel():
+    net, lr, coord = case("MoEISRLIIF", count=4)
+    with pytest.raises(ValueError, match=r"a choice of \(2, 7, 5\) for pictures of \(2, 5, 7\)"):
+        net.double()(lr, coord, CELLS, choice=torch.zeros(2, 7, 5, dtype=torch.long))
+
+
 def test_evaluation_draws_nothing():
     net, lr, coord = case("MoEISRLTE", count=4)
     before = torch.get_rng_state()

@@ -86,7 +86,7 @@ def test_dispatch_is_every_experts_answer_picked_by_arg_max(chosen):
     everyone = torch.stack([expert(features) for expert in experts])  # (J, N, 3)
     groups = routing.group_by_expert(choice, 4)
     ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts], groups)
-    answers = routing.dispatch_experts(experts, ground, choice, index, rel)
+    answers = routing.dispatch_experts(experts, ground, routing.group_by_expert(choice[index], 4), index, rel)
     torch.testing.assert_close(answers, everyone[choice[index], torch.arange(300)])
 
     gates = routing.gumbel_gates(scores)

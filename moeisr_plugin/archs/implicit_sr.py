@@ -21,6 +21,14 @@ class Encoding(NamedTuple):
     scores: Tensor  # (B, J, h, w), how well each expert suits each LR pixel
 
 
+class Deal(NamedTuple):
+    """What is each expert's: of LR pixels, and of what queries are decoded from."""
+
+    near: coordinates.Neighbours
+    pixels: tuple[Tensor, ...]  # J of (N_j,), of the B*h*w LR pixels
+    queries: tuple[Tensor, ...]  # J of (M_j,), of the V*B*Q neighbours
+
+
 class Decoding(NamedTuple):
     """The answer to a forward pass."""
 
@@ -92,16 +100,20 @@ class ImplicitSR(nn.Module):
                 others are asked.
 
         Raises:
-            ValueError: if the batches differ.
+            ValueError: if the batches differ, or the choice is not one for each LR pixel.
         """
         if not len(lr) == len(coord) == len(cell):
             raise ValueError(f"batches of {len(lr)} pictures, {len(coord)} coord and {len(cell)} cell differ")
+        if choice is not None and choice.shape != lr[:, 0].shape:
+            raise ValueError(f"a choice of {tuple(choice.shape)} for pictures of {tuple(lr[:, 0].shape)}")
         coord, cell = at_least_float32(coord), at_least_float32(cell)
+        # Before encoding, as a GPU's host waits for the groups' sizes, and would wait for the encoder.
+        deal = None if choice is None else self.deal(choice, coord)
         encoding = self.encode(lr)
-        if self.training and choice is None:
+        if self.training and deal is None:
             rgb = self.mix(encoding, coord, cell, gate=gate)
         else:
-            rgb = self.dispatch(encoding, coord, cell, choice=choice)
+            rgb = self.dispatch(encoding, coord, cell, deal=deal)
         return Decoding(rgb, at_least_float32(encoding.scores))
 
     def mix(
@@ -115,23 +127,30 @@ class ImplicitSR(nn.Module):
         """Colours (B, Q, 3) by all experts, weighted (paper, Eq. 5). Arguments as of :meth:`forward`."""
         gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
         ground = self.ground(encoding, cell)
-        near = self.neighbours(encoding, coord)
+        near = self.neighbours(coord, encoding.latent.shape[2:])
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
         answers = routing.mix_experts(self.expert_list, ground, gates, near.index.flatten(), rel)
         return self.paint(encoding.lr, coord, near.blend(answers))
 
     def dispatch(
-        self, encoding: Encoding, coord: Tensor, cell: Tensor, *, choice: Tensor | None = None
+        self, encoding: Encoding, coord: Tensor, cell: Tensor, *, deal: Deal | None = None
     ) -> Tensor:
-        """Colours (B, Q, 3), each neighbour's by its own expert: that of the largest score (paper, Eq. 4)
-        unless a choice is given. Arguments as of :meth:`forward`.
+        """Colours (B, Q, 3), each neighbour's by its own expert: that of the largest score (paper, Eq. 4), or
+        as they are dealt.
         """
-        choice = (routing.choose_expert(encoding.scores) if choice is None else choice).flatten()  # (B*h*w,)
-        ground = self.ground(encoding, cell, routing.group_by_expert(choice, len(self.experts)))
-        near = self.neighbours(encoding, coord)
+        near, pixels, queries = deal or self.deal(routing.choose_expert(encoding.scores), coord)
+        ground = self.ground(encoding, cell, pixels)
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
-        answers = routing.dispatch_experts(self.expert_list, ground, choice, near.index.flatten(), rel)
+        answers = routing.dispatch_experts(self.expert_list, ground, queries, near.index.flatten(), rel)
         return self.paint(encoding.lr, coord, near.blend(answers))
+
+    def deal(self, choice: Tensor, coord: Tensor) -> Deal:
+        """What each expert answers for, by the choice of one for each LR pixel, (B, h, w)."""
+        near = self.neighbours(coord, choice.shape[1:])
+        of_pixels = choice.flatten()  # (B*h*w,)
+        of_queries = of_pixels[near.index.flatten()]  # (V*B*Q,)
+        groups = (routing.group_by_expert(each, len(self.experts)) for each in (of_pixels, of_queries))
+        return Deal(near, *groups)
 
     @property
     def expert_list(self) -> list[Expert]:
@@ -146,9 +165,9 @@ class ImplicitSR(nn.Module):
         firsts = [expert.first for expert in self.expert_list]
         return self.embedding.ground(self.pad(latent), rel_cell, firsts, groups)
 
-    def neighbours(self, encoding: Encoding, coord: Tensor) -> coordinates.Neighbours:
-        """The latents that each coordinate is decoded from."""
-        height, width = encoding.latent.shape[2:]
+    def neighbours(self, coord: Tensor, latent_size: Sequence[int]) -> coordinates.Neighbours:
+        """The latents, of (h, w), that each coordinate, (B, Q, 2), is decoded from."""
+        height, width = latent_size
         return coordinates.neighbours(coord, height, width, local_ensemble=self.local_ensemble)
 
     def pad(self, latent: Tensor) -> Tensor:

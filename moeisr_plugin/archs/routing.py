@@ -90,27 +90,26 @@ def mix_experts(
 
 
 def dispatch_experts(
-    experts: Sequence[Expert], ground: Ground, choice: Tensor, index: Tensor, rel: Tensor
+    experts: Sequence[Expert], ground: Ground, groups: Sequence[Tensor], index: Tensor, rel: Tensor
 ) -> Tensor:
-    """The answer of the one expert chosen for the LR pixel, queries grouped by expert (paper, Eq. 4).
+    """The answer of the one expert that a query is dealt to (paper, Eq. 4).
 
     Args:
         experts: J experts.
         ground: what the embedding knows of each LR pixel.
-        choice: (B*h*w,) in [0, J).
+        groups: J of (N_j,), of the N queries those that are each expert's.
         index: (N,).
         rel: (N, 2).
 
     Returns:
         RGB in [-1, 1], (N, 3).
     """
-    groups = group_by_expert(choice[index], len(experts))
     answers = [
         expert.finish(ground.first_layer(j, index[group], rel[group]))
         for j, (expert, group) in enumerate(zip(experts, groups, strict=True))
     ]
     answers = torch.cat(answers)
-    return torch.empty_like(answers).index_copy(0, torch.cat(groups), answers)
+    return torch.empty_like(answers).index_copy(0, torch.cat(list(groups)), answers)
 
 
 def group_by_expert(choice: Tensor, num_experts: int) -> tuple[Tensor, ...]:

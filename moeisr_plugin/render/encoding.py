@@ -73,9 +73,9 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
     """
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; give a number of LR pixels, 1 or more")
-    tile = tile or limit_for(_TILE, lr)
     like = next(net.encoder.parameters(), lr)
-    with torch.inference_mode(), as_they_are(lr), float32_products(net, lr):
+    tile = tile or limit_for(_TILE, like)
+    with torch.inference_mode(), as_they_are(like), float32_products(net, like):
         encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
         normalised = (lr.to(like) - 0.5) / 0.5
         mapper_halo = convolution_halo(net.mapper)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from benchmarking.clock import alternating, peak_bytes
 from benchmarking.contenders import PACKAGE, PLAIN, Network
+from benchmarking.precisions import matrix_precision
 from benchmarking.rendering import Row
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
@@ -71,26 +72,27 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
         ),
         PACKAGE: lambda net, encoding, coord, cell: net.mix(encoding, coord, cell, gate=_GATE),
         DEALT: lambda net, encoding, coord, cell: net.dispatch(
-            encoding, coord, cell, choice=routing.random_choice(lr, len(net.experts))
+            encoding, coord, cell, deal=net.deal(routing.random_choice(lr, len(net.experts)), coord)
         ),
     }
     steps, rows = [], []
-    for network in networks:
-        net = network.net
-        latent = net.encode(lr).latent.detach()
-        for code, mix in codes.items():
-            if code == DEALT and len(net.experts) == 1:
-                continue
-            decoder = partial(_decoder_step, net, mix, lr, latent, coord, cell)
-            whole = partial(_whole_step, net, mix, lr, coord, cell)
-            decoder()
-            memory = peak_bytes(whole, device)
-            steps.append((decoder, whole))
-            row = {"network": network.name, "code": code, "batch": batch.label}
-            rows.append({**row, "runs": [], "peak_bytes": memory})
-    for order in alternating(len(steps), repeats):
-        for index in order:
-            rows[index]["runs"].append([_seconds(step, device) for step in steps[index]])
+    with matrix_precision("float32"):
+        for network in networks:
+            net = network.net
+            latent = net.encode(lr).latent.detach()
+            for code, mix in codes.items():
+                if code == DEALT and len(net.experts) == 1:
+                    continue
+                decoder = partial(_decoder_step, net, mix, lr, latent, coord, cell)
+                whole = partial(_whole_step, net, mix, lr, coord, cell)
+                decoder()
+                memory = peak_bytes(whole, device)
+                steps.append((decoder, whole))
+                row = {"network": network.name, "code": code, "batch": batch.label}
+                rows.append({**row, "runs": [], "peak_bytes": memory})
+        for order in alternating(len(steps), repeats):
+            for index in order:
+                rows[index]["runs"].append([_seconds(step, device) for step in steps[index]])
     for row in rows:
         decoder_seconds, seconds = zip(*row["runs"], strict=True)
         row["decoder_seconds"], row["seconds"] = median(decoder_seconds), median(seconds)
