@@ -101,7 +101,7 @@ def whole(photographs, tmp_path_factory):
 
 
 def two_process_options(photographs):
-    opt = options(photographs)
+    opt = options(photographs, random_gates_iter=4, mapper_alone_iter=4)
     opt["val"]["save_img"] = True
     return opt
 

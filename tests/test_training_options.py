@@ -185,6 +185,19 @@ def test_compiled_it_trains_alike_saves_the_same_keys_and_resumes(photographs, t
     assert models[1].metric_results["psnr"] > 5
 
 
+@pytest.mark.usefixtures("without_noise")
+def test_compiled_it_deals_pixels_at_random_alike(photographs, tmp_path, monkeypatch):
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, mode: compile_(call, backend="eager"))
+    logs = []
+    for compiled in (False, True, "reduce-overhead"):  # the last by gates
+        torch.manual_seed(0)
+        model = build_model(options(photographs, tmp_path, compile=compiled, random_gates_iter=2))
+        logs.append([step(model, batch(2), i)["l_pix"] for i in (1, 2, 3)])
+    assert logs[1] == pytest.approx(logs[0], rel=1e-3)
+    assert logs[2] == pytest.approx(logs[0], rel=1e-3)
+
+
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler")
 def test_compiled_to_machine_code_the_gradient_is_the_same():
     opt = {"type": "LIIF", "encoder": {"type": "EDSREncoder", "num_feat": 4, "num_block": 1}, "hidden_dim": 8}

@@ -5,6 +5,7 @@ flattened from (B, h, w) and by its coordinate relative to it.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -119,4 +120,5 @@ def group_by_expert(choice: Tensor, num_experts: int) -> tuple[Tensor, ...]:
     """
     in_order, positions = choice.sort(stable=True)
     first_of_next = torch.searchsorted(in_order, torch.arange(1, num_experts, device=choice.device))
-    return positions.tensor_split(first_of_next.tolist())
+    bounds = [0, *first_of_next.tolist(), len(positions)]
+    return positions.split([end - start for start, end in pairwise(bounds)])
