@@ -269,7 +269,7 @@ def test_a_picture_that_no_report_has_is_told(tool, source, tmp_path, capsys):
 
 def test_figures_of_a_data_set_of_two_words_are_found(tool, tmp_path):
     source = write(tmp_path / "results.json", report(dataset="My set"))
-    files = tool.main.make(tool.reading.read_benchmarks([source]), [source])
+    files = tool.main.make(tool.reading.read_benchmarks([source]), [source.name])
     assert "](1_My%20set_psnr_macs.png)" in files["README.md"].decode()
     assert "1_My set_psnr_macs.png" in files
 
@@ -322,15 +322,27 @@ def test_page_shows_crops_and_expert_maps_of_the_pictures_wanted(tool, source, t
     assert tool.main.main([str(source), "-o", str(out), "--pictures", "bee"]) == 0
     names = {path.name for path in out.iterdir()}
     figures = {f"1_Set5_{end}" for end in ("psnr_macs.png", "psnr_seconds.png", "crops.jpg", "experts.jpg")}
-    assert names == {"README.md", "notes.txt", *figures}
+    assert names == {"README.md", "Set5.json", "notes.txt", *figures}
+    assert (out / "Set5.json").read_bytes() == source.read_bytes()
     text = (out / "README.md").read_text()
     assert set(re.findall(r"!\[.+\]\((.+)\)", text)) == figures
-    assert "Made from `Set5/results.json`." in text
+    assert "Made from [Set5.json](Set5.json)." in text
     assert str(tmp_path) not in text
     crops = Image.open(out / "1_Set5_crops.jpg")
     assert crops.width == 10 * (208 + 8) - 8  # the original, six methods, three expert maps
     assert sum(path.stat().st_size for path in out.iterdir()) < 400_000
-    assert "5 files" in capsys.readouterr().out
+    assert "6 files" in capsys.readouterr().out
+
+
+def test_reports_of_two_folders_of_one_name_are_told_apart_or_refused(tool, source, tmp_path):
+    (tmp_path / "other").mkdir()
+    twin = write(tmp_path / "other/Set5/results.json", report())
+    named = write(tmp_path / "other/kept.json", report())
+    assert tool.main.kept_names([source, named]) == {"Set5.json": source, "kept.json": named}
+    with pytest.raises(
+        ValueError, match=r"other/Set5/results\.json: would be kept as Set5\.json, as .+Set5/res"
+    ):
+        tool.main.kept_names([source, twin])
 
 
 def test_the_same_reports_make_the_same_page(tool, source):
@@ -338,7 +350,7 @@ def test_the_same_reports_make_the_same_page(tool, source):
     for key in ("averages", "pictures"):
         content[key] = [row for row in content[key] if row["scale"] == "2"]
     write(source, content)
-    files = [tool.main.make(tool.reading.read_benchmarks([source]), [source]) for _ in range(2)]
+    files = [tool.main.make(tool.reading.read_benchmarks([source]), [source.name]) for _ in range(2)]
     assert files[0] == files[1]
 
 

@@ -7,7 +7,7 @@ Nothing on the page is typed: tables, plots, crops and expert maps come from the
 numbers from tools/published_tables.json. Networks that share an encoder come together, beside bicubic. Crops
 need the pictures that `--save-images` leaves beside a results.json; `--benchmark` adds what
 tools/benchmark.py measured of speed. Figures that an earlier page left in OUT, and this one does not need,
-are removed.
+are removed. The files given are kept beside the page.
 """
 
 import argparse
@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown := [name for name in args.pictures if name not in known]:
             raise ValueError(f"--pictures {unknown[0]}: is in none of the reports; correct the name")
         speed = speed_section(args.benchmark) if args.benchmark else ""
-        files = make(benchmarks, args.results, args.pictures, speed)
+        kept = kept_names([*args.results, *([args.benchmark] if args.benchmark else [])])
+        files = make(benchmarks, list(kept)[: len(args.results)], args.pictures, speed)
+        files |= {name: path.read_bytes() for name, path in kept.items()}
         write(files, args.out)
     except (ValueError, OSError) as error:
         parser.error(" ".join(str(error).split()))
@@ -51,10 +53,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def kept_names(paths: Sequence[Path]) -> dict[str, Path]:
+    """The files by the names under which they are kept beside the page: a results.json by its folder's.
+
+    Raises:
+        ValueError: two of them would have the same.
+    """
+    kept: dict[str, Path] = {}
+    for path in paths:
+        name = f"{path.resolve().parent.name}.json" if path.name == "results.json" else path.name
+        if name in kept:
+            raise ValueError(f"{path}: would be kept as {name}, as {kept[name]} would; rename one's folder")
+        kept[name] = path
+    return kept
+
+
 def make(
-    benchmarks: Sequence[Benchmark], sources: Sequence[Path], pictures: Sequence[str] = (), speed: str = ""
+    benchmarks: Sequence[Benchmark], sources: Sequence[str], pictures: Sequence[str] = (), speed: str = ""
 ) -> dict[str, bytes]:
-    """The page and the figures on it, by their names."""
+    """The page and the figures on it, by their names, made from files of such names."""
     files: dict[str, bytes] = {}
     shown: dict[int, list[str]] = {}
     for number, benchmark in enumerate(benchmarks):
@@ -65,8 +82,7 @@ def make(
             files[file] = content
             shown[number].append(f"{caption}:\n\n![{caption}]({quote(file)})")
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    names = [f"{path.resolve().parent.name}/{path.name}" for path in sources]
-    return {PAGE: page(benchmarks, published, shown, names, speed).encode(), **files}
+    return {PAGE: page(benchmarks, published, shown, sources, speed).encode(), **files}
 
 
 def figures_of(benchmark: Benchmark, wanted: Sequence[str]) -> dict[str, tuple[str, bytes]]:

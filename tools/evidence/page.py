@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from evidence.reading import BICUBIC, Benchmark, Method, Row, interpolated
 from moeisr_plugin.report import protocol_sentence
@@ -34,10 +35,11 @@ def page(
         benchmarks: one or more.
         published: the paper's tables, as tools/published_tables.json holds them.
         figures: of each benchmark, by its number, lines of Markdown that show its figures.
-        sources: the files it is made from.
+        sources: the files it is made from, beside it.
         speed: a section on speed.
     """
-    parts = ["# Results", INTRODUCTION, f"Made from {', '.join(f'`{source}`' for source in sources)}."]
+    linked = ", ".join(f"[{name}]({quote(name)})" for name in sources)
+    parts = ["# Results", INTRODUCTION, f"Made from {linked}."]
     encoder = None
     for number, benchmark in enumerate(benchmarks):
         if benchmark.encoder != encoder:
