@@ -202,6 +202,7 @@ def _training(model: Model) -> str:
         "Samples": _parameters({key: data[key] for key in _SAMPLING if key in data}) or "by default",
         "Iterations": f"{training.iterations:,} of {train['total_iter']:,}",
         "Batch": f"{training.batch}, {training.samples:,} patches in all",
+        **({"Precision": train["precision"]} if train.get("precision") else {}),
         "Optimiser": _spelt(train["optim_g"]),
         "Schedule": _spelt(train["scheduler"]),
         "Losses": "; ".join(_spelt(train[key]) for key in _LOSSES if train.get(key)),
