@@ -3,7 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-DEFAULT = "tiny_MoEISR_LIIF_s"
+DEFAULT = "brief_MoEISR_LIIF_s"
 """The network that enlarges pictures unless another is named."""
 
 

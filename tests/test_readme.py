@@ -14,6 +14,7 @@ from training_files import write_card, write_experiment, write_results
 
 from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
+from moeisr_plugin.bundled import DEFAULT
 from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.evaluation import BICUBIC
 
@@ -140,9 +141,23 @@ def test_numbers_of_speed_are_those_kept():
         assert cells == [f"{each:.1f}" for each in times]
 
 
+def test_numbers_of_the_default_networks_speed_are_those_kept():
+    report = json.loads((ROOT / "docs/results/benchmark_of_weights.json").read_text(encoding="utf-8"))
+    packaged = [row for row in report["rendering"] if row["code"] == "package"]
+    default = {(row["precision"], row["case"]): row for row in packaged if row["network"] == DEFAULT}
+    exact, halved = (default[each, "4x96x96"]["times_plain_liif_float32"] for each in ("float32", "bfloat16"))
+    prose = " ".join(README.split())
+    assert f"{exact:.0f} times as fast as a LIIF of its size decoded as published" in prose
+    assert f"in bfloat16 {halved:.0f} times" in prose
+    for row in packaged:
+        if row["network"] == "tiny_MoEISR_LIIF_s" and row["precision"] == "float32":
+            share = row["seconds"] / default["float32", row["case"]]["seconds"]
+            assert 0.22 < share < 0.36  # "a quarter to a third"
+
+
 def test_numbers_of_precision_are_those_kept():
     full = kept_averages("Set5_on_*.json")
-    halved = [kept_averages(f"Set5_in_{each}.json", precision=each) for each in ("bfloat16", "float16")]
+    halved = [kept_averages(f"Set5_in_{each}*.json", precision=each) for each in ("bfloat16", "float16")]
     rows = table_rows("dB lost on Set5 in")
     assert {BICUBIC, *rows} == {name for name, _ in halved[0]}
     for name, cells in rows.items():
