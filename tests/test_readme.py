@@ -155,6 +155,15 @@ def test_numbers_of_the_default_networks_speed_are_those_kept():
             assert 0.22 < share < 0.36  # "a quarter to a third"
 
 
+def test_numbers_of_training_with_pixels_dealt_are_those_kept():
+    report = json.loads((ROOT / "docs/results/benchmark_of_training.json").read_text(encoding="utf-8"))
+    larger, smaller = (
+        f"{row['decoder_times_plain']:.1f}" for row in report["training"] if "dealt" in row["code"]
+    )
+    prose = " ".join(README.split())
+    assert f"{larger} and {smaller} times through the mixtures while pixels are dealt at random" in prose
+
+
 def test_numbers_of_precision_are_those_kept():
     full = kept_averages("Set5_on_*.json")
     halved = [kept_averages(f"Set5_in_{each}*.json", precision=each) for each in ("bfloat16", "float16")]
