@@ -20,6 +20,7 @@ from moeisr_plugin.evaluation import BICUBIC
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROSE = " ".join(README.split())
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 PYTHON = "\n".join(code for language, code in BLOCKS if language == "python")
 COMMANDS = [
@@ -146,9 +147,8 @@ def test_numbers_of_the_default_networks_speed_are_those_kept():
     packaged = [row for row in report["rendering"] if row["code"] == "package"]
     default = {(row["precision"], row["case"]): row for row in packaged if row["network"] == DEFAULT}
     exact, halved = (default[each, "4x96x96"]["times_plain_liif_float32"] for each in ("float32", "bfloat16"))
-    prose = " ".join(README.split())
-    assert f"{exact:.0f} times as fast as a LIIF of its size decoded as published" in prose
-    assert f"in bfloat16 {halved:.0f} times" in prose
+    assert f"{exact:.0f} times as fast as a LIIF of its size decoded as published" in PROSE
+    assert f"in bfloat16 {halved:.0f} times" in PROSE
     for row in packaged:
         if row["network"] == "tiny_MoEISR_LIIF_s" and row["precision"] == "float32":
             share = row["seconds"] / default["float32", row["case"]]["seconds"]
@@ -160,8 +160,7 @@ def test_numbers_of_training_with_pixels_dealt_are_those_kept():
     larger, smaller = (
         f"{row['decoder_times_plain']:.1f}" for row in report["training"] if "dealt" in row["code"]
     )
-    prose = " ".join(README.split())
-    assert f"{larger} and {smaller} times through the mixtures while pixels are dealt at random" in prose
+    assert f"{larger} and {smaller} times through the mixtures while pixels are dealt at random" in PROSE
 
 
 def test_numbers_of_precision_are_those_kept():

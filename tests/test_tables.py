@@ -174,6 +174,15 @@ def test_rows_with_weights_are_measured_and_others_left_open(
         assert all(cell.startswith("– (") for cell in rows[other])
 
 
+def test_a_network_of_the_package_goes_by_its_name(tables, trained, capsys):
+    _, folder = trained
+    method, name = "MoEISR(LIIF)-b-τ3", "tiny_MoEISR_LIIF_b"
+    assert tables.main(["--table", "5", "--data", str(folder), "--weights", f"{method}={name}"]) == 0
+    (record,) = evaluate([name], folder, [(4.0, 4.0)], protocol="div2k").records[1:]
+    found = rows_of(capsys.readouterr().out, "Table 5.")[method][0]
+    assert found.startswith(f"{record.figures['psnr']:.4f} (")
+
+
 def test_tables_of_quality_show_what_is_published(tables, capsys):
     assert tables.main(["--table", "1"]) == 0
     rows = rows_of(capsys.readouterr().out, "Table 1.")

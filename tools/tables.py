@@ -27,7 +27,7 @@ from moeisr_plugin import complexity, render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints import network_from
-from moeisr_plugin.evaluation import BICUBIC, distinct_names, evaluate
+from moeisr_plugin.evaluation import BICUBIC, evaluate
 from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture
 from moeisr_plugin.upscaler import encode_layers
 
@@ -204,11 +204,11 @@ def measure(
     folder: Path, scales: Sequence[str], protocol: str, weights: dict[str, Path]
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Mean figures of bicubic and of networks on a data set, by method and scale."""
-    files = list(weights.values())
-    methods = {BICUBIC: "Bicubic", **dict(zip(distinct_names(files), weights, strict=True))}
-    records = evaluate(files, folder, [(float(s), float(s)) for s in scales], protocol=protocol).records
+    networks = list(weights.values())
+    evaluation = evaluate(networks, folder, [(float(s), float(s)) for s in scales], protocol=protocol)
+    methods = {BICUBIC: "Bicubic", **dict(zip(evaluation.networks, weights, strict=True))}
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for record in records:
+    for record in evaluation.records:
         found.setdefault((methods[record.weights], record.scale), []).append(record.figures)
     return {
         key: {
