@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.workspace import Workspace
+from moeisr_plugin.render.fused import without_kernels
 from moeisr_plugin.render.grid import grid_axis
 
 
@@ -69,8 +70,11 @@ def parameters(net: ImplicitSR) -> dict[str, int]:
 
 
 def count_macs(compute: Callable[[], object]) -> int:
-    """MACs of the matrix products and convolutions that a call runs."""
-    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+    """MACs of the matrix products and convolutions that a call runs.
+
+    Nothing in it is done by kernels of Triton's, which do the same products uncounted.
+    """
+    with without_kernels(), FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
         compute()
     return counter.get_total_flops() // 2
 

@@ -42,6 +42,8 @@ def pretend_gpu() -> Iterator[Counter[str]]:
     with pytest.MonkeyPatch.context() as patch, _Pretence() as pretence:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)  # it looks for a driver
         patch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU that is not there")
+        patch.setattr(torch.cuda, "get_device_capability", lambda device: (0, 0))  # too old for kernels
+        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr(torch.cuda, "synchronize", lambda device: pretence.waits.update(["synchronize"]))
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes a tensor here, then moves it
         try:
@@ -73,7 +75,7 @@ class _Pretence(TorchDispatchMode):
             kwargs["device"] = "cpu"
         between = name in _COPIES and (bool(there and here) or on_gpu != bool(there))
         masked = name.startswith("index") and any(t.dtype == torch.bool for t in there[1:])
-        if between or masked or (there and name in _READ_BY_HOST):
+        if (between and not kwargs.get("non_blocking")) or masked or (there and name in _READ_BY_HOST):
             self.waits[name] += 1
         held = tree_map_only(_OnGPU, lambda t: t.held, (args, kwargs))
         result = func(*held[0], **held[1])

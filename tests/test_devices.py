@@ -81,7 +81,7 @@ def test_a_picture_is_rendered_there_as_here(name, precision, tolerance, band_qu
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_host_waits_once_per_band(name, monkeypatch):
+def test_the_host_waits_no_more_for_many_bands(name, monkeypatch):
     net, waited = lively(NETWORKS[name]()), {}
     with pretend_gpu() as waits:
         lr = picture(1, 24, 7).float().to(GPU)
@@ -97,7 +97,8 @@ def test_the_host_waits_once_per_band(name, monkeypatch):
             bands = len(list(render.render_bands(net, encoding, (60, 17))))
             waited[bands] = waits.total()
     assert len(waited) == 4
-    assert len({total - bands for bands, total in waited.items()}) == 1
+    assert len(set(waited.values())) == 1
+    assert min(waited.values()) <= 3, waited
 
 
 @pytest.mark.parametrize("route", ["budget", "random", "one"])

@@ -12,7 +12,7 @@ from torch import Tensor
 # rounds the same way everywhere, and keeps it this far inside the picture.
 _EPSILON = 1e-6
 # Keeps a query that lies on a latent's centre from dividing by zero.
-_MIN_AREA = 1e-9
+MIN_AREA = 1e-9
 
 
 class Neighbours(NamedTuple):
@@ -71,7 +71,7 @@ def ensemble_weights(rel_y: Tensor, rel_x: Tensor) -> Tensor:
     Returns:
         (V, ...), summing to 1 over V.
     """
-    area = (rel_y * rel_x).abs() + _MIN_AREA
+    area = (rel_y * rel_x).abs() + MIN_AREA
     return area.flip(0) / area.sum(0)
 
 

@@ -114,6 +114,14 @@ class LIIFGround(NamedTuple):
         return torch.add(rows[:, :, None], columns[:, None], out=hidden)
 
 
+class LIIFParts(NamedTuple):
+    """A first layer of LIIF, taken apart by what it is told."""
+
+    of_latent: Tensor  # (hidden_dim, D*side²)
+    of_rel: Tensor  # (hidden_dim, 2)
+    constant: Tensor  # (B, hidden_dim), its bias and what it makes of the cell, in float32 or better
+
+
 class LIIFEmbedding(Embedding):
     """LIIF: the latent's 3x3 neighbourhood, the relative coordinate, the cell (LIIF, section 3).
 
@@ -140,24 +148,23 @@ class LIIFEmbedding(Embedding):
         firsts: Sequence[nn.Linear],
         groups: Sequence[Tensor] | None = None,
     ) -> LIIFGround:
+        of_latent, of_rel, constants = zip(*(self.parts(first, rel_cell) for first in firsts), strict=True)
+        constants = [constant.to(latent) for constant in constants]
+        if groups is None:
+            tables = self._tables(latent, of_latent, constants)
+        else:
+            tables = [self._routed_table(latent, of_latent, constants, groups)] * len(firsts)
+        # A column's numbers side by side in memory, or no vector instruction reads them.
+        return LIIFGround(tables, [columns.t().contiguous() for columns in of_rel])
+
+    def parts(self, first: nn.Linear, rel_cell: Tensor) -> LIIFParts:
+        """An expert's first layer, given the cells in latents, (B, 2)."""
         splits = [self.latent_columns, 2, self.cell_columns]
-        latent_columns, rel_columns, cell_columns = zip(
-            *(first.weight.split(splits, dim=1) for first in firsts), strict=True
-        )
+        of_latent, of_rel, of_cell = first.weight.split(splits, dim=1)
         rel_cell = rel_cell[:, : self.cell_columns]
         with as_they_are(rel_cell):
-            constants = [
-                F.linear(rel_cell, columns.to(rel_cell), first.bias.to(rel_cell)).to(
-                    latent
-                )  # (B, hidden_dim)
-                for columns, first in zip(cell_columns, firsts, strict=True)
-            ]
-        if groups is None:
-            tables = self._tables(latent, latent_columns, constants)
-        else:
-            tables = [self._routed_table(latent, latent_columns, constants, groups)] * len(firsts)
-        # A column's numbers side by side in memory, or no vector instruction reads them.
-        return LIIFGround(tables, [columns.t().contiguous() for columns in rel_columns])
+            constant = F.linear(rel_cell, of_cell.to(rel_cell), first.bias.to(rel_cell))
+        return LIIFParts(of_latent, of_rel, constant)
 
     def _tables(self, latent: Tensor, columns: Sequence[Tensor], constants: Sequence[Tensor]) -> list[Tensor]:
         side = 2 * self.radius + 1

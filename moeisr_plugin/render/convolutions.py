@@ -1,6 +1,6 @@
-"""Convolutions of 3x3 by Winograd's algorithm, where a processor does those sooner than direct ones.
+"""Convolutions as their device does them soonest: on a processor those of 3x3 by Winograd's algorithm.
 
-NNPACK, which comes with torch, then takes 64 products for 36 outputs where there are 324, and gives the same
+NNPACK, which comes with torch, takes 64 products for 36 outputs where there are 324, and gives the same
 up to rounding. Torch itself does not use it for single pictures.
 """
 
@@ -11,6 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from moeisr_plugin.render import fused
+from moeisr_plugin.render.finished_convolutions import finished
+from moeisr_plugin.render.precision import rounds_to_tf32
 
 # With less, transforming picture and kernel outweighs the products saved: measured beside direct convolutions
 # by AVX2, and by AVX-512, which NNPACK does not use, from 16 to 256 channels and 31x45 to 576x576 pixels.
@@ -24,6 +28,10 @@ def with_fast_convolutions(network: nn.Module) -> Callable[[Tensor], Tensor]:
     can_use_winograd = any(_suits(m) for m in network.modules() if isinstance(m, nn.Conv2d))
 
     def compute(picture: Tensor) -> Tensor:
+        if fused.suits(picture):
+            exact = picture.dtype == torch.float32 and not rounds_to_tf32()
+            order = torch.contiguous_format if exact else torch.channels_last  # as tensor cores want it
+            return finished(network, picture.contiguous(memory_format=order))
         if can_use_winograd and winograd_pays(picture):
             with WinogradConvolutions():
                 return network(picture.contiguous())

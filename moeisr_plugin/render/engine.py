@@ -1,7 +1,6 @@
 """Decode a whole output grid, band by band: LR pixels paint their surroundings, which are blended."""
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from moeisr_plugin.archs.coordinates import ensemble_weights
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.precision import as_they_are, float32_or_better
+from moeisr_plugin.render import fused
 from moeisr_plugin.render.bands import Band, cut_into_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.precision import float32_products
@@ -67,12 +67,13 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
     queries_per_lr_row = rows.around.shape[1] * columns.around.numel()
     blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // size[1])
     bands = cut_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
+    rows, columns = (axis.to(encoding.latent.device) for axis in (rows, columns))
+    groups = _group_by_band(routing.choose_expert(encoding.scores)[0], bands, len(net.experts))
     rel_cell = _rel_cell(net, encoding.latent, size)
     held = encoding.latent.new_empty(0)
-    for band, following in pairwise([*bands, None]):
-        assert band is not None
+    for band, following, pixels in zip(bands, [*bands[1:], None], groups, strict=True):
         with torch.inference_mode(), as_they_are(encoding.latent), float32_products(net, encoding.latent):
-            painted = _paint_lr_rows(net, encoding, band, rel_cell, rows, columns)
+            painted = _paint_lr_rows(net, encoding, band, pixels, rel_cell, rows, columns)
             held = torch.cat([held, painted]) if len(held) else painted
             part = rows.part(band.start, band.stop)
             part = part._replace(index=part.index - band.held)
@@ -88,8 +89,21 @@ def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxi
         latent.shape[2 + axis],
         local_ensemble=net.local_ensemble,
         dtype=float32_or_better(latent),
-        device=latent.device,
+        device=torch.device("cpu"),
     )
+
+
+def _group_by_band(choice: Tensor, bands: Sequence[Band], num_experts: int) -> list[list[Tensor]]:
+    """Of each band's new LR pixels those that each expert is chosen for, by the choice for all, (h, w).
+
+    For all bands at once, as a GPU's host waits for the groups' sizes.
+    """
+    choice = choice[: bands[-1].last].clone()
+    for number, band in enumerate(bands):
+        choice[band.first : band.last] += number * num_experts
+    groups = iter(routing.group_by_expert(choice.flatten(), len(bands) * num_experts))
+    width = choice.shape[1]
+    return [[next(groups) - band.first * width for _ in range(num_experts)] for band in bands]
 
 
 def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
@@ -100,9 +114,15 @@ def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _paint_lr_rows(
-    net: ImplicitSR, encoding: Encoding, band: Band, rel_cell: Tensor, rows: GridAxis, columns: GridAxis
+    net: ImplicitSR,
+    encoding: Encoding,
+    band: Band,
+    pixels: Sequence[Tensor],
+    rel_cell: Tensor,
+    rows: GridAxis,
+    columns: GridAxis,
 ) -> Tensor:
-    """The answers of a band's new LR rows, (last - first, w, P, R, 3)."""
+    """The answers of a band's new LR rows, (last - first, w, P, R, 3), whose pixels are grouped by expert."""
     height, radius = encoding.latent.shape[2], net.embedding.radius
     above, below = max(band.first - radius, 0), min(band.last + radius, height)
     rim = [radius, radius, above - (band.first - radius), band.last + radius - below]
@@ -110,7 +130,7 @@ def _paint_lr_rows(
     return paint_surroundings(
         net,
         padded,
-        routing.choose_expert(encoding.scores[:, :, band.first : band.last]),
+        pixels,
         rel_cell,
         rows.around[band.first : band.last],
         columns.around,
@@ -127,6 +147,15 @@ def _blend(net: ImplicitSR, lr: Tensor, answers: Tensor, rows: GridAxis, columns
         rows: of the output.
         columns: of the output.
     """
+    coord = torch.stack(torch.meshgrid(rows.coord, columns.coord, indexing="ij"), dim=-1)  # (N, W, 2)
+    weighted = fused.blend if fused.suits(answers) else _weighted
+    blended = weighted(answers, rows, columns)  # (N, W, 3)
+    painted = net.paint(lr, coord.flatten(0, 1)[None], blended.flatten(0, 1)[None])  # (1, N*W, 3)
+    return painted[0].t().unflatten(1, blended.shape[:2])  # (3, N, W)
+
+
+def _weighted(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
+    """The answers (h', w, P, R, 3) for output pixels by the weights of the local ensemble, (N, W, 3)."""
     # Where the answers for an output pixel lie: a row's part plus a column's.
     _, latent_width, per_pixel_rows, per_pixel_columns, _ = answers.shape
     row_place = (rows.index * latent_width * per_pixel_rows + rows.slot) * per_pixel_columns  # (Vy, N)
@@ -141,6 +170,4 @@ def _blend(net: ImplicitSR, lr: Tensor, answers: Tensor, rows: GridAxis, columns
         per_sample_weights=weight.flatten(1).t().contiguous(),
         mode="sum",
     )
-    coord = torch.stack(torch.meshgrid(rows.coord, columns.coord, indexing="ij"), dim=-1)  # (N, W, 2)
-    painted = net.paint(lr, coord.flatten(0, 1)[None], blended[None])  # (1, N*W, 3)
-    return painted[0].t().unflatten(1, place.shape[2:])  # (3, N, W)
+    return blended.unflatten(0, place.shape[2:])  # (N, W, 3)

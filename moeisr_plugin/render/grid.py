@@ -25,6 +25,13 @@ class GridAxis(NamedTuple):
         index, rel, slot = (t[:, start:stop] for t in (self.index, self.rel, self.slot))
         return GridAxis(self.coord[start:stop], index, rel, slot, self.around)
 
+    def to(self, device: torch.device) -> "GridAxis":
+        """The same tables on a device, without the host waiting for what that still computes."""
+        if device == self.coord.device:
+            return self
+        # From memory that stays in its place, or a copy would wait for its turn.
+        return GridAxis(*(t.pin_memory().to(device, non_blocking=True) for t in self))
+
     def split(self, length: int) -> "list[GridAxis]":
         """Parts of so many output pixels, the last one of what is left."""
         return [self.part(start, start + length) for start in range(0, len(self.coord), length)]

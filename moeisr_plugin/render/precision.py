@@ -69,6 +69,14 @@ def float32_products(net: ImplicitSR, like: Tensor) -> AbstractContextManager[No
     return rounded_to_tf32(net.allow_tf32 or products_are)
 
 
+def rounds_to_tf32() -> bool:
+    """Whether products of float32 on GPUs round to TF32 as torch's switches are."""
+    try:
+        return _allowed_tf32()[0]
+    except RuntimeError:  # only the new switches can tell
+        return getattr(torch.backends.cuda.matmul, "fp32_precision", "ieee") == "tf32"
+
+
 @contextmanager
 def rounded_to_tf32(allowed: bool) -> Iterator[None]:
     """A context in which products and convolutions of float32 on GPUs round to TF32, or do not."""

@@ -4,13 +4,15 @@ On a regular grid the queries that are decoded from an LR pixel form a small gri
 looked up per query: what is known of the pixel is spread over its grid by adding a row's and a column's part.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.workspace import Workspace
+from moeisr_plugin.render import fused
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 
 # Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
@@ -19,14 +21,19 @@ _BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}
 
 
 def paint_surroundings(
-    net: ImplicitSR, padded: Tensor, choice: Tensor, rel_cell: Tensor, rel_y: Tensor, rel_x: Tensor
+    net: ImplicitSR,
+    padded: Tensor,
+    groups: Sequence[Tensor],
+    rel_cell: Tensor,
+    rel_y: Tensor,
+    rel_x: Tensor,
 ) -> Tensor:
     """The answers of each LR pixel for the output pixels around it.
 
     Args:
         net: the network.
         padded: latent (1, D, h + 2 * radius, w + 2 * radius).
-        choice: (1, h, w), the expert of each LR pixel.
+        groups: J of (N_j,), of the h*w LR pixels those of each expert.
         rel_cell: (1, 2).
         rel_y: (h, P), the rows around each row of latents.
         rel_x: (w, R), the columns around each column of latents.
@@ -34,14 +41,16 @@ def paint_surroundings(
     Returns:
         RGB in [-1, 1], (h, w, P, R, 3), of the relative coordinates' precision.
     """
+    width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
+    if fused.paints(net, padded):
+        answers = fused.paint_surroundings(net, padded, groups, rel_cell, rel_y, rel_x)
+        return answers.view(-1, width, *per_pixel, 3)
     experts, channels = net.expert_list, net.expert_list[0].first.out_features
-    groups = routing.group_by_expert(choice.flatten(), len(experts))
     with WinogradConvolutions():
         ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], groups)
-    width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
     block, block_rows = _block_of(padded, per_pixel, channels)
     workspace = Workspace()
-    answers = rel_y.new_empty(choice.numel(), *per_pixel, 3)
+    answers = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)
     for rows, painted in zip(rel_y.split(block_rows, 1), answers.split(block_rows, 1), strict=True):
         for j, pixels in enumerate(groups):
             row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)

@@ -1,0 +1,210 @@
+"""Which parts of rendering are done by kernels of Triton's, and how; all can be done without them."""
+
+import functools
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from moeisr_plugin.archs.embeddings import LIIFEmbedding
+from moeisr_plugin.archs.experts import Expert
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.render.grid import GridAxis, grid_axis
+from moeisr_plugin.render.precision import rounds_to_tf32
+
+# What a tensor core multiplies is at least so wide, and Triton's tensors are powers of two.
+_LEAST_WIDTH, _LARGEST_WIDTH = 16, 256
+# Of NVIDIA's GPUs those with bfloat16 and TF32.
+_DEVICE, _LEAST_CAPABILITY = "cuda", (8, 0)
+
+
+class Launch(NamedTuple):
+    """How experts are computed, as :func:`.kernels.paint` is told."""
+
+    queries: int
+    warps: int
+    halves: bool = False
+
+
+# The fastest of those tried on an H200, by how factors are multiplied: up to 128 features, and more. For
+# those in float32 that is not rounded there are not registers enough.
+_LAUNCHES = {
+    "ieee": (Launch(128, 4), Launch(128, 8, halves=True)),
+    "tf32": (Launch(64, 4), Launch(128, 8, halves=True)),
+    "tf32x3": (Launch(128, 8), None),
+}
+
+_allowed: ContextVar[bool] = ContextVar("kernels of Triton's are allowed", default=True)
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """A context in which nothing is done by kernels of Triton's."""
+    token = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def suits(like: Tensor) -> bool:
+    """Whether there are kernels for a tensor: where it lies, and of its type.
+
+    Not if the environment says ``MOEISR_KERNELS=0``.
+    """
+    return (
+        like.device.type == _DEVICE
+        and like.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and _allowed.get()
+        and os.environ.get("MOEISR_KERNELS") != "0"
+        and _gpu_is_known(like.device.index or 0)
+        and _works(_try_blending, like.device)
+    )
+
+
+def paints(net: ImplicitSR, latent: Tensor) -> bool:
+    """Whether the experts of a network are computed by kernels, given its latent (1, D, h, w)."""
+    embedding, width, channels = net.embedding, net.expert_list[0].first.out_features, latent.shape[1]
+    if not (isinstance(embedding, LIIFEmbedding) and _fits(width) and _fits(channels) and suits(latent)):
+        return False
+    products = _products(latent)
+    how = _launch(width, products)
+    return how is not None and _works(
+        _try_painting, latent.device, width, channels, embedding.radius, latent.dtype, products
+    )
+
+
+def paint_surroundings(
+    net: ImplicitSR,
+    padded: Tensor,
+    groups: Sequence[Tensor],
+    rel_cell: Tensor,
+    rel_y: Tensor,
+    rel_x: Tensor,
+) -> Tensor:
+    """The answers of LR pixels for the output pixels around them, as `surroundings` gives them.
+
+    Args:
+        net: one that :func:`paints` is true of.
+        padded: latent (1, D, h + 2 * radius, w + 2 * radius).
+        groups: of the h*w LR pixels those of each expert.
+        rel_cell: (1, 2).
+        rel_y: (h, P).
+        rel_x: (w, R).
+
+    Returns:
+        (h * w, P, R, 3).
+    """
+    from moeisr_plugin.render import kernels
+
+    assert isinstance(net.embedding, LIIFEmbedding)
+    products = _products(padded)
+    how = _launch(net.expert_list[0].first.out_features, products)
+    assert how is not None
+    answers = rel_y.new_empty(len(rel_y) * len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
+    table = padded.new_empty(len(answers), net.expert_list[0].first.out_features)
+    for expert, pixels in zip(net.expert_list, groups, strict=True):
+        parts = net.embedding.parts(expert.first, rel_cell)
+        kernels.look_around(table, padded, pixels, parts.of_latent, parts.constant[0], products=products)
+        columns = parts.of_rel.t().contiguous()  # (2, C)
+        kernels.paint(
+            answers, expert, table, columns, pixels, rel_y, rel_x, products=products, **how._asdict()
+        )
+    return answers
+
+
+def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
+    """The answers (h, w, P, R, 3) for output pixels, by the weights of the local ensemble, (N, W, 3)."""
+    from moeisr_plugin.render import kernels
+
+    return kernels.blend(answers, rows, columns)
+
+
+def finish_convolution_(
+    x: Tensor,
+    bias: Tensor,
+    *,
+    relu: bool = False,
+    shortcut: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    """As :func:`.kernels.finish_convolution_`."""
+    from moeisr_plugin.render import kernels
+
+    return kernels.finish_convolution_(x, bias, relu=relu, shortcut=shortcut, scale=scale)
+
+
+def _fits(width: int) -> bool:
+    return _LEAST_WIDTH <= width <= _LARGEST_WIDTH and width & (width - 1) == 0
+
+
+def _products(like: Tensor) -> str:
+    """How kernels multiply: of float32 that is not rounded they take three products of what is."""
+    if like.dtype != torch.float32:
+        return "ieee"
+    return "tf32" if rounds_to_tf32() else "tf32x3"
+
+
+def _launch(width: int, products: str) -> Launch | None:
+    """How experts of a width are computed; None where kernels are no faster."""
+    whole, wide = _LAUNCHES[products]
+    return whole if width <= 128 else wide
+
+
+@functools.cache
+def _gpu_is_known(index: int) -> bool:
+    """Whether a GPU is one that the kernels are for, and Triton is there."""
+    return (
+        torch.version.cuda is not None
+        and find_spec("triton") is not None
+        and torch.cuda.get_device_capability(index) >= _LEAST_CAPABILITY
+    )
+
+
+@functools.cache
+def _works(attempt: Callable[..., None], device: torch.device, *how: object) -> bool:
+    """Whether a kernel compiles and runs on a device; tried once.
+
+    Triton needs a compiler of C, and a kernel more of a GPU than some have.
+    """
+    try:
+        attempt(device, *how)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except Exception as error:  # whatever Triton, the compiler or the driver find
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warnings.warn(
+            f"a kernel of Triton's does not work on this GPU, and rendering goes on without: {reason[:300]}",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def _try_blending(device: torch.device) -> None:
+    axis = grid_axis(2, 1, local_ensemble=True, dtype=torch.float32, device=device)
+    blend(torch.zeros(1, 1, 4, 4, 3, device=device), axis, axis)
+
+
+def _try_painting(
+    device: torch.device, width: int, channels: int, radius: int, dtype: torch.dtype, products: str
+) -> None:
+    from moeisr_plugin.render import kernels
+
+    side, how = 2 * radius + 1, _launch(width, products)
+    assert how is not None
+    with torch.device("meta"):  # whose numbers are not drawn, as the generator is the user's
+        expert = Expert(in_features=channels * side**2 + 4, hidden_dim=width, depth=3)
+    expert = expert.to_empty(device=device).to(dtype)
+    table, pixels = expert.first.weight.new_zeros(1, width), torch.zeros(1, dtype=torch.long, device=device)
+    latent, rel = table.new_zeros(1, channels, side, side), torch.zeros(1, 1, device=device)
+    of_latent = expert.first.weight[:, : channels * side**2]
+    kernels.look_around(table, latent, pixels, of_latent, expert.first.bias.float(), products=products)
+    columns, answers = table.expand(2, -1).contiguous(), torch.zeros(1, 1, 1, 3, device=device)
+    kernels.paint(answers, expert, table, columns, pixels, rel, rel, products=products, **how._asdict())
