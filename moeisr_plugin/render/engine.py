@@ -1,6 +1,7 @@
 """Decode a whole output grid, band by band: LR pixels paint their surroundings, which are blended."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from moeisr_plugin.render import fused
 from moeisr_plugin.render.bands import Band, cut_into_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.precision import float32_products
-from moeisr_plugin.render.surroundings import paint_surroundings
+from moeisr_plugin.render.surroundings import painter
 
 # Queries whose answers are held at a time, which bounds memory whatever the picture's size. Beside them lies
 # what LTE knows of the LR pixels they ask, 2 KiB of each, which at x2 16 queries do.
@@ -69,11 +70,17 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
     bands = cut_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
     rows, columns = (axis.to(encoding.latent.device) for axis in (rows, columns))
     groups = _group_by_band(routing.choose_expert(encoding.scores)[0], bands, len(net.experts))
-    rel_cell = _rel_cell(net, encoding.latent, size)
+    with _as_rendered(net, encoding.latent):
+        paint = painter(net, encoding.latent, _rel_cell(net, encoding.latent, size))
     held = encoding.latent.new_empty(0)
     for band, following, pixels in zip(bands, [*bands[1:], None], groups, strict=True):
-        with torch.inference_mode(), as_they_are(encoding.latent), float32_products(net, encoding.latent):
-            painted = _paint_lr_rows(net, encoding, band, pixels, rel_cell, rows, columns)
+        with _as_rendered(net, encoding.latent):
+            painted = paint(
+                _padded_rows(net, encoding.latent, band),
+                pixels,
+                rows.around[band.first : band.last],
+                columns.around,
+            )
             held = torch.cat([held, painted]) if len(held) else painted
             part = rows.part(band.start, band.stop)
             part = part._replace(index=part.index - band.held)
@@ -81,6 +88,13 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
         yield torch.cat(parts, dim=1)[None]
         if following:
             held = held[following.held - band.held :]
+
+
+@contextmanager
+def _as_rendered(net: ImplicitSR, latent: Tensor) -> Iterator[None]:
+    """The context in which a network's experts are asked."""
+    with torch.inference_mode(), as_they_are(latent), float32_products(net, latent):
+        yield
 
 
 def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxis:
@@ -113,28 +127,12 @@ def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.tensor([rel_cell], dtype=float32_or_better(latent), device=latent.device)
 
 
-def _paint_lr_rows(
-    net: ImplicitSR,
-    encoding: Encoding,
-    band: Band,
-    pixels: Sequence[Tensor],
-    rel_cell: Tensor,
-    rows: GridAxis,
-    columns: GridAxis,
-) -> Tensor:
-    """The answers of a band's new LR rows, (last - first, w, P, R, 3), whose pixels are grouped by expert."""
-    height, radius = encoding.latent.shape[2], net.embedding.radius
+def _padded_rows(net: ImplicitSR, latent: Tensor, band: Band) -> Tensor:
+    """A band's new rows of the latent with what the embedding looks at around them."""
+    height, radius = latent.shape[2], net.embedding.radius
     above, below = max(band.first - radius, 0), min(band.last + radius, height)
     rim = [radius, radius, above - (band.first - radius), band.last + radius - below]
-    padded = F.pad(encoding.latent[:, :, above:below], rim)
-    return paint_surroundings(
-        net,
-        padded,
-        pixels,
-        rel_cell,
-        rows.around[band.first : band.last],
-        columns.around,
-    )
+    return F.pad(latent[:, :, above:below], rim)
 
 
 def _blend(net: ImplicitSR, lr: Tensor, answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from moeisr_plugin.archs.embeddings import LIIFEmbedding
+from moeisr_plugin.archs.embeddings import LIIFEmbedding, LIIFParts
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.render.grid import GridAxis, grid_axis
@@ -24,12 +24,17 @@ _LEAST_WIDTH, _LARGEST_WIDTH = 16, 256
 _DEVICE, _LEAST_CAPABILITY = "cuda", (8, 0)
 
 
+Painter = Callable[[Tensor, Sequence[Tensor], Tensor, Tensor], Tensor]
+"""From a padded latent, the LR pixels of each expert, and the rows and columns around them, to answers."""
+
+
 class Launch(NamedTuple):
     """How experts are computed, as :func:`.kernels.paint` is told."""
 
     queries: int
     warps: int
     halves: bool = False
+    resident: int = 0
 
 
 # The fastest of those tried on an H200, by how factors are multiplied: up to 128 features, and more. For
@@ -80,43 +85,33 @@ def paints(net: ImplicitSR, latent: Tensor) -> bool:
     )
 
 
-def paint_surroundings(
-    net: ImplicitSR,
-    padded: Tensor,
-    groups: Sequence[Tensor],
-    rel_cell: Tensor,
-    rel_y: Tensor,
-    rel_x: Tensor,
-) -> Tensor:
-    """The answers of LR pixels for the output pixels around them, as `surroundings` gives them.
+def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
+    """What answers for the output pixels around LR pixels, as `surroundings.painter` gives it.
 
     Args:
         net: one that :func:`paints` is true of.
-        padded: latent (1, D, h + 2 * radius, w + 2 * radius).
-        groups: of the h*w LR pixels those of each expert.
+        latent: (1, D, h, w).
         rel_cell: (1, 2).
-        rel_y: (h, P).
-        rel_x: (w, R).
-
-    Returns:
-        (h * w, P, R, 3).
     """
     from moeisr_plugin.render import kernels
 
-    assert isinstance(net.embedding, LIIFEmbedding)
-    products = _products(padded)
-    how = _launch(net.expert_list[0].first.out_features, products)
+    embedding, experts, products = net.embedding, net.expert_list, _products(latent)
+    width, channels = experts[0].first.out_features, latent.shape[1]
+    how = _launch(width, products)
     assert how is not None
-    answers = rel_y.new_empty(len(rel_y) * len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
-    table = padded.new_empty(len(answers), net.expert_list[0].first.out_features)
-    for expert, pixels in zip(net.expert_list, groups, strict=True):
-        parts = net.embedding.parts(expert.first, rel_cell)
-        kernels.look_around(table, padded, pixels, parts.of_latent, parts.constant[0], products=products)
-        columns = parts.of_rel.t().contiguous()  # (2, C)
-        kernels.paint(
-            answers, expert, table, columns, pixels, rel_y, rel_x, products=products, **how._asdict()
-        )
-    return answers
+    assert isinstance(embedding, LIIFEmbedding)
+    packed = [kernels.pack(each, embedding.parts(each.first, rel_cell), channels) for each in experts]
+
+    def paint(padded: Tensor, groups: Sequence[Tensor], rel_y: Tensor, rel_x: Tensor) -> Tensor:
+        answers = rel_y.new_empty(len(rel_y), len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
+        table = padded.new_empty(len(rel_y) * len(rel_x), width)
+        latent = padded[0].permute(1, 2, 0).contiguous()  # (h + 2 * radius, w + 2 * radius, D)
+        for expert, pixels in zip(packed, groups, strict=True):
+            kernels.look_around(table, latent, pixels, expert, products=products)
+            kernels.paint(answers, table, pixels, rel_y, rel_x, expert, products=products, **how._asdict())
+        return answers
+
+    return paint
 
 
 def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
@@ -200,11 +195,12 @@ def _try_painting(
     side, how = 2 * radius + 1, _launch(width, products)
     assert how is not None
     with torch.device("meta"):  # whose numbers are not drawn, as the generator is the user's
-        expert = Expert(in_features=channels * side**2 + 4, hidden_dim=width, depth=3)
+        expert = Expert(in_features=channels * side**2 + 2, hidden_dim=width, depth=3)
     expert = expert.to_empty(device=device).to(dtype)
-    table, pixels = expert.first.weight.new_zeros(1, width), torch.zeros(1, dtype=torch.long, device=device)
-    latent, rel = table.new_zeros(1, channels, side, side), torch.zeros(1, 1, device=device)
-    of_latent = expert.first.weight[:, : channels * side**2]
-    kernels.look_around(table, latent, pixels, of_latent, expert.first.bias.float(), products=products)
-    columns, answers = table.expand(2, -1).contiguous(), torch.zeros(1, 1, 1, 3, device=device)
-    kernels.paint(answers, expert, table, columns, pixels, rel, rel, products=products, **how._asdict())
+    of_latent, of_rel = expert.first.weight.split([channels * side**2, 2], dim=1)
+    packed = kernels.pack(expert, LIIFParts(of_latent, of_rel, expert.first.bias[None].float()), channels)
+    latent, table = of_rel.new_zeros(side, side, channels), of_rel.new_zeros(1, width)
+    rel, answers = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
+    pixels = torch.zeros(1, dtype=torch.long, device=device)
+    kernels.look_around(table, latent, pixels, packed, products=products)
+    kernels.paint(answers, table, pixels, rel, rel, packed, products=products, **how._asdict())

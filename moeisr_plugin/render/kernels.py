@@ -6,19 +6,28 @@ tells where it is used.
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
 
+import functools
+import math
+from typing import NamedTuple
+
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 
 from moeisr_plugin.archs.coordinates import MIN_AREA
+from moeisr_plugin.archs.embeddings import LIIFParts
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.render.grid import GridAxis
 
 # A product of matrices has at least so many columns, of which the last layer needs three.
 _COLOURS = tl.constexpr(16)
-# Output pixels blended and numbers of a convolution finished by a program; LR pixels looked at, and features.
-_BLENDED, _FINISHED, _LOOKED_AT = 256, 2048, (128, 128)
+_RESIDENT_LAYERS = 3
+# Output pixels blended and numbers of a convolution finished by a program.
+_BLENDED, _FINISHED = 256, 2048
+# Features of a first layer computed by a program; by bytes of a number, at how many LR pixels, and how many
+# neighbours are read ahead: what is read must fit into the 99 KiB that most GPUs have for it.
+_FEATURES, _LOOKED_AT = 128, {2: (128, 3), 4: (64, 2)}
 
 
 @triton.jit
@@ -26,7 +35,7 @@ def _relu(x):
     return tl.maximum(x, 0, propagate_nan=tl.PropagateNan.ALL)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total", "lr_width"])
 def _look_around(
     latent,  # (h + 2 * radius, w + 2 * radius, CHANNELS)
     pixels,  # (N,)
@@ -40,6 +49,7 @@ def _look_around(
     WIDTH: tl.constexpr,
     PART: tl.constexpr,
     BLOCK: tl.constexpr,
+    STAGES: tl.constexpr,
     PRODUCTS: tl.constexpr,
 ):
     """The first layer of an expert but for the relative coordinate, at its LR pixels: a convolution there."""
@@ -51,7 +61,7 @@ def _look_around(
     channel = tl.arange(0, CHANNELS)
     feature = tl.program_id(1) * PART + tl.arange(0, PART)
     hidden = tl.zeros([BLOCK, PART], tl.float32)
-    for tap in tl.static_range(SIDE * SIDE):
+    for tap in tl.range(SIDE * SIDE, num_stages=STAGES):
         row = corner + (tap // SIDE) * padded_width + tap % SIDE
         near = tl.load(latent + row[:, None] * CHANNELS + channel[None])  # (BLOCK, CHANNELS)
         weight = tl.load(weights + (tap * WIDTH + feature[None]) * CHANNELS + channel[:, None])
@@ -62,9 +72,9 @@ def _look_around(
 
 
 @triton.jit
-def _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK: tl.constexpr):
+def _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK: tl.constexpr):
     """Of each query whether it is one, its LR pixel, its place around it, and its relative coordinate."""
-    query = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    query = block * tl.full([1], BLOCK, tl.int64) + tl.arange(0, BLOCK)
     inside = query < total
     pixel = tl.load(pixels + query // (P * R), mask=inside, other=0)
     around = (query % (P * R)).to(tl.int32)
@@ -83,6 +93,13 @@ def _first_layer(table, columns, pixel, y, x, feature, WIDTH: tl.constexpr):
 
 
 @triton.jit
+def _next_layer(hidden, weight, bias, PRODUCTS: tl.constexpr):
+    """The features of a layer, after its ReLU, (BLOCK, WIDTH) to the same; the weight is (in, out)."""
+    after = tl.dot(hidden, weight, input_precision=PRODUCTS) + tl.load(bias).to(tl.float32)[None]
+    return _relu(after).to(hidden.dtype)
+
+
+@triton.jit
 def _store_colours(answers, place, rgb, last_bias, inside):
     colour = tl.arange(0, _COLOURS)
     painted = inside[:, None] & (colour < 3)[None]
@@ -90,7 +107,7 @@ def _store_colours(answers, place, rgb, last_bias, inside):
     tl.store(answers + place[:, None] * 3 + colour[None], rgb, mask=painted)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "between"])
 def _paint(
     table,  # (h * w, WIDTH)
     columns,  # (2, WIDTH), of the relative coordinate
@@ -112,22 +129,67 @@ def _paint(
     PRODUCTS: tl.constexpr,
 ):
     """The answers of an expert for the output pixels around its LR pixels."""
-    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
+    block = tl.program_id(0)
+    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK)
     feature = tl.arange(0, WIDTH)
     hidden = _first_layer(table, columns, pixel, y, x, feature, WIDTH)  # (BLOCK, WIDTH)
     square = feature[None] * WIDTH + feature[:, None]
     for layer in tl.range(between, num_stages=1):
         weight = tl.load(weights + layer * WIDTH * WIDTH + square)
-        after = tl.dot(hidden, weight, input_precision=PRODUCTS)
-        after += tl.load(biases + layer * WIDTH + feature).to(tl.float32)[None]
-        hidden = _relu(after).to(table.dtype.element_ty)
+        hidden = _next_layer(hidden, weight, biases + layer * WIDTH + feature, PRODUCTS)
     colour = tl.arange(0, _COLOURS)
     weight = tl.load(last + colour[None] * WIDTH + feature[:, None], mask=(colour < 3)[None], other=0)
     rgb = tl.dot(hidden, weight, input_precision=PRODUCTS)
     _store_colours(answers, pixel * (P * R) + around, rgb, last_bias, inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "programs"])
+def _paint_on_and_on(
+    table,
+    columns,
+    pixels,
+    rel_y,
+    rel_x,
+    weights,
+    biases,
+    last,
+    last_bias,
+    answers,
+    total,
+    lr_width,
+    P,
+    R,
+    programs,
+    BETWEEN: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    PRODUCTS: tl.constexpr,
+):
+    """The same, by few programs that read the weights once, of up to three layers between first and last."""
+    feature = tl.arange(0, WIDTH)
+    square = feature[None] * WIDTH + feature[:, None]
+    if BETWEEN > 0:
+        weight_0 = tl.load(weights + square)
+    if BETWEEN > 1:
+        weight_1 = tl.load(weights + WIDTH * WIDTH + square)
+    if BETWEEN > 2:
+        weight_2 = tl.load(weights + 2 * WIDTH * WIDTH + square)
+    colour = tl.arange(0, _COLOURS)
+    of_last = tl.load(last + colour[None] * WIDTH + feature[:, None], mask=(colour < 3)[None], other=0)
+    for block in tl.range(tl.program_id(0), tl.cdiv(total, BLOCK), programs, num_stages=1):
+        inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK)
+        hidden = _first_layer(table, columns, pixel, y, x, feature, WIDTH)  # (BLOCK, WIDTH)
+        if BETWEEN > 0:
+            hidden = _next_layer(hidden, weight_0, biases + feature, PRODUCTS)
+        if BETWEEN > 1:
+            hidden = _next_layer(hidden, weight_1, biases + WIDTH + feature, PRODUCTS)
+        if BETWEEN > 2:
+            hidden = _next_layer(hidden, weight_2, biases + 2 * WIDTH + feature, PRODUCTS)
+        rgb = tl.dot(hidden, of_last, input_precision=PRODUCTS)
+        _store_colours(answers, pixel * (P * R) + around, rgb, last_bias, inside)
+
+
+@triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "between"])
 def _paint_in_halves(
     table,
     columns,
@@ -150,7 +212,8 @@ def _paint_in_halves(
 ):
     """The same, with the features of a layer in two halves."""
     HALF: tl.constexpr = WIDTH // 2
-    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
+    block = tl.program_id(0)
+    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK)
     feature = tl.arange(0, HALF)
     low = _first_layer(table, columns, pixel, y, x, feature, WIDTH)  # (BLOCK, HALF)
     high = _first_layer(table, columns, pixel, y, x, feature + HALF, WIDTH)
@@ -174,7 +237,7 @@ def _paint_in_halves(
     _store_colours(answers, pixel * (P * R) + around, rgb, last_bias, inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "lr_width", "P", "R"])
 def _blend(
     answers,  # (h, w, P, R, 3)
     index_y,  # (V, N)
@@ -218,7 +281,7 @@ def _blend(
     tl.store(pixel + 2, blue / whole, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total", "per_channel"])
 def _finish_convolution(
     x,
     bias,
@@ -227,14 +290,15 @@ def _finish_convolution(
     total,
     per_channel,
     CHANNELS: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
     RELU: tl.constexpr,
     SHORTCUT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A bias, and a ReLU or a shortcut, in one pass; so many numbers in a row share a channel."""
+    """A bias, and a ReLU or a shortcut, in one pass."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = place < total
-    channel = (place // per_channel) % CHANNELS
+    channel = (place if CHANNELS_LAST else place // per_channel) % CHANNELS
     finished = tl.load(x + place, mask=inside).to(tl.float32) + tl.load(bias + channel).to(tl.float32)
     if RELU:
         finished = _relu(finished)
@@ -243,38 +307,63 @@ def _finish_convolution(
     tl.store(x + place, finished.to(x.dtype.element_ty), mask=inside)
 
 
+class PackedExpert(NamedTuple):
+    """An expert of C features on LIIF's embedding of D channels, as kernels read it."""
+
+    taps: Tensor  # (side², C, D), its first layer's part of each latent around
+    constant: Tensor  # (C,)
+    columns: Tensor  # (2, C), of the relative coordinate
+    weights: Tensor  # (L, C, C), of the L layers between the first and the last; anything if there are none
+    biases: Tensor  # (L, C)
+    last: nn.Linear
+    between: int  # L
+
+
+def pack(expert: Expert, first: LIIFParts, channels: int) -> PackedExpert:
+    """An expert, its first layer taken apart, packed."""
+    *between, last = expert.linears[1:]
+    return PackedExpert(
+        taps=first.of_latent.unflatten(1, (channels, -1)).permute(2, 0, 1).contiguous(),
+        constant=first.constant[0],
+        columns=first.of_rel.t().contiguous(),
+        weights=torch.stack([layer.weight for layer in between]) if between else last.weight,
+        biases=torch.stack([layer.bias for layer in between]) if between else last.bias,
+        last=last,
+        between=len(between),
+    )
+
+
 def look_around(
-    table: Tensor, latent: Tensor, pixels: Tensor, weight: Tensor, constant: Tensor, *, products: str
+    table: Tensor, latent: Tensor, pixels: Tensor, expert: PackedExpert, *, products: str
 ) -> None:
     """Writes the first layer of an expert, but for the relative coordinate, at its LR pixels.
 
     Args:
-        table: (h * w, C) of any, row by row.
-        latent: (1, D, h + 2 * radius, w + 2 * radius), padded, with its channels last in memory.
+        table: (h * w, C), row by row.
+        latent: (h + 2 * radius, w + 2 * radius, D), padded and contiguous.
         pixels: (N,) rows of the table.
-        weight: (C, D * side * side), the columns of the neighbourhood.
-        constant: (C,), what else is known.
+        expert: whose they are.
         products: how float32 is multiplied: ``tf32``, or ``tf32x3``, which rounds no more than it must.
     """
-    channels, padded_width = latent.shape[1], latent.shape[3]
-    width, side = len(weight), round((weight.shape[1] / channels) ** 0.5)
-    taps = weight.unflatten(1, (channels, side * side)).permute(2, 0, 1).contiguous()  # (side², C, D)
-    block, part = _LOOKED_AT[0], min(width, _LOOKED_AT[1])
+    side = math.isqrt(len(expert.taps))
+    block, stages = _LOOKED_AT[table.element_size()]
+    part = min(table.shape[1], _FEATURES)
     if len(pixels):
         with torch.cuda.device_of(table):
-            _look_around[(triton.cdiv(len(pixels), block), width // part)](
-                latent.permute(0, 2, 3, 1).contiguous(),  # (1, h + 2 * radius, w + 2 * radius, D)
+            _look_around[(triton.cdiv(len(pixels), block), table.shape[1] // part)](
+                latent,
                 pixels,
-                taps,
-                constant,
+                expert.taps,
+                expert.constant,
                 table,
                 len(pixels),
-                padded_width - side + 1,
+                latent.shape[1] - side + 1,
                 SIDE=side,
-                CHANNELS=channels,
-                WIDTH=width,
+                CHANNELS=latent.shape[2],
+                WIDTH=table.shape[1],
                 PART=part,
                 BLOCK=block,
+                STAGES=stages,
                 PRODUCTS=products,
                 num_warps=8,
             )
@@ -282,61 +371,70 @@ def look_around(
 
 def paint(
     answers: Tensor,
-    expert: Expert,
     table: Tensor,
-    columns: Tensor,
     pixels: Tensor,
     rel_y: Tensor,
     rel_x: Tensor,
+    expert: PackedExpert,
     *,
     products: str,
     queries: int,
     warps: int,
     halves: bool,
+    resident: int,
 ) -> None:
     """Writes the answers of an expert for the output pixels around its LR pixels.
 
     Args:
         answers: (h * w, P, R, 3), of float32.
-        expert: of C features.
         table: (h * w, C), what is known of each LR pixel.
-        columns: (2, C), of the relative coordinate.
         pixels: (N,), those of the expert.
         rel_y: (h, P), the rows around each row of LR pixels.
         rel_x: (w, R), likewise.
+        expert: which one.
         products: as of :func:`look_around`.
         queries: computed by a program at a time.
         warps: of 32 threads, that share them.
         halves: compute a layer's features in halves; the weights of more than 128 would not fit.
+        resident: how many programs share a multiprocessor, and go on with the same weights; where not 0.
     """
-    *between, last = expert.linears[1:]
-    width, total = table.shape[1], len(pixels) * rel_y.shape[1] * rel_x.shape[1]
-    weights = torch.stack([layer.weight for layer in between]) if between else last.weight
-    biases = torch.stack([layer.bias for layer in between]) if between else last.bias
-    if total:
-        kernel = _paint_in_halves if halves else _paint
-        with torch.cuda.device_of(table):
-            kernel[(triton.cdiv(total, queries),)](
-                table,
-                columns,
-                pixels,
-                rel_y,
-                rel_x,
-                weights,
-                biases,
-                last.weight,
-                last.bias,
-                answers,
-                total,
-                len(rel_x),
-                rel_y.shape[1],
-                rel_x.shape[1],
-                len(between),
-                WIDTH=width,
-                BLOCK=queries,
-                PRODUCTS=products,
-                num_warps=warps,
-            )
+    total = len(pixels) * rel_y.shape[1] * rel_x.shape[1]
+    if not total:
+        return
+    programs = triton.cdiv(total, queries)
+    kernel, how = (_paint_in_halves if halves else _paint), {}
+    last_argument = expert.between
+    if resident and expert.between <= _RESIDENT_LAYERS:
+        programs = min(programs, resident * _multiprocessors(table.device))
+        kernel, how, last_argument = _paint_on_and_on, {"BETWEEN": expert.between}, programs
+    with torch.cuda.device_of(table):
+        kernel[(programs,)](
+            table,
+            expert.columns,
+            pixels,
+            rel_y,
+            rel_x,
+            expert.weights,
+            expert.biases,
+            expert.last.weight,
+            expert.last.bias,
+            answers,
+            total,
+            len(rel_x),
+            rel_y.shape[1],
+            rel_x.shape[1],
+            last_argument,
+            WIDTH=table.shape[1],
+            BLOCK=queries,
+            PRODUCTS=products,
+            num_warps=warps,
+            **how,
+        )
+
+
+@functools.cache
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
@@ -376,7 +474,6 @@ def finish_convolution_(
         shortcut: added to x times the scale; in the same order in memory.
         scale: of x.
     """
-    channels_last = x.stride(1) == 1
     with torch.cuda.device_of(x):
         _finish_convolution[(triton.cdiv(x.numel(), _FINISHED),)](
             x,
@@ -384,8 +481,9 @@ def finish_convolution_(
             x if shortcut is None else shortcut,
             scale,
             x.numel(),
-            1 if channels_last else x.shape[2] * x.shape[3],
+            x.shape[2] * x.shape[3],
             CHANNELS=len(bias),
+            CHANNELS_LAST=x.stride(1) == 1,
             RELU=relu,
             SHORTCUT=shortcut is not None,
             BLOCK=_FINISHED,

@@ -5,6 +5,7 @@ looked up per query: what is known of the pixel is spread over its grid by addin
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,37 +15,41 @@ from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.workspace import Workspace
 from moeisr_plugin.render import fused
 from moeisr_plugin.render.convolutions import WinogradConvolutions
+from moeisr_plugin.render.fused import Painter
 
 # Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
 # few are not worth sharing among threads; a GPU wants more.
 _BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}
 
 
-def paint_surroundings(
-    net: ImplicitSR,
-    padded: Tensor,
-    groups: Sequence[Tensor],
-    rel_cell: Tensor,
-    rel_y: Tensor,
-    rel_x: Tensor,
-) -> Tensor:
-    """The answers of each LR pixel for the output pixels around it.
+def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
+    """What gives the answers of LR pixels for the output pixels around them, each by its own expert.
 
     Args:
         net: the network.
-        padded: latent (1, D, h + 2 * radius, w + 2 * radius).
-        groups: J of (N_j,), of the h*w LR pixels those of each expert.
+        latent: (1, D, h, w), whose rows are painted in any portions.
         rel_cell: (1, 2).
-        rel_y: (h, P), the rows around each row of latents.
-        rel_x: (w, R), the columns around each column of latents.
 
     Returns:
-        RGB in [-1, 1], (h, w, P, R, 3), of the relative coordinates' precision.
+        From some rows of the latent, padded, (1, D, h' + 2 * radius, w + 2 * radius), of their h'*w pixels
+        those of each of the J experts, J of (N_j,), the rows around each row of latents, (h', P), and the
+        columns around each column, (w, R), to RGB in [-1, 1], (h', w, P, R, 3), of the relative coordinates'
+        precision.
     """
+    if fused.paints(net, latent):
+        return fused.painter(net, latent, rel_cell)
+    return partial(_paint_surroundings, net, rel_cell)
+
+
+def _paint_surroundings(
+    net: ImplicitSR,
+    rel_cell: Tensor,
+    padded: Tensor,
+    groups: Sequence[Tensor],
+    rel_y: Tensor,
+    rel_x: Tensor,
+) -> Tensor:
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
-    if fused.paints(net, padded):
-        answers = fused.paint_surroundings(net, padded, groups, rel_cell, rel_y, rel_x)
-        return answers.view(-1, width, *per_pixel, 3)
     experts, channels = net.expert_list, net.expert_list[0].first.out_features
     with WinogradConvolutions():
         ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], groups)
