@@ -16,6 +16,7 @@ from references import TINY_ENCODER, lively
 from moeisr_plugin import complexity, render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.render import fused
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 
 TOOLS = str(Path(__file__).parents[1] / "tools")
@@ -276,9 +277,8 @@ def test_contenders_take_turns_there_and_back(tool):
 
 
 def test_products_of_matrices_are_told_from_the_rest(tool):
-    device = torch.device("cpu")
     matrix = torch.randn(300, 300)
-    assert tool.clock.matrix_share(lambda: matrix.relu().sort(), device) == 0
+    assert tool.clock.matrix_share(lambda: matrix.relu().sort()) == 0
     kernel, wide_kernel = torch.randn(8, 8, 3, 3), torch.randn(64, 64, 3, 3)
 
     def by_winograd():
@@ -293,7 +293,7 @@ def test_products_of_matrices_are_told_from_the_rest(tool):
         lambda: torch.nn.functional.conv2d(torch.ones(1, 8, 99, 99), kernel),
         by_winograd,
     ):
-        assert 0 < tool.clock.matrix_share(product, device) <= 1
+        assert 0 < tool.clock.matrix_share(product) <= 1
 
 
 def test_peak_memory_is_that_of_a_call_though_it_is_freed(tool):
@@ -374,6 +374,24 @@ def test_published_code_is_a_contender(checkout, tool):
     assert found[3].decode == found[7].decode
 
 
+def test_plain_references_can_be_left_out_and_the_package_run_without_kernels(tool):
+    networks = [tool.contenders.Network(name, LIIF(encoder=TINY_ENCODER).eval()) for name in "ab"]
+    found = tool.contenders.contenders(
+        networks, ["float32"], torch.device("cpu"), plain=["a"], without_kernels=True
+    )
+    without = "package, without kernels"
+    assert [(each.name, each.code) for each in found] == [
+        ("a", "plain"),
+        ("a", "package"),
+        ("a", without),
+        ("b", "package"),
+        ("b", without),
+    ]
+    with found[-1].context():
+        assert not fused._allowed.get()
+    assert fused._allowed.get()
+
+
 # --- options ---
 
 
@@ -392,6 +410,7 @@ def test_published_code_is_a_contender(checkout, tool):
         ("--shares LIFF=1", "choose one of LIIF"),
         ("--precisions tf32", "needs a GPU"),
         ("--training --training-precisions tf32", "--training-precisions tf32: needs a GPU"),
+        ("--without-kernels --device cpu", "--without-kernels: needs a GPU"),
         ("--compile", "--training-precisions and --compile: need --training"),
         ("--weights nowhere.pth", "nowhere.pth: no such file of weights"),
         ("--cases 1x2x2 --networks LIIF --beside-liif nowhere", "nowhere: no checkout with a network 'liif'"),

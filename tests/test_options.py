@@ -91,7 +91,7 @@ def test_training_options_run_a_step(path, photographs, tmp_path):
     [
         ("tiny", TINY, 32, 8, [25000, 3000]),
         ("brief", BRIEF, 64, 16, [30000, 3000]),
-        ("short", SHORT, 64, 16, [25000, 5000]),
+        ("short", SHORT, 64, 16, [5000, 1000]),
     ],
 )
 def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_block, periods):

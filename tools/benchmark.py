@@ -92,6 +92,8 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
         raise ValueError("--training-precisions tf32: needs a GPU")
     if (args.training_precisions or args.compile) and not args.training:
         raise ValueError("--training-precisions and --compile: need --training")
+    if args.without_kernels and device.type != "cuda":
+        raise ValueError("--without-kernels: needs a GPU, as without one there are none")
     if args.budgets and not (args.weights and args.pictures):
         raise ValueError("--budgets: needs --weights and --pictures")
     names = args.networks or (["LIIF"] if args.weights else list(NETWORKS))
@@ -118,7 +120,13 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
             _tell(f"{case.label}, threads: {threads}")
             routed = [route(network, shares, case) for network in networks]
             competing = contenders(
-                routed, args.precisions, device, liif=args.beside_liif, lmf=args.beside_lmf
+                routed,
+                args.precisions,
+                device,
+                plain=args.plain,
+                without_kernels=args.without_kernels,
+                liif=args.beside_liif,
+                lmf=args.beside_lmf,
             )
             lr = lr_picture(case.lr_size).to(device)
             # Between the cases, and the best of all: another process may take its share of a processor.
@@ -245,6 +253,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--networks", nargs="+", choices=NETWORKS, help="default: all; with --weights only LIIF, to compare"
+    )
+    parser.add_argument(
+        "--plain",
+        nargs="+",
+        choices=NETWORKS,
+        help="of the networks those that the plain reference runs, too (default: all)",
+    )
+    parser.add_argument(
+        "--without-kernels",
+        action="store_true",
+        help="on a GPU: the package without kernels of Triton's, too",
     )
     parser.add_argument(
         "--precisions", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"

@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -21,7 +22,6 @@ MATRIX_OPERATORS = frozenset(
         "aten::mkldnn_convolution",
         "aten::_slow_conv2d_forward",
         "aten::_nnpack_spatial_convolution",
-        "aten::cudnn_convolution",
         "mkldnn::_linear_pointwise",
         "mkldnn::_convolution_pointwise",
     }
@@ -64,21 +64,18 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:
     return _resident(status, "VmHWM") - before
 
 
-def matrix_share(work: Callable[[], object], device: torch.device) -> float:
-    """The share of a call's time that products of matrices take, as the profiler sees them.
+def matrix_share(work: Callable[[], object]) -> float:
+    """The share of a call's time on a processor that products of matrices take, as the profiler sees them.
 
     Their own time is summed and divided by the time of the same, profiled call, so that a busy machine slows
     both. Profiling itself costs each operator a microsecond or two, which is counted as overhead.
     """
-    on_gpu = device.type == "cuda"
-    activities = [ProfilerActivity.CUDA] if on_gpu else []
-    with profile(activities=[ProfilerActivity.CPU, *activities]) as profiler:
-        start = now(device)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        start = perf_counter()
         work()
-        seconds = now(device) - start
-    own_time = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+        seconds = perf_counter() - start
     averages = profiler.key_averages()
-    microseconds = sum(getattr(each, own_time) for each in averages if each.key in MATRIX_OPERATORS)
+    microseconds = sum(each.self_cpu_time_total for each in averages if each.key in MATRIX_OPERATORS)
     return microseconds / 1e6 / seconds
 
 

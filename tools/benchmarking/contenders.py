@@ -1,8 +1,8 @@
 """Who is compared: this package, the plain reference and published code, in several precisions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.render import fused
 
 ENCODERS = {
     "EDSR": {"type": "EDSREncoder", "num_feat": 64, "num_block": 16},
@@ -48,6 +49,8 @@ MEAN_EXTRA_LAYERS = {
     "MoEISRLTE-s": (0.268 * 197_376 - 33_152) / 128**2,
 }
 PACKAGE, PLAIN = "package", "plain"
+WITHOUT_KERNELS = "package, without kernels"
+"""The package, where a GPU renders with kernels of Triton's, as it renders without them."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Contender:
 
     Attributes:
         name: the network's.
-        code: whose code it is: `PACKAGE`, `PLAIN` or a repository's name.
+        code: whose code it is: `PACKAGE`, `WITHOUT_KERNELS`, `PLAIN` or a repository's name.
         precision: one of `precisions.PRECISIONS`.
         encode: from an LR picture in [0, 1], (1, 3, h, w), to whatever `decode` takes.
         decode: to an output of a size (H, W), (1, 3, H, W).
@@ -97,6 +100,8 @@ def contenders(
     precisions: list[str],
     device: torch.device,
     *,
+    plain: Collection[str] | None = None,
+    without_kernels: bool = False,
     liif: Path | None = None,
     lmf: Path | None = None,
 ) -> list[Contender]:
@@ -106,6 +111,8 @@ def contenders(
         networks: not empty; they share an encoder.
         precisions: of `precisions.PRECISIONS`.
         device: where the networks are.
+        plain: the networks that the plain reference runs too; all if not given.
+        without_kernels: the package also runs without kernels of Triton's.
         liif: a checkout of yinboc/liif to be run beside ours.
         lmf: a checkout of HeZongyao/LMF.
 
@@ -116,7 +123,11 @@ def contenders(
     found = []
     for precision in precisions:
         for network in networks:
-            found += [_plain(network, precision, device), _packaged(network, precision)]
+            if plain is None or network.name in plain:
+                found.append(_plain(network, precision, device))
+            found.append(_packaged(network, precision))
+            if without_kernels:
+                found.append(replace(found[-1], code=WITHOUT_KERNELS, context=fused.without_kernels))
         for name, code, theirs in published:
             context = partial(autocast, precision, device)
             found.append(Contender(name, code, precision, theirs.encode, theirs.decode, context))
