@@ -160,9 +160,7 @@ def _macs_of_module(module: nn.Module, shape: tuple[int, ...]) -> int:
 
 def _along_axis(net: ImplicitSR, n: int, n_lr: int) -> tuple[Tensor, int]:
     """How often each LR pixel along an axis is a neighbour, (n_lr,), and the most that one is."""
-    axis = grid_axis(
-        n, n_lr, local_ensemble=net.local_ensemble, dtype=torch.float32, device=torch.device("cpu")
-    )
+    axis = grid_axis(n, n_lr, local_ensemble=net.local_ensemble, dtype=torch.float32)
     return torch.bincount(axis.index.flatten(), minlength=n_lr), axis.around.shape[1]
 
 

@@ -8,6 +8,7 @@ from moeisr_plugin import render
 from moeisr_plugin.archs.coordinates import make_coord
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.render.grid import grid_axis
 
 NETWORKS = {
     "LIIF": lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6),
@@ -95,6 +96,21 @@ def test_what_is_computed_at_a_time_is_bounded_at_any_scale(name, monkeypatch):
     render.render(net, render.encode(net, lr), (150, 230))
     assert sum(sizes) > 2 * 100_000 * torch.get_num_threads()
     assert max(sizes) <= 100_000 * torch.get_num_threads()
+
+
+@pytest.mark.parametrize("local_ensemble", [True, False])
+@pytest.mark.parametrize(
+    ("size", "latent_size", "asked"), [(50, 50, 2), (75, 25, 6), (20, 4, 10), (37, 10, 8)]
+)
+def test_a_latent_answers_once_for_an_output_pixel(size, latent_size, asked, local_ensemble):
+    """Though it is both neighbours of one at the rim."""
+    axis = grid_axis(size, latent_size, local_ensemble=local_ensemble, dtype=torch.float64)
+    assert axis.around.shape == (latent_size, asked if local_ensemble else asked // 2)
+    assert axis.around[axis.index, axis.slot].equal(axis.rel)
+    for latent in range(latent_size):
+        asking = (axis.index == latent).any(0).nonzero()[:, 0]  # output pixels
+        slots = [set(axis.slot[:, n][axis.index[:, n] == latent].tolist()) for n in asking]
+        assert sorted(slots, key=min) == [{slot} for slot in range(len(asking))]
 
 
 def test_one_encoding_serves_many_sizes_and_the_mode_of_training_does_not_matter():

@@ -103,7 +103,6 @@ def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxi
         latent.shape[2 + axis],
         local_ensemble=net.local_ensemble,
         dtype=float32_or_better(latent),
-        device=torch.device("cpu"),
     )
 
 

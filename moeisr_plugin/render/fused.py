@@ -34,7 +34,6 @@ class Launch(NamedTuple):
     queries: int
     warps: int
     halves: bool = False
-    resident: int = 0
 
 
 # The fastest of those tried on an H200, by how factors are multiplied: up to 128 features, and more. For
@@ -100,7 +99,10 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
     how = _launch(width, products)
     assert how is not None
     assert isinstance(embedding, LIIFEmbedding)
-    packed = [kernels.pack(each, embedding.parts(each.first, rel_cell), channels) for each in experts]
+    packed = [
+        kernels.pack(expert, embedding.parts(expert.first, rel_cell), channels, products=products)
+        for expert in experts
+    ]
 
     def paint(padded: Tensor, groups: Sequence[Tensor], rel_y: Tensor, rel_x: Tensor) -> Tensor:
         answers = rel_y.new_empty(len(rel_y), len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
@@ -183,7 +185,7 @@ def _works(attempt: Callable[..., None], device: torch.device, *how: object) -> 
 
 
 def _try_blending(device: torch.device) -> None:
-    axis = grid_axis(2, 1, local_ensemble=True, dtype=torch.float32, device=device)
+    axis = grid_axis(2, 1, local_ensemble=True, dtype=torch.float32).to(device)
     blend(torch.zeros(1, 1, 4, 4, 3, device=device), axis, axis)
 
 
@@ -196,9 +198,12 @@ def _try_painting(
     assert how is not None
     with torch.device("meta"):  # whose numbers are not drawn, as the generator is the user's
         expert = Expert(in_features=channels * side**2 + 2, hidden_dim=width, depth=3)
-    expert = expert.to_empty(device=device).to(dtype)
+    expert = expert.to_empty(device=device).to(dtype).requires_grad_(False)
+    for parameter in expert.parameters():
+        parameter.zero_()
     of_latent, of_rel = expert.first.weight.split([channels * side**2, 2], dim=1)
-    packed = kernels.pack(expert, LIIFParts(of_latent, of_rel, expert.first.bias[None].float()), channels)
+    first = LIIFParts(of_latent, of_rel, expert.first.bias[None].float())
+    packed = kernels.pack(expert, first, channels, products=products)
     latent, table = of_rel.new_zeros(side, side, channels), of_rel.new_zeros(1, width)
     rel, answers = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
     pixels = torch.zeros(1, dtype=torch.long, device=device)

@@ -43,17 +43,21 @@ def grid_axis(
     *,
     local_ensemble: bool,
     dtype: torch.dtype,
-    device: torch.device,
 ) -> GridAxis:
-    """The tables of an axis of ``size`` output pixels over ``latent_size`` latents."""
-    coord = pixel_centers(size, dtype=dtype, device=device)
+    """The tables of an axis of ``size`` output pixels over ``latent_size`` latents, on the processor."""
+    coord = pixel_centers(size, dtype=dtype)
     index, rel = axis_neighbours(coord, latent_size, local_ensemble=local_ensemble)
-    latent = index.flatten()  # (V*N,)
+    # At the rim both neighbours are the same latent, which answers once.
+    both = (index[0] == index[-1]) & torch.arange(len(index))[:, None].bool()  # (V, N)
+    latent = index[~both]  # (M,)
     asked = torch.bincount(latent, minlength=latent_size)  # (n,)
     order = latent.argsort(stable=True)
     first = asked.cumsum(0) - asked  # where each latent's run begins in that order
-    slot = torch.empty_like(latent)
-    slot[order] = torch.arange(len(latent), device=latent.device) - first[latent[order]]
+    place = torch.empty_like(latent)
+    place[order] = torch.arange(len(latent)) - first[latent[order]]
+    slot = torch.empty_like(index)
+    slot[~both] = place
+    slot[both] = slot[0, both[-1]]
     around = rel.new_zeros(latent_size, int(asked.max()))
-    around[latent, slot] = rel.flatten()
-    return GridAxis(coord, index, rel, slot.view_as(index), around)
+    around[index, slot] = rel
+    return GridAxis(coord, index, rel, slot, around)

@@ -6,14 +6,13 @@ tells where it is used.
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
 
-import functools
 import math
 from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
 from moeisr_plugin.archs.coordinates import MIN_AREA
 from moeisr_plugin.archs.embeddings import LIIFParts
@@ -22,7 +21,6 @@ from moeisr_plugin.render.grid import GridAxis
 
 # A product of matrices has at least so many columns, of which the last layer needs three.
 _COLOURS = tl.constexpr(16)
-_RESIDENT_LAYERS = 3
 # Output pixels blended and numbers of a convolution finished by a program.
 _BLENDED, _FINISHED = 256, 2048
 # Features of a first layer computed by a program; by bytes of a number, at how many LR pixels, and how many
@@ -33,6 +31,16 @@ _FEATURES, _LOOKED_AT = 128, {2: (128, 3), 4: (64, 2)}
 @triton.jit
 def _relu(x):
     return tl.maximum(x, 0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _as_factor(x, PRODUCTS: tl.constexpr):
+    """Numbers as they are multiplied: in TF32 rounded, as tensor cores cut off what it has no bits for."""
+    if PRODUCTS == "tf32":
+        bits = x.to(tl.int32, bitcast=True)
+        rounded = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+        x = tl.where(x == x, rounded, x)  # the bits of NaN may overflow
+    return x
 
 
 @triton.jit(do_not_specialize=["total", "lr_width"])
@@ -65,6 +73,7 @@ def _look_around(
         row = corner + (tap // SIDE) * padded_width + tap % SIDE
         near = tl.load(latent + row[:, None] * CHANNELS + channel[None])  # (BLOCK, CHANNELS)
         weight = tl.load(weights + (tap * WIDTH + feature[None]) * CHANNELS + channel[:, None])
+        near = _as_factor(near, PRODUCTS)
         hidden = tl.dot(near, weight, hidden, input_precision=PRODUCTS)  # (BLOCK, PART)
     hidden += tl.load(constant + feature)[None]
     to = table + pixel[:, None] * WIDTH + feature[None]
@@ -72,9 +81,9 @@ def _look_around(
 
 
 @triton.jit
-def _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK: tl.constexpr):
+def _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK: tl.constexpr):
     """Of each query whether it is one, its LR pixel, its place around it, and its relative coordinate."""
-    query = block * tl.full([1], BLOCK, tl.int64) + tl.arange(0, BLOCK)
+    query = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = query < total
     pixel = tl.load(pixels + query // (P * R), mask=inside, other=0)
     around = (query % (P * R)).to(tl.int32)
@@ -84,19 +93,18 @@ def _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK: tl.const
 
 
 @triton.jit
-def _first_layer(table, columns, pixel, y, x, feature, WIDTH: tl.constexpr):
+def _first_layer(table, columns, pixel, y, x, feature, WIDTH: tl.constexpr, PRODUCTS: tl.constexpr):
     """The features of a first layer, after its ReLU: what is known of the LR pixel, and the rest."""
     hidden = tl.load(table + pixel[:, None] * WIDTH + feature[None]).to(tl.float32)
     hidden += y[:, None] * tl.load(columns + feature).to(tl.float32)[None]
     hidden += x[:, None] * tl.load(columns + WIDTH + feature).to(tl.float32)[None]
-    return _relu(hidden).to(table.dtype.element_ty)
+    return _as_factor(_relu(hidden), PRODUCTS).to(table.dtype.element_ty)
 
 
 @triton.jit
-def _next_layer(hidden, weight, bias, PRODUCTS: tl.constexpr):
-    """The features of a layer, after its ReLU, (BLOCK, WIDTH) to the same; the weight is (in, out)."""
-    after = tl.dot(hidden, weight, input_precision=PRODUCTS) + tl.load(bias).to(tl.float32)[None]
-    return _relu(after).to(hidden.dtype)
+def _after_layer(products, bias, kind: tl.constexpr, PRODUCTS: tl.constexpr):
+    """The features of a layer from the products of its weights, in a type."""
+    return _as_factor(_relu(products + tl.load(bias).to(tl.float32)[None]), PRODUCTS).to(kind)
 
 
 @triton.jit
@@ -129,64 +137,18 @@ def _paint(
     PRODUCTS: tl.constexpr,
 ):
     """The answers of an expert for the output pixels around its LR pixels."""
-    block = tl.program_id(0)
-    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK)
+    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
     feature = tl.arange(0, WIDTH)
-    hidden = _first_layer(table, columns, pixel, y, x, feature, WIDTH)  # (BLOCK, WIDTH)
+    hidden = _first_layer(table, columns, pixel, y, x, feature, WIDTH, PRODUCTS)  # (BLOCK, WIDTH)
     square = feature[None] * WIDTH + feature[:, None]
     for layer in tl.range(between, num_stages=1):
         weight = tl.load(weights + layer * WIDTH * WIDTH + square)
-        hidden = _next_layer(hidden, weight, biases + layer * WIDTH + feature, PRODUCTS)
+        hidden = tl.dot(hidden, weight, input_precision=PRODUCTS)
+        hidden = _after_layer(hidden, biases + layer * WIDTH + feature, table.dtype.element_ty, PRODUCTS)
     colour = tl.arange(0, _COLOURS)
     weight = tl.load(last + colour[None] * WIDTH + feature[:, None], mask=(colour < 3)[None], other=0)
     rgb = tl.dot(hidden, weight, input_precision=PRODUCTS)
     _store_colours(answers, pixel * (P * R) + around, rgb, last_bias, inside)
-
-
-@triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "programs"])
-def _paint_on_and_on(
-    table,
-    columns,
-    pixels,
-    rel_y,
-    rel_x,
-    weights,
-    biases,
-    last,
-    last_bias,
-    answers,
-    total,
-    lr_width,
-    P,
-    R,
-    programs,
-    BETWEEN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PRODUCTS: tl.constexpr,
-):
-    """The same, by few programs that read the weights once, of up to three layers between first and last."""
-    feature = tl.arange(0, WIDTH)
-    square = feature[None] * WIDTH + feature[:, None]
-    if BETWEEN > 0:
-        weight_0 = tl.load(weights + square)
-    if BETWEEN > 1:
-        weight_1 = tl.load(weights + WIDTH * WIDTH + square)
-    if BETWEEN > 2:
-        weight_2 = tl.load(weights + 2 * WIDTH * WIDTH + square)
-    colour = tl.arange(0, _COLOURS)
-    of_last = tl.load(last + colour[None] * WIDTH + feature[:, None], mask=(colour < 3)[None], other=0)
-    for block in tl.range(tl.program_id(0), tl.cdiv(total, BLOCK), programs, num_stages=1):
-        inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK)
-        hidden = _first_layer(table, columns, pixel, y, x, feature, WIDTH)  # (BLOCK, WIDTH)
-        if BETWEEN > 0:
-            hidden = _next_layer(hidden, weight_0, biases + feature, PRODUCTS)
-        if BETWEEN > 1:
-            hidden = _next_layer(hidden, weight_1, biases + WIDTH + feature, PRODUCTS)
-        if BETWEEN > 2:
-            hidden = _next_layer(hidden, weight_2, biases + 2 * WIDTH + feature, PRODUCTS)
-        rgb = tl.dot(hidden, of_last, input_precision=PRODUCTS)
-        _store_colours(answers, pixel * (P * R) + around, rgb, last_bias, inside)
 
 
 @triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "between"])
@@ -212,23 +174,21 @@ def _paint_in_halves(
 ):
     """The same, with the features of a layer in two halves."""
     HALF: tl.constexpr = WIDTH // 2
-    block = tl.program_id(0)
-    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, block, total, lr_width, P, R, BLOCK)
+    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
     feature = tl.arange(0, HALF)
-    low = _first_layer(table, columns, pixel, y, x, feature, WIDTH)  # (BLOCK, HALF)
-    high = _first_layer(table, columns, pixel, y, x, feature + HALF, WIDTH)
+    low = _first_layer(table, columns, pixel, y, x, feature, WIDTH, PRODUCTS)  # (BLOCK, HALF)
+    high = _first_layer(table, columns, pixel, y, x, feature + HALF, WIDTH, PRODUCTS)
     quarter = feature[None] * WIDTH + feature[:, None]
     for layer in tl.range(between, num_stages=1):
         weight = weights + layer * WIDTH * WIDTH + quarter
         bias = biases + layer * WIDTH + feature
         after_low = tl.dot(low, tl.load(weight), input_precision=PRODUCTS)
         after_low = tl.dot(high, tl.load(weight + HALF), after_low, input_precision=PRODUCTS)
-        after_low = _relu(after_low + tl.load(bias).to(tl.float32)[None]).to(table.dtype.element_ty)
         weight += HALF * WIDTH
         after_high = tl.dot(low, tl.load(weight), input_precision=PRODUCTS)
         after_high = tl.dot(high, tl.load(weight + HALF), after_high, input_precision=PRODUCTS)
-        high = _relu(after_high + tl.load(bias + HALF).to(tl.float32)[None]).to(table.dtype.element_ty)
-        low = after_low
+        low = _after_layer(after_low, bias, table.dtype.element_ty, PRODUCTS)
+        high = _after_layer(after_high, bias + HALF, table.dtype.element_ty, PRODUCTS)
     colour = tl.arange(0, _COLOURS)
     weight = last + colour[None] * WIDTH + feature[:, None]
     is_one = (colour < 3)[None]
@@ -308,29 +268,42 @@ def _finish_convolution(
 
 
 class PackedExpert(NamedTuple):
-    """An expert of C features on LIIF's embedding of D channels, as kernels read it."""
+    """An expert of C features on LIIF's embedding of D channels, as kernels read it.
+
+    What is multiplied is rounded as the products are.
+    """
 
     taps: Tensor  # (side², C, D), its first layer's part of each latent around
     constant: Tensor  # (C,)
     columns: Tensor  # (2, C), of the relative coordinate
     weights: Tensor  # (L, C, C), of the L layers between the first and the last; anything if there are none
     biases: Tensor  # (L, C)
-    last: nn.Linear
+    last: Tensor  # (3, C)
+    last_bias: Tensor  # (3,)
     between: int  # L
 
 
-def pack(expert: Expert, first: LIIFParts, channels: int) -> PackedExpert:
-    """An expert, its first layer taken apart, packed."""
+def pack(expert: Expert, first: LIIFParts, channels: int, *, products: str) -> PackedExpert:
+    """An expert, its first layer taken apart, packed; its products as of :func:`look_around`."""
     *between, last = expert.linears[1:]
+    factors = _rounded_to_tf32 if products == "tf32" else torch.Tensor.contiguous
     return PackedExpert(
-        taps=first.of_latent.unflatten(1, (channels, -1)).permute(2, 0, 1).contiguous(),
+        taps=factors(first.of_latent.unflatten(1, (channels, -1)).permute(2, 0, 1)),
         constant=first.constant[0],
         columns=first.of_rel.t().contiguous(),
-        weights=torch.stack([layer.weight for layer in between]) if between else last.weight,
+        weights=factors(torch.stack([layer.weight for layer in between])) if between else last.weight,
         biases=torch.stack([layer.bias for layer in between]) if between else last.bias,
-        last=last,
+        last=factors(last.weight),
+        last_bias=last.bias,
         between=len(between),
     )
+
+
+def _rounded_to_tf32(factors: Tensor) -> Tensor:
+    """Numbers of float32 with 10 bits of mantissa, contiguous; as `_as_factor` rounds."""
+    factors = factors.contiguous()
+    rounded = (factors.view(torch.int32) + 0x1000) & -0x2000
+    return torch.where(factors.isnan(), factors, rounded.view(torch.float32))
 
 
 def look_around(
@@ -381,7 +354,6 @@ def paint(
     queries: int,
     warps: int,
     halves: bool,
-    resident: int,
 ) -> None:
     """Writes the answers of an expert for the output pixels around its LR pixels.
 
@@ -396,19 +368,13 @@ def paint(
         queries: computed by a program at a time.
         warps: of 32 threads, that share them.
         halves: compute a layer's features in halves; the weights of more than 128 would not fit.
-        resident: how many programs share a multiprocessor, and go on with the same weights; where not 0.
     """
     total = len(pixels) * rel_y.shape[1] * rel_x.shape[1]
     if not total:
         return
-    programs = triton.cdiv(total, queries)
-    kernel, how = (_paint_in_halves if halves else _paint), {}
-    last_argument = expert.between
-    if resident and expert.between <= _RESIDENT_LAYERS:
-        programs = min(programs, resident * _multiprocessors(table.device))
-        kernel, how, last_argument = _paint_on_and_on, {"BETWEEN": expert.between}, programs
+    kernel = _paint_in_halves if halves else _paint
     with torch.cuda.device_of(table):
-        kernel[(programs,)](
+        kernel[(triton.cdiv(total, queries),)](
             table,
             expert.columns,
             pixels,
@@ -416,25 +382,19 @@ def paint(
             rel_x,
             expert.weights,
             expert.biases,
-            expert.last.weight,
-            expert.last.bias,
+            expert.last,
+            expert.last_bias,
             answers,
             total,
             len(rel_x),
             rel_y.shape[1],
             rel_x.shape[1],
-            last_argument,
+            expert.between,
             WIDTH=table.shape[1],
             BLOCK=queries,
             PRODUCTS=products,
             num_warps=warps,
-            **how,
         )
-
-
-@functools.cache
-def _multiprocessors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
