@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -120,19 +121,22 @@ def test_numbers_of_the_networks_that_come_with_the_package_are_those_kept():
             assert seconds == f"{kept[name, '4']['decode_seconds']:.2f}"
 
 
-def test_numbers_of_speed_are_those_kept():
-    report = json.loads((ROOT / "docs/results/benchmark.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("heading", "file", "threads", "precisions"),
+    [
+        ("Times as fast", "benchmark.json", (1, 2), ("float32", "bfloat16")),
+        ("Times as fast on a GPU", "benchmark_on_a_gpu.json", (1,), ("float32", "tf32", "bfloat16")),
+    ],
+)
+def test_numbers_of_speed_are_those_kept(heading, file, threads, precisions):
+    report = json.loads((ROOT / "docs/results" / file).read_text(encoding="utf-8"))
     seconds = {
         (row["network"], row["code"], row["precision"], row["case"], row["threads"]): row["seconds"]
         for row in report["rendering"]
     }
-    columns = [
-        (precision, case, threads)
-        for threads in (1, 2)
-        for case in ("4x96x96", "8x64x64")
-        for precision in ("float32", "bfloat16")
-    ]
-    for name, cells in table_rows("Times as fast").items():
+    columns = list(product(precisions, ("4x96x96", "8x64x64"), threads))
+    columns.sort(key=lambda column: (threads.index(column[2]), column[1]))
+    for name, cells in table_rows(heading).items():
         plain, name = "LTE" if "LTE" in name else "LIIF", name.replace("R-", "R")
         times = [
             seconds[plain, "plain", "float32", case, threads]
@@ -161,6 +165,15 @@ def test_numbers_of_training_with_pixels_dealt_are_those_kept():
         f"{row['decoder_times_plain']:.1f}" for row in report["training"] if "dealt" in row["code"]
     )
     assert f"{larger} and {smaller} times through the mixtures while pixels are dealt at random" in PROSE
+
+
+def test_numbers_of_training_on_a_gpu_are_those_kept():
+    report = json.loads((ROOT / "docs/results/benchmark_on_a_gpu.json").read_text(encoding="utf-8"))
+    times = {(row["network"], row["code"]): f"{row['decoder_times_plain']:.1f}" for row in report["training"]}
+    liif, larger, smaller = (times[name, "package"] for name in ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s"))
+    dealt = [number for (_, code), number in times.items() if "dealt" in code]
+    assert f"are {liif}, {larger} and {smaller} times as fast as through LIIF, MoEISR-LIIF-b and -s" in PROSE
+    assert f"float32, and {dealt[0]} and {dealt[1]} times through the mixtures" in PROSE
 
 
 def test_numbers_of_precision_are_those_kept():

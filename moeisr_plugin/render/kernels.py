@@ -4,7 +4,9 @@ To write and read them there takes longer than to compute them. Importing this n
 tells where it is used.
 """
 
-# pyright: reportMissingImports=false, reportIndexIssue=false
+# Triton may not be there, and its language is not Python's.
+# pyright: reportMissingImports=false, reportIndexIssue=false, reportArgumentType=false
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
 
 import math
 from typing import NamedTuple
