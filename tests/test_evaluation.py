@@ -278,7 +278,7 @@ def test_lpips_is_asked_for_rgb_in_minus_one_to_one(astronaut, monkeypatch):
         def forward(self, sr, hr):
             assert hr.shape == (1, 3, 60, 76)
             expected = torch.from_numpy(ASTRONAUT[:60, :76] / 127.5 - 1).permute(2, 0, 1)
-            torch.testing.assert_close(hr[0], expected.float())
+            torch.testing.assert_close(hr[0].cpu(), expected.float())
             return (sr - hr).abs().mean().view(1, 1, 1, 1)
 
     monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=MeanDistance))

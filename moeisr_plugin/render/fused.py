@@ -168,18 +168,19 @@ def _gpu_is_known(index: int) -> bool:
 def _works(attempt: Callable[..., None], device: torch.device, *how: object) -> bool:
     """Whether a kernel compiles and runs on a device; tried once.
 
-    Triton needs a compiler of C, and a kernel more of a GPU than some have.
+    Triton needs a compiler of C. That a GPU has less room than a kernel needs is nothing to be told about.
     """
     try:
         attempt(device, *how)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     except Exception as error:  # whatever Triton, the compiler or the driver find
-        reason = " ".join(str(error).split()) or type(error).__name__
-        warnings.warn(
-            f"a kernel of Triton's does not work on this GPU, and rendering goes on without: {reason[:300]}",
-            stacklevel=2,
-        )
+        if type(error).__name__ != "OutOfResources":  # Triton's, which may not be there to be imported
+            reason = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(
+                f"a kernel of Triton's does not work here, and rendering goes on without: {reason[:300]}",
+                stacklevel=2,
+            )
         return False
     return True
 

@@ -26,7 +26,8 @@ _COLOURS = tl.constexpr(16)
 # Output pixels blended and numbers of a convolution finished by a program.
 _BLENDED, _FINISHED = 256, 2048
 # Features of a first layer computed by a program; by bytes of a number, at how many LR pixels, and how many
-# neighbours are read ahead: what is read must fit into the 99 KiB that most GPUs have for it.
+# neighbours are read ahead: what is read should fit into the 99 KiB that many GPUs have for it, and but for
+# float32 that is not rounded does.
 _FEATURES, _LOOKED_AT = 128, {2: (128, 3), 4: (64, 2)}
 
 
