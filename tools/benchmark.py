@@ -3,6 +3,7 @@
     python tools/benchmark.py -o results
     python tools/benchmark.py --cases 4x96x96 --networks LIIF MoEISRLIIF-s --precisions float32 bfloat16
     python tools/benchmark.py --beside-liif path/to/liif --beside-lmf path/to/LMF --threads 1 2 -o results
+    python tools/benchmark.py --device cuda --cases 3x1280x720 --plain LIIF --without-kernels -o results
     python tools/benchmark.py --training --training-precisions float32 tf32 bfloat16 --compile -o results
 
 Each network is decoded by the package and by a plain reference that does what the publications say
