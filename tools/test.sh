@@ -4,11 +4,23 @@ set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 bash "$root/tools/setup_venv.sh"
-# Without a GPU Triton's interpreter runs the kernels, and torch's builds without CUDA do not bring Triton along.
 python="$root/.venv/bin/python"
-if [[ "$(uname -s)" == Linux ]] && ! "$python" -c 'import triton' 2>/dev/null; then
+
+lacks_triton() {  # torch's builds without CUDA do not bring it along; one of another version may not bear this one
+    "$python" - "$(sed -n 's/^torch==//p' "$root/requirements.txt")" <<'PYTHON'
+import sys
+from importlib.metadata import version
+from importlib.util import find_spec
+
+is_pinned = version("torch").partition("+")[0] == sys.argv[1]
+sys.exit(not (sys.platform == "linux" and is_pinned and find_spec("triton") is None))
+PYTHON
+}
+
+if lacks_triton; then
+    echo "test: installing Triton, whose interpreter runs the kernels for GPUs (once; 300 megabytes)"
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps triton==3.9.0 ||
-        echo "test: Triton cannot be installed; its kernels are not tested" >&2
+        echo "test: that failed; the kernels are not tested" >&2
 fi
 # The tests' tensors are small: more threads than a few cost time instead of saving it.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
