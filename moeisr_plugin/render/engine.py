@@ -145,7 +145,7 @@ def _blend(net: ImplicitSR, lr: Tensor, answers: Tensor, rows: GridAxis, columns
         columns: of the output.
     """
     coord = torch.stack(torch.meshgrid(rows.coord, columns.coord, indexing="ij"), dim=-1)  # (N, W, 2)
-    weighted = fused.blend if fused.suits(answers) else _weighted
+    weighted = fused.kernels().blend if fused.suits(answers) else _weighted
     blended = weighted(answers, rows, columns)  # (N, W, 3)
     painted = net.paint(lr, coord.flatten(0, 1)[None], blended.flatten(0, 1)[None])  # (1, N*W, 3)
     return painted[0].t().unflatten(1, blended.shape[:2])  # (3, N, W)

@@ -96,4 +96,4 @@ def _convolve(
     y = F.conv2d(x, c.weight, None, c.stride, c.padding, c.dilation, c.groups)
     if shortcut is not None and shortcut.stride() != y.stride():
         shortcut = torch.empty_like(y).copy_(shortcut)
-    return fused.finish_convolution_(y, c.bias, relu=relu, scale=scale, shortcut=shortcut)
+    return fused.kernels().finish_convolution_(y, c.bias, relu=relu, scale=scale, shortcut=shortcut)

@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 from moeisr_plugin.archs.embeddings import LIIFEmbedding, LIIFParts
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.render.grid import GridAxis, grid_axis
+from moeisr_plugin.render.grid import grid_axis
 from moeisr_plugin.render.precision import rounds_to_tf32
 
 # What a tensor core multiplies is at least so wide, and Triton's tensors are powers of two.
@@ -92,15 +94,13 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
         latent: (1, D, h, w).
         rel_cell: (1, 2).
     """
-    from moeisr_plugin.render import kernels
-
     embedding, experts, products = net.embedding, net.expert_list, _products(latent)
     width, channels = experts[0].first.out_features, latent.shape[1]
     how = _launch(width, products)
     assert how is not None
     assert isinstance(embedding, LIIFEmbedding)
     packed = [
-        kernels.pack(expert, embedding.parts(expert.first, rel_cell), channels, products=products)
+        kernels().pack(expert, embedding.parts(expert.first, rel_cell), channels, products=products)
         for expert in experts
     ]
 
@@ -109,32 +109,16 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
         table = padded.new_empty(len(rel_y) * len(rel_x), width)
         latent = padded[0].permute(1, 2, 0).contiguous()  # (h + 2 * radius, w + 2 * radius, D)
         for expert, pixels in zip(packed, groups, strict=True):
-            kernels.look_around(table, latent, pixels, expert, products=products)
-            kernels.paint(answers, table, pixels, rel_y, rel_x, expert, products=products, **how._asdict())
+            kernels().look_around(table, latent, pixels, expert, products=products)
+            kernels().paint(answers, table, pixels, rel_y, rel_x, expert, products=products, **how._asdict())
         return answers
 
     return paint
 
 
-def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
-    """The answers (h, w, P, R, 3) for output pixels, by the weights of the local ensemble, (N, W, 3)."""
-    from moeisr_plugin.render import kernels
-
-    return kernels.blend(answers, rows, columns)
-
-
-def finish_convolution_(
-    x: Tensor,
-    bias: Tensor,
-    *,
-    relu: bool = False,
-    shortcut: Tensor | None = None,
-    scale: float = 1.0,
-) -> Tensor:
-    """As :func:`.kernels.finish_convolution_`."""
-    from moeisr_plugin.render import kernels
-
-    return kernels.finish_convolution_(x, bias, relu=relu, shortcut=shortcut, scale=scale)
+def kernels() -> ModuleType:
+    """The module of that name, for where they suit; it can be imported only where Triton is."""
+    return import_module("moeisr_plugin.render.kernels")
 
 
 def _fits(width: int) -> bool:
@@ -187,14 +171,12 @@ def _works(attempt: Callable[..., None], device: torch.device, *how: object) -> 
 
 def _try_blending(device: torch.device) -> None:
     axis = grid_axis(2, 1, local_ensemble=True, dtype=torch.float32).to(device)
-    blend(torch.zeros(1, 1, 4, 4, 3, device=device), axis, axis)
+    kernels().blend(torch.zeros(1, 1, 4, 4, 3, device=device), axis, axis)
 
 
 def _try_painting(
     device: torch.device, width: int, channels: int, radius: int, dtype: torch.dtype, products: str
 ) -> None:
-    from moeisr_plugin.render import kernels
-
     side, how = 2 * radius + 1, _launch(width, products)
     assert how is not None
     with torch.device("meta"):  # whose numbers are not drawn, as the generator is the user's
@@ -204,9 +186,9 @@ def _try_painting(
         parameter.zero_()
     of_latent, of_rel = expert.first.weight.split([channels * side**2, 2], dim=1)
     first = LIIFParts(of_latent, of_rel, expert.first.bias[None].float())
-    packed = kernels.pack(expert, first, channels, products=products)
+    packed = kernels().pack(expert, first, channels, products=products)
     latent, table = of_rel.new_zeros(side, side, channels), of_rel.new_zeros(1, width)
     rel, answers = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
     pixels = torch.zeros(1, dtype=torch.long, device=device)
-    kernels.look_around(table, latent, pixels, packed, products=products)
-    kernels.paint(answers, table, pixels, rel, rel, packed, products=products, **how._asdict())
+    kernels().look_around(table, latent, pixels, packed, products=products)
+    kernels().paint(answers, table, pixels, rel, rel, packed, products=products, **how._asdict())
