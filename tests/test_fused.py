@@ -44,7 +44,8 @@ NETWORKS = {
     ),
     "wide": lambda: MoEISRLIIF(encoder=ENCODER, hidden_dim=256, expert_depths=[2, 4]),
     "LTE": lambda: LTE(encoder=ENCODER, hidden_dim=16, num_freq_features=16),
-    "of no power of two": lambda: LIIF(encoder=ENCODER, hidden_dim=24, depth=2),
+    "of no power of two": lambda: MoEISRLIIF(encoder=ENCODER, hidden_dim=24),
+    "too wide": lambda: LIIF(encoder=ENCODER, hidden_dim=260, depth=2),
 }
 ENCODERS = {
     "EDSR": lambda: EDSREncoder(num_feat=8, num_block=2, res_scale=0.3),
@@ -100,6 +101,7 @@ def test_a_picture_is_what_is_rendered_without(
         expected = random_route(net, lr, size)
     rendered = random_route(net, lr, size)
     assert not rendered.equal(expected)  # else no kernel was used
+    assert fused.paints(net, render.encode(net, lr).latent) == (name not in ("LTE", "too wide"))
     torch.testing.assert_close(rendered, expected, rtol=tolerance, atol=tolerance)
 
 

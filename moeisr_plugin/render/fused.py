@@ -20,8 +20,9 @@ from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.render.grid import grid_axis
 from moeisr_plugin.render.precision import rounds_to_tf32
 
-# What a tensor core multiplies is at least so wide, and Triton's tensors are powers of two.
-_LEAST_WIDTH, _LARGEST_WIDTH = 16, 256
+# What a tensor core multiplies is at least so wide, and Triton's tensors are powers of two. An expert that is
+# wider than this is computed in halves, as the weights of a layer would not fit, up to twice as much.
+_LEAST_WIDTH, _WHOLE_WIDTH = 16, 128
 # Of NVIDIA's GPUs those with bfloat16 and TF32.
 _DEVICE, _LEAST_CAPABILITY = "cuda", (8, 0)
 
@@ -76,8 +77,8 @@ def suits(like: Tensor) -> bool:
 
 def paints(net: ImplicitSR, latent: Tensor) -> bool:
     """Whether the experts of a network are computed by kernels, given its latent (1, D, h, w)."""
-    embedding, width, channels = net.embedding, net.expert_list[0].first.out_features, latent.shape[1]
-    if not (isinstance(embedding, LIIFEmbedding) and _fits(width) and _fits(channels) and suits(latent)):
+    embedding, width, channels = net.embedding, _width(net), latent.shape[1]
+    if not (isinstance(embedding, LIIFEmbedding) and channels == _power_of_two(channels) and suits(latent)):
         return False
     products = _products(latent)
     how = _launch(width, products)
@@ -95,13 +96,14 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
         rel_cell: (1, 2).
     """
     embedding, experts, products = net.embedding, net.expert_list, _products(latent)
-    width, channels = experts[0].first.out_features, latent.shape[1]
+    width, channels = _width(net), latent.shape[1]
     how = _launch(width, products)
     assert how is not None
     assert isinstance(embedding, LIIFEmbedding)
+    parts = [embedding.parts(expert.first, rel_cell) for expert in experts]
     packed = [
-        kernels().pack(expert, embedding.parts(expert.first, rel_cell), channels, products=products)
-        for expert in experts
+        kernels().pack(expert, first, channels, width=width, products=products)
+        for expert, first in zip(experts, parts, strict=True)
     ]
 
     def paint(padded: Tensor, groups: Sequence[Tensor], rel_y: Tensor, rel_x: Tensor) -> Tensor:
@@ -121,8 +123,14 @@ def kernels() -> ModuleType:
     return import_module("moeisr_plugin.render.kernels")
 
 
-def _fits(width: int) -> bool:
-    return _LEAST_WIDTH <= width <= _LARGEST_WIDTH and width & (width - 1) == 0
+def _width(net: ImplicitSR) -> int:
+    """How many features kernels compute for an expert, of which some may always be zero."""
+    return _power_of_two(net.expert_list[0].first.out_features)
+
+
+def _power_of_two(width: int) -> int:
+    """The least one that is as large, and that a tensor core multiplies."""
+    return max(_LEAST_WIDTH, 1 << (width - 1).bit_length())
 
 
 def _products(like: Tensor) -> str:
@@ -135,7 +143,9 @@ def _products(like: Tensor) -> str:
 def _launch(width: int, products: str) -> Launch | None:
     """How experts of a width are computed; None where kernels are no faster."""
     whole, wide = _LAUNCHES[products]
-    return whole if width <= 128 else wide
+    if width <= _WHOLE_WIDTH:
+        return whole
+    return wide if width <= 2 * _WHOLE_WIDTH else None
 
 
 @functools.cache
@@ -186,7 +196,7 @@ def _try_painting(
         parameter.zero_()
     of_latent, of_rel = expert.first.weight.split([channels * side**2, 2], dim=1)
     first = LIIFParts(of_latent, of_rel, expert.first.bias[None].float())
-    packed = kernels().pack(expert, first, channels, products=products)
+    packed = kernels().pack(expert, first, channels, width=width, products=products)
     latent, table = of_rel.new_zeros(side, side, channels), of_rel.new_zeros(1, width)
     rel, answers = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
     pixels = torch.zeros(1, dtype=torch.long, device=device)

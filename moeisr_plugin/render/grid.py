@@ -27,8 +27,8 @@ class GridAxis(NamedTuple):
 
     def to(self, device: torch.device) -> "GridAxis":
         """The same tables on a device, without the host waiting for what that still computes."""
-        if device == self.coord.device:
-            return self
+        if device.type != "cuda":
+            return GridAxis(*(t.to(device) for t in self))
         # From memory that stays in its place, or a copy would wait for its turn.
         return GridAxis(*(t.pin_memory().to(device, non_blocking=True) for t in self))
 

@@ -15,6 +15,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional as F
 
 from moeisr_plugin.archs.coordinates import MIN_AREA
 from moeisr_plugin.archs.embeddings import LIIFParts
@@ -271,9 +272,10 @@ def _finish_convolution(
 
 
 class PackedExpert(NamedTuple):
-    """An expert of C features on LIIF's embedding of D channels, as kernels read it.
+    """An expert on LIIF's embedding of D channels, as kernels read it.
 
-    What is multiplied is rounded as the products are.
+    What is multiplied is rounded as the products are. The C features are a power of two, some of them always
+    zero if the expert has fewer.
     """
 
     taps: Tensor  # (side², C, D), its first layer's part of each latent around
@@ -286,17 +288,29 @@ class PackedExpert(NamedTuple):
     between: int  # L
 
 
-def pack(expert: Expert, first: LIIFParts, channels: int, *, products: str) -> PackedExpert:
-    """An expert, its first layer taken apart, packed; its products as of :func:`look_around`."""
+def pack(expert: Expert, first: LIIFParts, channels: int, *, width: int, products: str) -> PackedExpert:
+    """An expert packed.
+
+    Args:
+        expert: of at most as many features.
+        first: its first layer, taken apart.
+        channels: D.
+        width: C.
+        products: as of :func:`look_around`.
+    """
     *between, last = expert.linears[1:]
     factors = _rounded_to_tf32 if products == "tf32" else torch.Tensor.contiguous
+    zeros = [0, width - last.in_features]
+    taps = first.of_latent.unflatten(1, (channels, -1)).permute(2, 0, 1)  # (side², features, D)
+    weights = torch.stack([layer.weight for layer in between]) if between else last.weight
+    biases = torch.stack([layer.bias for layer in between]) if between else last.bias
     return PackedExpert(
-        taps=factors(first.of_latent.unflatten(1, (channels, -1)).permute(2, 0, 1)),
-        constant=first.constant[0],
-        columns=first.of_rel.t().contiguous(),
-        weights=factors(torch.stack([layer.weight for layer in between])) if between else last.weight,
-        biases=torch.stack([layer.bias for layer in between]) if between else last.bias,
-        last=factors(last.weight),
+        taps=factors(F.pad(taps, [0, 0, *zeros])),
+        constant=F.pad(first.constant[0], zeros),
+        columns=F.pad(first.of_rel.t(), zeros).contiguous(),
+        weights=factors(F.pad(weights, zeros + zeros)),
+        biases=F.pad(biases, zeros),
+        last=factors(F.pad(last.weight, zeros)),
         last_bias=last.bias,
         between=len(between),
     )
