@@ -45,7 +45,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)  # it looks for a driver
         patch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU that is not there")
         patch.setattr(fused, "_gpu_is_known", lambda index: False)  # no kernel runs there
-        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+        patch.setattr(torch.Tensor, "pin_memory", _pinned)
         patch.setattr(torch.cuda, "synchronize", lambda device: pretence.waits.update(["synchronize"]))
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes a tensor here, then moves it
         try:
@@ -77,7 +77,8 @@ class _Pretence(TorchDispatchMode):
             kwargs["device"] = "cpu"
         between = name in _COPIES and (bool(there and here) or on_gpu != bool(there))
         masked = name.startswith("index") and any(t.dtype == torch.bool for t in there[1:])
-        if (between and not kwargs.get("non_blocking")) or masked or (there and name in _READ_BY_HOST):
+        stays = kwargs.get("non_blocking") and all(hasattr(t, "is_pinned_there") for t in here)
+        if (between and not stays) or masked or (there and name in _READ_BY_HOST):
             self.waits[name] += 1
         held = tree_map_only(_OnGPU, lambda t: t.held, (args, kwargs))
         result = func(*held[0], **held[1])
@@ -85,6 +86,12 @@ class _Pretence(TorchDispatchMode):
         if written is not None:
             return written
         return tree_map_only(Tensor, _OnGPU, result) if on_gpu else result
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    copy = tensor.clone()
+    copy.is_pinned_there = True  # pyright: ignore[reportAttributeAccessIssue]
+    return copy
 
 
 class _OnGPU(Tensor):

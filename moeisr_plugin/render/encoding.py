@@ -24,7 +24,7 @@ from moeisr_plugin.render.precision import float32_products
 
 # LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
 # fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.
-_TILE = {"cpu": 512, "cuda": 2048}
+_TILE = {"cpu": 512, "cuda": 1280}
 # Tiles are not made smaller than this to fit a GPU's memory.
 _SMALLEST_TILE = 64
 # Context where no finite one is enough. In a SwinIR of published size with random weights, leaving out what

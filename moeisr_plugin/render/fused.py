@@ -78,7 +78,9 @@ def suits(like: Tensor) -> bool:
 def paints(net: ImplicitSR, latent: Tensor) -> bool:
     """Whether the experts of a network are computed by kernels, given its latent (1, D, h, w)."""
     embedding, width, channels = net.embedding, _width(net), latent.shape[1]
-    if not (isinstance(embedding, LIIFEmbedding) and channels == _power_of_two(channels) and suits(latent)):
+    # What others made of these classes may compute otherwise.
+    known = type(embedding) is LIIFEmbedding and {type(expert) for expert in net.expert_list} == {Expert}
+    if not (known and channels == _power_of_two(channels) and suits(latent)):
         return False
     products = _products(latent)
     how = _launch(width, products)
@@ -110,6 +112,7 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
         answers = rel_y.new_empty(len(rel_y), len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
         table = padded.new_empty(len(rel_y) * len(rel_x), width)
         latent = padded[0].permute(1, 2, 0).contiguous()  # (h + 2 * radius, w + 2 * radius, D)
+        rel_y = rel_y.clone()  # a part of it may lie where another compiled kernel would be needed
         for expert, pixels in zip(packed, groups, strict=True):
             kernels().look_around(table, latent, pixels, expert, products=products)
             kernels().paint(answers, table, pixels, rel_y, rel_x, expert, products=products, **how._asdict())
@@ -168,6 +171,8 @@ def _works(attempt: Callable[..., None], device: torch.device, *how: object) -> 
         attempt(device, *how)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+    except torch.cuda.OutOfMemoryError:  # which passes, and says nothing about the kernel
+        raise
     except Exception as error:  # whatever Triton, the compiler or the driver find
         if type(error).__name__ != "OutOfResources":  # Triton's, which may not be there to be imported
             reason = " ".join(str(error).split()) or type(error).__name__

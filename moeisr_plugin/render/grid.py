@@ -45,16 +45,16 @@ def grid_axis(
     dtype: torch.dtype,
 ) -> GridAxis:
     """The tables of an axis of ``size`` output pixels over ``latent_size`` latents, on the processor."""
-    coord = pixel_centers(size, dtype=dtype)
+    coord = pixel_centers(size, dtype=dtype, device="cpu")
     index, rel = axis_neighbours(coord, latent_size, local_ensemble=local_ensemble)
     # At the rim both neighbours are the same latent, which answers once.
-    both = (index[0] == index[-1]) & torch.arange(len(index))[:, None].bool()  # (V, N)
+    both = (index[0] == index[-1]) & torch.arange(len(index), device="cpu")[:, None].bool()  # (V, N)
     latent = index[~both]  # (M,)
     asked = torch.bincount(latent, minlength=latent_size)  # (n,)
     order = latent.argsort(stable=True)
     first = asked.cumsum(0) - asked  # where each latent's run begins in that order
     place = torch.empty_like(latent)
-    place[order] = torch.arange(len(latent)) - first[latent[order]]
+    place[order] = torch.arange(len(latent), device="cpu") - first[latent[order]]
     slot = torch.empty_like(index)
     slot[~both] = place
     slot[both] = slot[0, both[-1]]

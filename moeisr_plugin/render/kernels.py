@@ -418,7 +418,11 @@ def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
     """The answers (h, w, P, R, 3) for the output pixels where N rows and W columns cross, (N, W, 3)."""
     (neighbours, height), width = rows.index.shape, columns.index.shape[1]
     blended = answers.new_empty(height, width, 3)
-    tables = [t.contiguous() for axis in (rows, columns) for t in (axis.index, axis.slot, axis.rel)]
+    tables = [
+        t.clone(memory_format=torch.contiguous_format)  # a part may lie as another compiled kernel needs it
+        for axis in (rows, columns)
+        for t in (axis.index, axis.slot, axis.rel)
+    ]
     with torch.cuda.device_of(answers):
         _blend[(height, triton.cdiv(width, _BLENDED))](
             answers,
