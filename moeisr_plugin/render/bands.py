@@ -21,9 +21,8 @@ def cut_into_bands(rows: GridAxis, lr_rows: int) -> list[Band]:
     """Bands that paint so many LR rows each, the last one fewer; more only where those fill no output row."""
     height, latent_height = rows.index.shape[1], len(rows.around)
     lasts = [*range(lr_rows, latent_height, lr_rows), latent_height]
-    stops = torch.searchsorted(
-        rows.index[-1], torch.tensor(lasts, device="cpu")
-    )  # whose latents lie before those
+    # Whose latents lie before those.
+    stops = torch.searchsorted(rows.index[-1], torch.tensor(lasts, device="cpu"))
     highest = [*rows.index[0].tolist(), latent_height]
     bands = []
     first, start = 0, 0

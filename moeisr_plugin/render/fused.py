@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from moeisr_plugin.archs.embeddings import LIIFEmbedding, LIIFParts
+from moeisr_plugin.archs.embeddings import LIIFEmbedding
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.render.grid import grid_axis
@@ -194,15 +194,18 @@ def _try_painting(
 ) -> None:
     side, how = 2 * radius + 1, _launch(width, products)
     assert how is not None
-    with torch.device("meta"):  # whose numbers are not drawn, as the generator is the user's
-        expert = Expert(in_features=channels * side**2 + 2, hidden_dim=width, depth=3)
-    expert = expert.to_empty(device=device).to(dtype).requires_grad_(False)
-    for parameter in expert.parameters():
-        parameter.zero_()
-    of_latent, of_rel = expert.first.weight.split([channels * side**2, 2], dim=1)
-    first = LIIFParts(of_latent, of_rel, expert.first.bias[None].float())
-    packed = kernels().pack(expert, first, channels, width=width, products=products)
-    latent, table = of_rel.new_zeros(side, side, channels), of_rel.new_zeros(1, width)
+    zeros = functools.partial(torch.zeros, dtype=dtype, device=device)
+    packed = kernels().PackedExpert(
+        taps=zeros(side**2, width, channels),
+        constant=torch.zeros(width, device=device),
+        columns=zeros(2, width),
+        weights=zeros(1, width, width),
+        biases=zeros(1, width),
+        last=zeros(3, width),
+        last_bias=zeros(3),
+        between=1,
+    )
+    latent, table = zeros(side, side, channels), zeros(1, width)
     rel, answers = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
     pixels = torch.zeros(1, dtype=torch.long, device=device)
     kernels().look_around(table, latent, pixels, packed, products=products)

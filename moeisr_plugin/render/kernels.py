@@ -299,7 +299,7 @@ def pack(expert: Expert, first: LIIFParts, channels: int, *, width: int, product
         products: as of :func:`look_around`.
     """
     *between, last = expert.linears[1:]
-    factors = _rounded_to_tf32 if products == "tf32" else torch.Tensor.contiguous
+    factors = _as_tf32 if products == "tf32" else torch.Tensor.contiguous
     zeros = [0, width - last.in_features]
     taps = first.of_latent.unflatten(1, (channels, -1)).permute(2, 0, 1)  # (side², features, D)
     weights = torch.stack([layer.weight for layer in between]) if between else last.weight
@@ -316,8 +316,8 @@ def pack(expert: Expert, first: LIIFParts, channels: int, *, width: int, product
     )
 
 
-def _rounded_to_tf32(factors: Tensor) -> Tensor:
-    """Numbers of float32 with 10 bits of mantissa, contiguous; as `_as_factor` rounds."""
+def _as_tf32(factors: Tensor) -> Tensor:
+    """Numbers of float32 with 10 bits of mantissa, contiguous; rounded as by `_as_factor`."""
     factors = factors.contiguous()
     rounded = (factors.view(torch.int32) + 0x1000) & -0x2000
     return torch.where(factors.isnan(), factors, rounded.view(torch.float32))
