@@ -1,5 +1,6 @@
 """The processes that train together; a process by itself is a group of one."""
 
+import gc
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,8 +22,13 @@ def rank() -> int:
 
 
 def leave() -> None:
-    """Part from the other processes before the end of this one, all at once."""
+    """Part from the other processes before the end of this one, all at once.
+
+    No DistributedDataParallel may be in use any more: one that outlived its group would end the group's
+    threads while it holds Python's lock, and wait for ever for a thread that needs it.
+    """
     if dist.is_available() and dist.is_initialized():
+        gc.collect()  # it lies in cycles of references
         dist.barrier()
         dist.destroy_process_group()
 

@@ -4,10 +4,12 @@ import copy
 import os
 import re
 import signal
+import weakref
 
 import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
+from torch.nn.parallel import DistributedDataParallel
 from trainings import (
     assert_identical,
     exact_logs,
@@ -159,6 +161,25 @@ def test_a_signal_to_one_process_ends_all_at_the_same_iteration(photographs, tmp
     assert printed(tmp_path).count("Ended by a signal to another process: iteration ") == 1
     (state,) = (tmp_path / "experiments/tiny/training_states").iterdir()
     assert len(load(tmp_path, f"training_states/{state.name}")["random"]) == 2
+
+
+def test_what_used_the_group_is_gone_before_it_is_left(photographs, tmp_path, monkeypatch):
+    opt = options(photographs)
+    opt["path"] |= {"models": str(tmp_path), "training_states": str(tmp_path)}
+    model = model_of(opt)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    destroy, left = torch.distributed.destroy_process_group, []
+    try:
+        model.net_g = DistributedDataParallel(model.net_g)
+        used = weakref.ref(model.net_g)
+        monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: left.append(used()))
+        model.interruption.noted = "SIGTERM"
+        with pytest.raises(SystemExit):
+            model.update_learning_rate(1)
+        assert left == [None]
+    finally:
+        model.interruption.ignore()
+        destroy()
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
