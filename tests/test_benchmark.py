@@ -193,19 +193,21 @@ def test_trained_weights_use_their_own_mapper_and_budgets(tool, tmp_path, photog
     assert all(row["pictures"] == 2 and 5 < row["psnr"] < 60 for row in budgets)
 
 
-def test_what_is_measured_is_kept_case_by_case(tool, tmp_path, monkeypatch):
-    def fails_at_the_second(contenders, case, lr, repeats):
-        if case.scale == 3:
-            raise OSError("out of luck")
-        return measure(contenders, case, lr, repeats)
+def test_what_is_measured_is_kept_repeat_by_repeat(tool, tmp_path, monkeypatch):
+    def fails_at_last(contenders, case, lr, repeats):
+        for number, rows in enumerate(measure(contenders, case, lr, repeats)):
+            if (case.scale, number) == (3, 1):
+                raise OSError("out of luck")
+            yield rows
 
     measure = tool.main.measure
-    monkeypatch.setattr(tool.main, "measure", fails_at_the_second)
-    options = ["--device", "cpu", "--encoder", "tiny", "--networks", "LIIF", "--repeats", "1"]
+    monkeypatch.setattr(tool.main, "measure", fails_at_last)
+    options = ["--device", "cpu", "--encoder", "tiny", "--networks", "LIIF", "--repeats", "2"]
     with pytest.raises(SystemExit):
         tool.main.main([*options, "--cases", "2x5x4", "3x5x4", "-o", str(tmp_path)])
     report = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
-    assert [row["case"] for row in report["rendering"]] == ["2x5x4", "2x5x4"]
+    kept = [(row["case"], len(row["runs"])) for row in report["rendering"]]
+    assert kept == [("2x5x4", 2)] * 2 + [("3x5x4", 1)] * 2
     assert all(row["peak_share"] > 0 for row in report["rendering"])
 
 
@@ -270,7 +272,7 @@ def test_contenders_take_turns_there_and_back(tool):
         return tool.contenders.Contender(name, "fake", "float32", lambda lr: lr, decode, nullcontext)
 
     case = tool.cases.Case(2, (3, 4))
-    rows = tool.rendering.measure([contender(name) for name in "abc"], case, torch.zeros(1, 3, 3, 4), 3)
+    *_, rows = tool.rendering.measure([contender(name) for name in "abc"], case, torch.zeros(1, 3, 3, 4), 3)
     assert calls[-9:] == list("abccbaabc")
     assert [row["network"] for row in rows] == list("abc")
     assert all(row["decoder_macs"] == 0 and row["times_plain_liif"] is None for row in rows)

@@ -81,7 +81,8 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
 
     Args:
         args: the command line.
-        keep: is given the report after each case, of which some take many minutes, and at the end.
+        keep: is given the report after each repeat of a case, of which some take many minutes, and at the
+            end.
 
     Raises:
         ValueError: options that contradict each other, or files that cannot be used.
@@ -132,15 +133,17 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
             lr = lr_picture(case.lr_size).to(device)
             # Between the cases, and the best of all: another process may take its share of a processor.
             peaks = {each: max(peak, gemm_peak(each, device)) for each, peak in peaks.items()}
-            measured += measure(competing, case, lr, args.repeats)
-            add_peak_share(measured, peaks)
-            report["rendering"] = before[0] + [{"threads": threads, **row} for row in measured]
             report["gemm"] = before[1] + [
                 {"threads": threads, "precision": precision, "macs_per_second": peak}
                 for precision, peak in peaks.items()
             ]
-            if keep is not None:
-                keep(report)
+            rows: list[Row] = []
+            for rows in measure(competing, case, lr, args.repeats):
+                add_peak_share(measured + rows, peaks)
+                report["rendering"] = before[0] + [{"threads": threads, **row} for row in measured + rows]
+                if keep is not None:
+                    keep(report)
+            measured += rows
     if args.budgets:
         scales = sorted({case.scale for case in args.cases})
         report["budgets"] = measure_budgets(

@@ -1,7 +1,7 @@
 """Enlarging a picture: seconds, MACs, memory and rounding of each contender, side by side."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from statistics import median
 from typing import Any
@@ -19,8 +19,8 @@ from moeisr_plugin.clock import now
 Row = dict[str, Any]
 
 
-def measure(contenders: list[Contender], case: Case, lr: Tensor, repeats: int) -> list[Row]:
-    """A row per contender.
+def measure(contenders: list[Contender], case: Case, lr: Tensor, repeats: int) -> Iterator[list[Row]]:
+    """A row per contender, of what is known after each of the repeats.
 
     Args:
         contenders: who is compared.
@@ -28,32 +28,21 @@ def measure(contenders: list[Contender], case: Case, lr: Tensor, repeats: int) -
         lr: (1, 3, h, w) in [0, 1], where the contenders compute.
         repeats: timed runs of each; before them, all run to be counted, profiled, and for their memory.
     """
-    device = lr.device
-    rows, pictures = [], []
-    for contender in contenders:
-        row, picture = _count(contender, case, lr)
-        rows.append(row)
-        pictures.append(picture)
+    rows, pictures = zip(*(_count(contender, case, lr) for contender in contenders), strict=True)
+    _add_decibels(rows, pictures)
     for order in alternating(len(contenders), repeats):
         for index in order:
             encoder_seconds, decoder_seconds = _time(contenders[index], case, lr)
             rows[index]["runs"].append([encoder_seconds, decoder_seconds])
-    for row in rows:
-        encoder_seconds, decoder_seconds = zip(*row["runs"], strict=True)
-        row["seconds"] = median(map(sum, row["runs"]))
-        row["encoder_seconds"] = median(encoder_seconds)
-        row["decoder_seconds"] = median(decoder_seconds)
-    by_contender = list(zip(rows, pictures, strict=True))
-    exact = {
-        (row["network"], row["code"]): picture
-        for row, picture in by_contender
-        if row["precision"] == "float32"
-    }
-    for row, picture in by_contender:
-        reference = exact.get((row["network"], row["code"]), picture)
-        row["decibels"] = None if reference is picture else _decibels(picture, reference)
-    _compare(rows)
-    return [{"case": case.label, "device": device.type, "output": list(case.size), **row} for row in rows]
+        for row in rows:
+            encoder_seconds, decoder_seconds = zip(*row["runs"], strict=True)
+            row["seconds"] = median(map(sum, row["runs"]))
+            row["encoder_seconds"] = median(encoder_seconds)
+            row["decoder_seconds"] = median(decoder_seconds)
+        _compare(rows)
+        yield [
+            {"case": case.label, "device": lr.device.type, "output": list(case.size), **row} for row in rows
+        ]
 
 
 def add_peak_share(rows: list[Row], peaks: Mapping[str, float]) -> None:
@@ -117,7 +106,19 @@ def _time(contender: Contender, case: Case, lr: Tensor) -> tuple[float, float]:
         return encoded_at - start, now(lr.device) - encoded_at
 
 
-def _compare(rows: list[Row]) -> None:
+def _add_decibels(rows: Sequence[Row], pictures: Sequence[Tensor]) -> None:
+    """Adds how near each row's picture is to that of the same code in float32."""
+    exact = {
+        (row["network"], row["code"]): picture
+        for row, picture in zip(rows, pictures, strict=True)
+        if row["precision"] == "float32"
+    }
+    for row, picture in zip(rows, pictures, strict=True):
+        reference = exact.get((row["network"], row["code"]), picture)
+        row["decibels"] = None if reference is picture else _decibels(picture, reference)
+
+
+def _compare(rows: Sequence[Row]) -> None:
     """Adds what each row is of the plain LIIF's and the plain LTE's, in its precision and in float32."""
     plain = {(row["network"], row["precision"]): row for row in rows if row["code"] == PLAIN}
     for row in rows:
