@@ -116,17 +116,23 @@ def test_a_torch_without_nnpack_computes_directly(monkeypatch):
         assert torch.equal(conv(x), expected)
 
 
+@pytest.mark.parametrize(
+    "lr",
+    [
+        torch.rand(1, 3, 50, 57),
+        torch.rand(2, 50, 57, 3).permute(0, 3, 1, 2),
+        torch.rand(50, 57, 3).permute(2, 0, 1)[
+            None
+        ],  # whose batch has not the stride that convolutions expect
+    ],
+    ids=["first", "last", "last of one"],
+)
 @torch.inference_mode()
-def test_a_network_without_such_convolutions_is_given_its_channels_last(computed):
-    layouts = []
-
-    class Narrow(nn.Conv2d):
-        def forward(self, x):
-            layouts.append(x.is_contiguous(memory_format=torch.channels_last))
-            return super().forward(x)
-
-    with_fast_convolutions(Narrow(3, 32, 3))(torch.rand(1, 3, 50, 50))
-    assert layouts == [True]
+def test_a_network_without_such_convolutions_computes_with_its_channels_last(lr, computed):
+    conv = convolution(3, 32, 1)
+    found = with_fast_convolutions(conv)(lr)
+    assert found.stride() == (50 * 57 * 32, 1, 57 * 32, 32)
+    torch.testing.assert_close(found, conv(lr.contiguous()), rtol=1e-5, atol=1e-6)
     assert not computed
 
 

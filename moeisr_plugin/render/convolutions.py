@@ -33,14 +33,25 @@ def with_fast_convolutions(network: nn.Module) -> Callable[[Tensor], Tensor]:
     def compute(picture: Tensor) -> Tensor:
         if picture[:, 0].numel() >= _FEWEST_FINISHED and fused.suits(picture):
             exact = picture.dtype == torch.float32 and not rounds_to_tf32()
-            order = torch.contiguous_format if exact else torch.channels_last  # as tensor cores want it
-            return finished(network, picture.contiguous(memory_format=order))
+            # Tensor cores want the channels last.
+            return finished(network, picture.contiguous() if exact else channels_last(picture))
         if can_use_winograd and winograd_pays(picture):
             with WinogradConvolutions():
                 return network(picture.contiguous())
-        return network(picture.contiguous(memory_format=torch.channels_last))
+        return network(channels_last(picture))
 
     return compute
+
+
+def channels_last(picture: Tensor) -> Tensor:
+    """The picture (B, C, h, w) with its channels last in memory, and strides that say so.
+
+    Of a batch of one, torch calls its channels last whatever the stride of the batch, but a convolution that
+    does not find the one it expects puts the channels first.
+    """
+    channels, height, width = picture.shape[1:]
+    strides = (height * width * channels, 1, width * channels, channels)
+    return picture.contiguous(memory_format=torch.channels_last).as_strided(picture.shape, strides)
 
 
 class WinogradConvolutions(TorchFunctionMode):
