@@ -158,6 +158,30 @@ def test_the_tables_are_made_of_the_report(run, tool):
     assert len(changed.splitlines()) == len(text.splitlines())
 
 
+@torch.inference_mode()
+def test_weights_of_convolutions_have_their_channels_last_on_request(tool, tmp_path):
+    options = [
+        "--device",
+        "cpu",
+        "--cases",
+        "2x5x4",
+        "--encoder",
+        "tiny",
+        "--networks",
+        "LIIF",
+        "--repeats",
+        "1",
+    ]
+    for extra, layout in (([], torch.contiguous_format), (["--channels-last"], torch.channels_last)):
+        assert tool.main.main([*options, *extra, "-o", str(tmp_path)]) == 0
+        report = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+        assert report["channels_last"] == bool(extra)
+        (network,) = tool.main.build_networks("tiny", ["LIIF"], [], torch.device("cpu"), layout)
+        assert network.net.encoder.body[0].body[0].weight.is_contiguous(memory_format=layout)
+        page = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
+        assert ("have their channels last" in page) == bool(extra)
+
+
 def test_no_report_names_the_machine_or_its_folders(run):
     folder, _ = run
     for name in ("benchmark.json", "benchmark.md"):

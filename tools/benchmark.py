@@ -12,9 +12,9 @@ back, and medians are told. A mixture with random weights chooses no experts wor
 mapper run, but an expert map that costs what the paper's does takes the place of the mapper's. Trained
 `--weights` use their own.
 
-OUT/benchmark.json holds: moeisr (version), machine, encoder, weights, repeats, gemm (MACs per second of large
-matrix products), rendering (a row per case, contender and number of threads; `runs` are seconds of encoder
-and decoder), training, budgets. OUT/benchmark.md is made from it.
+OUT/benchmark.json holds: moeisr (version), machine, encoder, weights, channels_last, repeats, gemm (MACs per
+second of large matrix products), rendering (a row per case, contender and number of threads; `runs` are
+seconds of encoder and decoder), training, budgets. OUT/benchmark.md is made from it.
 """
 
 import argparse
@@ -99,13 +99,15 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
     if args.budgets and not (args.weights and args.pictures):
         raise ValueError("--budgets: needs --weights and --pictures")
     names = args.networks or (["LIIF"] if args.weights else list(NETWORKS))
-    networks = build_networks(args.encoder, names, args.weights, device)
+    order = torch.channels_last if args.channels_last else torch.contiguous_format
+    networks = build_networks(args.encoder, names, args.weights, device, order)
     shares = wanted_shares(networks, args.shares, trained=len(args.weights))
     report: dict[str, Any] = {
         "moeisr": __version__,
         "machine": machine(device),
         "encoder": args.encoder,
         "weights": distinct_names(args.weights),
+        "channels_last": args.channels_last,
         "repeats": args.repeats,
         "gemm": [],
         "rendering": [],
@@ -178,14 +180,24 @@ def _train(args: argparse.Namespace, device: torch.device) -> dict[str, list[Row
 
 
 def build_networks(
-    encoder: str, names: Sequence[str], weights: Sequence[Path], device: torch.device
+    encoder: str,
+    names: Sequence[str],
+    weights: Sequence[Path],
+    device: torch.device,
+    order: torch.memory_format = torch.contiguous_format,
 ) -> list[Network]:
-    """Untrained networks of these names, which share an encoder, then those of files of weights."""
+    """Untrained networks of these names, which share an encoder, then those of files of weights.
+
+    The order is that of the weights of convolutions in memory.
+    """
     torch.manual_seed(0)
     shared = LIIF(encoder=ENCODERS[encoder]).encoder
     nets = {name: NETWORKS[name](encoder=shared) for name in names}
     nets |= dict(zip(distinct_names(weights), map(network_from, weights), strict=True))
-    return [Network(name, net.to(device).eval()) for name, net in nets.items()]
+    return [
+        Network(name, net.to(device, memory_format=order).eval())  # type: ignore[call-overload]
+        for name, net in nets.items()
+    ]
 
 
 def wanted_shares(
@@ -268,6 +280,11 @@ def _parser() -> argparse.ArgumentParser:
         "--without-kernels",
         action="store_true",
         help="on a GPU: the package without kernels of Triton's, too",
+    )
+    parser.add_argument(
+        "--channels-last",
+        action="store_true",
+        help="weights of convolutions with their channels last, as tensor cores want; plain ones too",
     )
     parser.add_argument(
         "--precisions", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"

@@ -56,7 +56,7 @@ def lr_picture(size: tuple[int, int]) -> Tensor:
     """A photograph (scikit-image's chelsea) of a size (h, w), as (1, 3, h, w) in [0, 1]."""
     height, width = size
     photograph = Image.fromarray(data.chelsea()).resize((width, height), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.asarray(photograph, np.float32) / 255).permute(2, 0, 1)[None]
+    return torch.from_numpy(np.asarray(photograph, np.float32) / 255).permute(2, 0, 1)[None].contiguous()
 
 
 def shares_of_mean_depth(extra_layers: Sequence[int], mean: float) -> list[float]:

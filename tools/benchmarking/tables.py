@@ -127,6 +127,8 @@ def _machine_sentence(report: Report) -> str:
 
 def _weights_sentence(report: Report) -> str:
     repeats = f"Median of {report['repeats']}."
+    if report.get("channels_last"):
+        repeats += " Weights of convolutions have their channels last in memory."
     if not report["weights"]:
         return f"Weights are random. Encoder: {report['encoder']}. {repeats}"
     trained = ", ".join(report["weights"])
