@@ -167,7 +167,8 @@ def test_what_used_the_group_is_gone_before_it_is_left(photographs, tmp_path, mo
     opt = options(photographs)
     opt["path"] |= {"models": str(tmp_path), "training_states": str(tmp_path)}
     model = model_of(opt)
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    store = (tmp_path / "store").as_uri()
+    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     destroy, left = torch.distributed.destroy_process_group, []
     try:
         model.net_g = DistributedDataParallel(model.net_g)
