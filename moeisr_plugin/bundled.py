@@ -3,7 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-DEFAULT = "brief_MoEISR_LIIF_s"
+DEFAULT = "short_MoEISR_LIIF_s"
 """The network that enlarges pictures unless another is named."""
 
 

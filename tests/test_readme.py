@@ -87,6 +87,10 @@ def test_files_that_commands_name_exist():
 
 # --- numbers ---
 
+SMALL_CASES = ("4x96x96", "8x64x64")
+GPU_PRECISIONS = ("float32", "tf32", "bfloat16")
+TO_4K = "Times as fast from 720p to 4K"
+
 
 def table_rows(heading):
     """The rows of the README's table with this first column, as {first cell: other cells}."""
@@ -122,19 +126,20 @@ def test_numbers_of_the_networks_that_come_with_the_package_are_those_kept():
 
 
 @pytest.mark.parametrize(
-    ("heading", "file", "threads", "precisions"),
+    ("heading", "file", "cases", "threads", "precisions"),
     [
-        ("Times as fast", "benchmark.json", (1, 2), ("float32", "bfloat16")),
-        ("Times as fast on a GPU", "benchmark_on_a_gpu.json", (1,), ("float32", "tf32", "bfloat16")),
+        ("Times as fast", "benchmark.json", SMALL_CASES, (1, 2), ("float32", "bfloat16")),
+        ("Times as fast on a GPU", "benchmark_on_a_gpu.json", SMALL_CASES, (1,), GPU_PRECISIONS),
+        (TO_4K, "benchmark_on_a_gpu_to_4k.json", ("3x1280x720",), (1,), GPU_PRECISIONS),
     ],
 )
-def test_numbers_of_speed_are_those_kept(heading, file, threads, precisions):
+def test_numbers_of_speed_are_those_kept(heading, file, cases, threads, precisions):
     report = json.loads((ROOT / "docs/results" / file).read_text(encoding="utf-8"))
     seconds = {
         (row["network"], row["code"], row["precision"], row["case"], row["threads"]): row["seconds"]
         for row in report["rendering"]
     }
-    columns = list(product(precisions, ("4x96x96", "8x64x64"), threads))
+    columns = list(product(precisions, cases, threads))
     columns.sort(key=lambda column: (threads.index(column[2]), column[1]))
     for name, cells in table_rows(heading).items():
         plain, name = "LTE" if "LTE" in name else "LIIF", name.replace("R-", "R")
@@ -174,6 +179,17 @@ def test_numbers_of_training_on_a_gpu_are_those_kept():
     dealt = [number for (_, code), number in times.items() if "dealt" in code]
     assert f"are {liif}, {larger} and {smaller} times as fast as through LIIF, MoEISR-LIIF-b and -s" in PROSE
     assert f"float32, and {dealt[0]} and {dealt[1]} times through the mixtures" in PROSE
+
+
+def test_numbers_of_a_picture_that_keeps_a_gpu_busy_are_those_kept():
+    report = json.loads((ROOT / "docs/results/benchmark_on_a_gpu_to_4k.json").read_text(encoding="utf-8"))
+    seconds = {(row["network"], row["code"], row["precision"]): row["seconds"] for row in report["rendering"]}
+    smaller = seconds["MoEISRLIIF-s", "package", "bfloat16"]
+    without = seconds["MoEISRLIIF-s", "package, without kernels", "bfloat16"]
+    frames = f"{1e3 * smaller:.0f} ms, encoder included, which makes {1 / smaller:.0f} frames a second"
+    assert f"{frames}; without kernels of Triton's {1e3 * without:.0f} ms" in PROSE
+    exact, halved = (seconds["LIIF", "plain", each] for each in ("float32", "bfloat16"))
+    assert f"takes {exact:.2f} s, and in bfloat16, by autocast, {halved:.2f} s" in PROSE
 
 
 def test_numbers_of_precision_are_those_kept():

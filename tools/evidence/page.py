@@ -166,7 +166,8 @@ def _backbone_row(benchmark: Benchmark, method: Method, scale: str) -> Row | Non
 
 
 def _count(count: float, base: float | None) -> str:
-    return f"{count:.3g}" + (f" ({100 * count / base:.0f} %)" if base else "")
+    form = ",.0f" if count >= 1000 else ".3g"
+    return f"{count:{form}}" + (f" ({100 * count / base:.0f} %)" if base else "")
 
 
 def _best_single(method: Method, row: Row) -> str:
