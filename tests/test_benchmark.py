@@ -158,22 +158,10 @@ def test_the_tables_are_made_of_the_report(run, tool):
     assert len(changed.splitlines()) == len(text.splitlines())
 
 
-@torch.inference_mode()
 def test_weights_of_convolutions_have_their_channels_last_on_request(tool, tmp_path):
-    options = [
-        "--device",
-        "cpu",
-        "--cases",
-        "2x5x4",
-        "--encoder",
-        "tiny",
-        "--networks",
-        "LIIF",
-        "--repeats",
-        "1",
-    ]
+    options = "--device cpu --cases 2x5x4 --encoder tiny --networks LIIF --repeats 1"
     for extra, layout in (([], torch.contiguous_format), (["--channels-last"], torch.channels_last)):
-        assert tool.main.main([*options, *extra, "-o", str(tmp_path)]) == 0
+        assert tool.main.main([*options.split(), *extra, "-o", str(tmp_path)]) == 0
         report = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
         assert report["channels_last"] == bool(extra)
         (network,) = tool.main.build_networks("tiny", ["LIIF"], [], torch.device("cpu"), layout)

@@ -121,11 +121,9 @@ def test_a_torch_without_nnpack_computes_directly(monkeypatch):
     [
         torch.rand(1, 3, 50, 57),
         torch.rand(2, 50, 57, 3).permute(0, 3, 1, 2),
-        torch.rand(50, 57, 3).permute(2, 0, 1)[
-            None
-        ],  # whose batch has not the stride that convolutions expect
+        torch.rand(50, 57, 3).permute(2, 0, 1)[None],
     ],
-    ids=["first", "last", "last of one"],
+    ids=["first", "last", "last, but for the stride of the batch"],
 )
 @torch.inference_mode()
 def test_a_network_without_such_convolutions_computes_with_its_channels_last(lr, computed):

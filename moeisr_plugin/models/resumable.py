@@ -58,7 +58,7 @@ class ResumableModel(SRModel):
             f"Ended by {self.interruption.noted or 'a signal to another process'}: iteration "
             f"{self.saved_iter} is saved; the same command with --auto_resume goes on from there."
         )
-        self.net_g = self.get_bare_model(self.net_g)
+        self.net_g = self.get_bare_model(self.net_g)  # the wrapper must not outlive the group
         processes.leave()
         raise SystemExit(0)
 
