@@ -99,15 +99,14 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
     if args.budgets and not (args.weights and args.pictures):
         raise ValueError("--budgets: needs --weights and --pictures")
     names = args.networks or (["LIIF"] if args.weights else list(NETWORKS))
-    order = torch.channels_last if args.channels_last else torch.contiguous_format
-    networks = build_networks(args.encoder, names, args.weights, device, order)
+    networks = build_networks(args.encoder, names, args.weights, device, args.order)
     shares = wanted_shares(networks, args.shares, trained=len(args.weights))
     report: dict[str, Any] = {
         "moeisr": __version__,
         "machine": machine(device),
         "encoder": args.encoder,
         "weights": distinct_names(args.weights),
-        "channels_last": args.channels_last,
+        "channels_last": args.order == torch.channels_last,
         "repeats": args.repeats,
         "gemm": [],
         "rendering": [],
@@ -165,7 +164,7 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
 
 def _train(args: argparse.Namespace, device: torch.device) -> dict[str, list[Row]]:
     """What training takes, by part of the report."""
-    networks = build_networks(args.encoder, _TRAINED, [], device)
+    networks = build_networks(args.encoder, _TRAINED, [], device, args.order)
     return {
         "training": measure_training(networks, args.training, args.repeats, device),
         "iterations": measure_iterations(
@@ -184,7 +183,7 @@ def build_networks(
     names: Sequence[str],
     weights: Sequence[Path],
     device: torch.device,
-    order: torch.memory_format = torch.contiguous_format,
+    order: torch.memory_format,
 ) -> list[Network]:
     """Untrained networks of these names, which share an encoder, then those of files of weights.
 
@@ -283,7 +282,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--channels-last",
-        action="store_true",
+        dest="order",
+        action="store_const",
+        const=torch.channels_last,
+        default=torch.contiguous_format,
         help="weights of convolutions with their channels last, as tensor cores want; plain ones too",
     )
     parser.add_argument(

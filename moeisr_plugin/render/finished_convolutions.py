@@ -91,12 +91,7 @@ def _convolve(
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether it is a convolution that does what its numbers say and no more."""
-    return (
-        isinstance(module, nn.Conv2d)
-        and type(module) is nn.Conv2d
-        and not _is_watched(module)
-        and module.padding_mode == "zeros"
-    )
+    return type(module) is nn.Conv2d and not _is_watched(module) and module.padding_mode == "zeros"
 
 
 def _is_watched(module: nn.Module) -> bool:

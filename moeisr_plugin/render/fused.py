@@ -102,11 +102,8 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
     how = _launch(width, products)
     assert how is not None
     assert isinstance(embedding, LIIFEmbedding)
-    parts = [embedding.parts(expert.first, rel_cell) for expert in experts]
-    packed = [
-        kernels().pack(expert, first, channels, width=width, products=products)
-        for expert, first in zip(experts, parts, strict=True)
-    ]
+    pack = functools.partial(kernels().pack, channels=channels, width=width, products=products)
+    packed = [pack(expert, embedding.parts(expert.first, rel_cell)) for expert in experts]
 
     def paint(padded: Tensor, groups: Sequence[Tensor], rel_y: Tensor, rel_x: Tensor) -> Tensor:
         answers = rel_y.new_empty(len(rel_y), len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
