@@ -190,6 +190,27 @@ def test_the_average_of_the_weights_is_exponential(photographs, tmp_path):
         torch.testing.assert_close(a, p)
 
 
+def test_the_average_of_the_mapper_begins_when_it_begins_to_learn(photographs, tmp_path):
+    opt = options(photographs, tmp_path, random_gates_iter=2)
+    torch.manual_seed(0)
+    model = build_model(opt)
+    mapper, average = (net.mapper.state_dict() for net in (model.net_g, model.net_g_ema))
+    first = {name: value.clone() for name, value in mapper.items()}
+    batches = loader(opt, "train")
+    since = []
+    for current_iter in range(1, 6):
+        model.feed_data(next(iter(batches)))
+        model.optimize_parameters(current_iter)
+        if current_iter <= 2:
+            assert all(torch.equal(average[name], first[name]) for name in first)
+        else:
+            since.append({name: value.clone() for name, value in mapper.items()})
+    weights = [0.9**age * 0.1 for age in (2, 1, 0)]
+    for name in first:
+        mean = sum(w * values[name] for w, values in zip(weights, since, strict=True)) / sum(weights)
+        torch.testing.assert_close(average[name], mean, rtol=1e-5, atol=1e-6)
+
+
 def test_validates_at_several_scales_and_keeps_the_best(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     model, _ = train(opt, 1)

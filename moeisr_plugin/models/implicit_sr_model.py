@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
+from moeisr_plugin.models.averaging import add_to_average, decay_since_begun
 from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
@@ -131,10 +131,10 @@ class ImplicitSRModel(ResumableModel):
             return DistributedDataParallel(net, find_unused_parameters=unused)
         return super().model_to_device(net)
 
-    def model_ema(self, decay: float = 0.999) -> None:
-        """As the toolbox's, but of all parameters by one call instead of two for each."""
-        averages, parameters = self.net_g_ema.parameters(), self._bare(self.net_g).parameters()
-        get_ema_multi_avg_fn(decay)(tuple(averages), tuple(parameters), None)
+    def model_ema(self, decay: float = 0.999, mapper_decay: float | None = None) -> None:
+        """As the toolbox's, but in fewer calls, and the mapper's average may have a decay of its own."""
+        own = decay if mapper_decay is None else mapper_decay
+        add_to_average(self.net_g_ema, self._bare(self.net_g), decay=decay, mapper_decay=own)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
@@ -151,7 +151,7 @@ class ImplicitSRModel(ResumableModel):
         losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), at_random)
         taken = self.training_step.take(losses.values())
         if taken and self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
+            self.model_ema(self.ema_decay, self._mapper_decay(current_iter))
 
         self.log_dict = self.reduce_loss_dict(losses)
         self.throughput.step_done(len(self.lq) * self.opt["world_size"])
@@ -159,6 +159,15 @@ class ImplicitSRModel(ResumableModel):
             self.log_dict.update(self.training_step.log())
             self.log_dict.update(self.throughput.take())
             self.log_dict.update(self._routing_log(processes.joined(scores), processes.joined(self.lq)))
+
+    def _mapper_decay(self, current_iter: int) -> float:
+        """The decay by which the mapper's average begins when the mapper begins to learn.
+
+        What it was while gates were random would stay in its average for thousands of iterations.
+        """
+        if not self.random_gates_iter:
+            return self.ema_decay
+        return decay_since_begun(self.ema_decay, current_iter - self.random_gates_iter)
 
     def _add_gradients(self, batch: Batch, at_random: bool) -> tuple[OrderedDict[str, Tensor], Tensor]:
         """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w).
