@@ -149,6 +149,9 @@ class ImplicitSRModel(ResumableModel):
             self._hold_all_but_the_mapper()
         at_random = current_iter <= self.random_gates_iter
         losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), at_random)
+        if at_random:
+            # Its gradients are 0 in a compiled network; an optimiser would count steps and let it decay.
+            self._bare(self.net_g).mapper.zero_grad(set_to_none=True)
         taken = self.training_step.take(losses.values())
         if taken and self.ema_decay > 0:
             self.model_ema(self.ema_decay, self._mapper_decay(current_iter))
