@@ -5,13 +5,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
 from basicsr.losses import build_loss
-from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -19,16 +17,13 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
+from torch.utils.data import DataLoader
 
-from moeisr_plugin import processes, render
+from moeisr_plugin import processes
 from moeisr_plugin.archs import routing
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints import save_checkpoint
-from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
-from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import add_to_average, decay_since_begun
 from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
@@ -36,7 +31,8 @@ from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
-from moeisr_plugin.routing_report import routing_health, share_per_depth
+from moeisr_plugin.models.validation import Enlarged, Figures, dataset_label, validate
+from moeisr_plugin.routing_report import share_per_depth
 from moeisr_plugin.saved_pictures import save_experts, save_picture
 
 SCORE_LOSSES = ("balance", "cost")
@@ -44,9 +40,6 @@ SCORE_LOSSES = ("balance", "cost")
 
 TOOLBOX_SCHEDULES = frozenset({"MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR"})
 """The schedules that the toolbox has itself; torch's MultiStepLR is one of its own."""
-
-Record = dict[str, float]
-"""Metrics of a picture, by name."""
 
 
 @MODEL_REGISTRY.register()
@@ -270,61 +263,35 @@ class ImplicitSRModel(ResumableModel):
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
         """Validate on one set, its pictures shared among the processes, with the result of one process."""
-        dataset_opt = dataloader.dataset.opt  # type: ignore[attr-defined]
-        label = dataset_label(dataset_opt)
-        metrics = self.opt["val"].get("metrics") or {}
+        label = dataset_label(dataloader.dataset.opt)  # type: ignore[attr-defined]
         net = self._bare(getattr(self, "net_g_ema", self.net_g))
-        was_training = net.training
-        net.eval()
-        results: list[Record] = []
-        health: list[Record] = []
-        too_small: list[str] = []
-        no_bar = self.opt["rank"] != 0 or not self.opt["val"].get("pbar")
-        for data in tqdm(_own_share(dataloader), desc=label, unit="image", disable=no_bar):
-            self.feed_data(data)
-            encoding = render.encode(net, self.lq)
-            size = _output_size(data)
-            picture = render.render(net, encoding, size)
-            if save_img:
-                self._save_pictures(net, encoding, picture, data, label, current_iter)
-            if "gt" not in data or not metrics:
-                continue
-            measure = partial(self._measure, gt=data["gt"], scale=_scale(data), dataset_opt=dataset_opt)
-            try:
-                results.append({name: measure(picture, opt) for name, opt in metrics.items()})
-            except TooSmallError as error:
-                too_small.append(f"{data['gt_path'][0]}: {error}")
-                continue
-            if self.opt["val"].get("routing_health") and len(net.experts) > 1:
-                first, metric_opt = next(iter(metrics.items()))
-                judge = partial(measure, metric_opt=metric_opt)
-                health.append(routing_health(net, encoding, size, judge, routed=results[-1][first]))
-        net.train(was_training)
-        results, health = _dealt_back(processes.gathered(results)), _dealt_back(processes.gathered(health))
-        for told in chain.from_iterable(processes.gathered(too_small)):  # no reason to lose a training
+        val_opt = self.opt["val"]
+        keep = partial(self._save_pictures, net, label=label, current_iter=current_iter)
+        validation = validate(
+            net,
+            dataloader,
+            device=self.device,
+            metrics=val_opt.get("metrics") or {},
+            with_health=val_opt.get("routing_health", False),
+            bar=self.opt["rank"] == 0 and val_opt.get("pbar", False),
+            keep=keep if save_img else None,
+        )
+        for told in validation.too_small:  # no reason to lose a training
             get_root_logger().warning(f"Not measured: {told}")
-        if results:
-            self._report(label, _means(results), _means(health), current_iter, tb_logger)
-
-    def _measure(
-        self, picture: Tensor, metric_opt: dict[str, Any], *, gt: Tensor, scale: Any, dataset_opt: dict
-    ) -> float:
-        """A metric by the data set's own scale and protocol, unless the metric's options say otherwise."""
-        own = {"scale": scale, "protocol": dataset_opt.get("protocol", "div2k")}
-        images = {"img": toolbox_image(picture), "img2": toolbox_image(gt)}
-        return float(calculate_metric(images, {**own, **metric_opt}))
+        if validation.means:
+            self._report(label, validation.means, validation.health, current_iter, tb_logger)
 
     def _report(
         self,
         label: str,
-        results: dict[str, float],
-        health: dict[str, float],
+        means: Figures,
+        health: Figures,
         current_iter: int | str,
         tb_logger: Any,
     ) -> None:
-        self.metric_results = results
+        self.metric_results = means
         self._initialize_best_metric_results(label)
-        for metric, value in results.items():
+        for metric, value in means.items():
             self._update_best_metric_result(label, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, label, tb_logger)
         if health:
@@ -336,20 +303,13 @@ class ImplicitSRModel(ResumableModel):
                 tb_logger.add_scalar(f"routing/{label}/{name}", value, current_iter)
 
     def _save_pictures(
-        self,
-        net: ImplicitSR,
-        encoding: Encoding,
-        picture: Tensor,
-        data: Mapping[str, Any],
-        label: str,
-        current_iter: int | str,
+        self, net: ImplicitSR, enlarged: Enlarged, *, label: str, current_iter: int | str
     ) -> None:
         """The picture and, of a mixture, its expert map, in a folder per data set and scale."""
-        name = data["name"][0] if "name" in data else Path(data["lq_path"][0]).stem
         suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])
-        stem = Path(self.opt["path"]["visualization"], label, f"{name}_{suffix}")
-        save_picture(stem, picture)
-        save_experts(stem, net, encoding)
+        stem = Path(self.opt["path"]["visualization"], label, f"{enlarged.name}_{suffix}")
+        save_picture(stem, enlarged.rgb)
+        save_experts(stem, net, enlarged.encoding)
 
     @master_only
     def save_network(
@@ -371,45 +331,3 @@ class ImplicitSRModel(ResumableModel):
             checkpoint["iter"] = self.current_iter if current_iter == -1 else current_iter
         file_name = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
         save_checkpoint(Path(self.opt["path"]["models"], file_name), checkpoint)
-
-
-def dataset_label(dataset_opt: Mapping[str, Any]) -> str:
-    """What results and pictures of a validation set are filed under: its name, and its scale if stated."""
-    scale = dataset_opt.get("scale")
-    if scale is None:
-        return dataset_opt["name"]
-    axes = scale if isinstance(scale, list | tuple) else [scale]
-    return f"{dataset_opt['name']}/x{'x'.join(f'{s:g}' for s in axes)}"
-
-
-def _own_share(dataloader: DataLoader) -> DataLoader:
-    """Every so many-th picture of a validation set, dealt like cards to the processes."""
-    if processes.size() == 1:
-        return dataloader
-    pictures: Any = dataloader.dataset
-    own = Subset(pictures, range(processes.rank(), len(pictures), processes.size()))
-    return DataLoader(own, batch_size=1, generator=torch.Generator())
-
-
-def _dealt_back(shares: list[list[Record]]) -> list[Record]:
-    """The records of all processes, in the order of one if every picture has one."""
-    rounds = zip_longest(*shares)
-    return [record for dealt in rounds for record in dealt if record is not None]
-
-
-def _scale(data: Mapping[str, Any]) -> tuple[float, float]:
-    """The scale of a batch with one picture, in y and x."""
-    scale_y, scale_x = data["scale"].flatten().tolist()
-    return scale_y, scale_x
-
-
-def _output_size(data: Mapping[str, Any]) -> tuple[int, int]:
-    """The size of the HR picture; from the scale where there is none."""
-    if "gt" in data:
-        return data["gt"].shape[-2], data["gt"].shape[-1]
-    scale_y, scale_x = _scale(data)
-    return round(data["lq"].shape[-2] * scale_y), round(data["lq"].shape[-1] * scale_x)
-
-
-def _means(records: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(r[name] for r in records) / len(records) for name in (records[0] if records else ())}

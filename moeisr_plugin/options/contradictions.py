@@ -18,8 +18,9 @@ from torch.nn import Parameter
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
-from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES, dataset_label
+from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
+from moeisr_plugin.models.validation import dataset_label
 from moeisr_plugin.options.rules import UnsoundError, nearest
 from moeisr_plugin.options.schema import IMPLICIT_MODEL
 from moeisr_plugin.options.signatures import find, named_parameters
