@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from moeisr_plugin.archs.limits import limit_for
 from moeisr_plugin.archs.precision import as_they_are
 from moeisr_plugin.archs.products import linear
+from moeisr_plugin.archs.rows import rows_at
 from moeisr_plugin.archs.workspace import Workspace
 
 # LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
@@ -94,7 +95,7 @@ class LIIFGround(NamedTuple):
     rel_columns: list[Tensor]  # J of (2, hidden_dim)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
-        hidden = self.tables[expert][index]  # (N, hidden_dim)
+        hidden = rows_at(self.tables[expert], index)  # (N, hidden_dim)
         return hidden.addmm_(rel.to(hidden), self.rel_columns[expert].to(hidden))
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
@@ -109,7 +110,7 @@ class LIIFGround(NamedTuple):
         rows = workspace.empty("rows", (n, per_y, width), like=table)
         columns = workspace.empty("columns", (n, per_x, width), like=table)
         hidden = workspace.empty("hidden", (n, per_y, per_x, width), like=table)
-        torch.addcmul(table[index, None], rel_y[..., None], column_y, out=rows)
+        torch.addcmul(rows_at(table, index)[:, None], rel_y[..., None], column_y, out=rows)
         torch.mul(rel_x[..., None], column_x, out=columns)
         return torch.add(rows[:, :, None], columns[:, None], out=hidden)
 
@@ -190,8 +191,9 @@ class LIIFEmbedding(Embedding):
         for weight, constant, group in zip(columns, constants, groups, strict=True):
             weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)  # as gathered
             for rows in group.split(at_a_time):
-                gathered = pixels[corner[rows, None] + offset].flatten(1)  # (N, side*side*D)
-                table[rows] = linear(gathered, weight).to(table) + constant[sample[rows]]
+                around = corner[rows, None] + offset  # (N, side*side)
+                gathered = rows_at(pixels, around.flatten()).view(len(rows), weight.shape[1])
+                table[rows] = linear(gathered, weight).to(table) + rows_at(constant, sample[rows])
         return table
 
     def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
@@ -213,11 +215,11 @@ class LTEGround(NamedTuple):
 
     def features(self, index: Tensor, rel: Tensor) -> Tensor:
         """The embedding of queries, (N, F): coef · [cos π(f·rel + phase); sin π(f·rel + phase)]."""
-        freq_y, freq_x = self.freq[index].chunk(2, dim=1)  # (N, F/2) each
+        freq_y, freq_x = rows_at(self.freq, index).chunk(2, dim=1)  # (N, F/2) each
         angle = (
             torch.addcmul(self._phase(index), freq_y, rel[:, :1]).addcmul(freq_x, rel[:, 1:]).mul(math.pi)
         )  # (N, F/2)
-        return self.coef[index] * torch.cat([angle.cos(), angle.sin()], dim=1)
+        return rows_at(self.coef, index) * torch.cat([angle.cos(), angle.sin()], dim=1)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
         first = self.firsts[expert]
@@ -233,7 +235,7 @@ class LTEGround(NamedTuple):
         # e^(iπ(f_y r_y + f_x r_x + phase)) is the product of a row's phasor and a column's, so that sines are
         # taken of P + R angles per pixel instead of P·R. The row's phasors carry the amplitudes.
         (n, per_y), per_x, half = rel_y.shape, rel_x.shape[1], self.freq.shape[1] // 2
-        freq_y, freq_x = self.freq[index, None].chunk(2, dim=2)  # (N, 1, F/2) each
+        freq_y, freq_x = rows_at(self.freq, index)[:, None].chunk(2, dim=2)  # (N, 1, F/2) each
         angle_y = workspace.empty("angle y", (n, per_y, half), like=self.freq)
         angle_x = workspace.empty("angle x", (n, per_x, half), like=self.freq)
         torch.mul(rel_y[..., None], freq_y, out=angle_y).add_(self._phase(index)[:, None]).mul_(math.pi)
@@ -242,7 +244,7 @@ class LTEGround(NamedTuple):
         cos_y, sin_y = workspace.empty("phasor y", (2, n, per_y, half), like=self.freq)
         torch.cos(angle_y, out=cos_y)
         torch.sin(angle_y, out=sin_y)
-        of_cos, of_sin = self.coef[index, None].chunk(2, dim=2)  # (N, 1, F/2) each
+        of_cos, of_sin = rows_at(self.coef, index)[:, None].chunk(2, dim=2)  # (N, 1, F/2) each
         same, turned = workspace.empty("amplitudes", (2, n, per_y, 1, 2, half), like=self.coef)
         torch.mul(of_cos, cos_y, out=same[:, :, 0, 0])
         torch.mul(of_sin, sin_y, out=same[:, :, 0, 1])
@@ -261,7 +263,7 @@ class LTEGround(NamedTuple):
     def _phase(self, index: Tensor) -> Tensor:
         """The phases of each query's sample, (N, F/2), or (1, F/2) if there is but one sample."""
         latents_per_sample = len(self.coef) // len(self.phase)
-        return self.phase[index // latents_per_sample] if len(self.phase) > 1 else self.phase
+        return rows_at(self.phase, index // latents_per_sample) if len(self.phase) > 1 else self.phase
 
 
 class LTEEmbedding(Embedding):

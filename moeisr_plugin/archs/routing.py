@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.precision import at_least_float32
+from moeisr_plugin.archs.rows import rows_at
 
 
 def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -84,7 +85,7 @@ def mix_experts(
     Returns:
         RGB in [-1, 1], (N, 3).
     """
-    weight = gates.permute(0, 2, 3, 1).flatten(0, 2)[index]  # (N, J)
+    weight = rows_at(gates.permute(0, 2, 3, 1).flatten(0, 2), index)  # (N, J)
     hidden = ground.first_layers(index, rel)
     answers = [expert.finish(h) for expert, h in zip(experts, hidden, strict=True)]
     return torch.stack(answers, dim=-1).mul(weight[:, None]).sum(-1)  # (N, 3, J) -> (N, 3)
