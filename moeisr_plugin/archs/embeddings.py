@@ -192,7 +192,8 @@ class LIIFEmbedding(Embedding):
             weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)  # as gathered
             for rows in group.split(at_a_time):
                 around = corner[rows, None] + offset  # (N, side*side)
-                gathered = rows_at(pixels, around.flatten()).view(len(rows), weight.shape[1])
+                gathered = rows_at(pixels, around.flatten())  # (N*side*side, D)
+                gathered = gathered.view(len(rows), weight.shape[1])  # (N, side*side*D)
                 table[rows] = linear(gathered, weight).to(table) + rows_at(constant, sample[rows])
         return table
 
