@@ -4,30 +4,25 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-def add_to_average(average: nn.Module, net: nn.Module, *, decay: float, mapper_decay: float) -> None:
-    """Moves averaged weights towards those of the network, by two calls instead of two for each parameter.
+def add_to_average(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Moves averaged weights towards a network's, or a part's, by one call instead of two for each parameter.
 
     Args:
-        average: a network of the same parameters, changed in place.
-        net: the network that learns.
+        average: of the same parameters, changed in place.
+        net: what learns.
         decay: what remains of the average, from 0 to 1.
-        mapper_decay: what remains of the mapper's.
     """
-    averaged = dict(average.named_parameters())
-    for decay_of_part, is_mapper in ((decay, False), (mapper_decay, True)):
-        learnt = {k: p for k, p in net.named_parameters() if k.startswith("mapper.") == is_mapper}
-        if learnt:
-            move = get_ema_multi_avg_fn(decay_of_part)
-            move(tuple(averaged[name] for name in learnt), tuple(learnt.values()), None)
+    if parameters := tuple(net.parameters()):
+        get_ema_multi_avg_fn(decay)(tuple(average.parameters()), parameters, None)
 
 
-def decay_since_begun(decay: float, count: int) -> float:
-    """The decay by which an average is one of values since it began, and of nothing before.
+def correction(decay: float, count: int) -> float:
+    """The decay of a second step towards the same value, by which all that was before the first is forgotten.
 
-    Its n-th value then weighs (1 - decay) / (1 - decay^n), as with Adam's correction of the bias.
+    After it, the n-th value since weighs (1 - decay) / (1 - decay^n), as Adam corrects its bias.
 
     Args:
-        decay: of the average when it has long begun, from 0 to below 1.
-        count: which value comes now, from 1 on; 0 or less before the beginning.
+        decay: of the first step, above 0 and below 1.
+        count: which value this is, from 1 on.
     """
-    return decay * (1 - decay ** (count - 1)) / (1 - decay**count) if count > 0 else decay
+    return (1 - decay ** (count - 1)) / (1 - decay**count)

@@ -25,7 +25,7 @@ from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints import save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
-from moeisr_plugin.models.averaging import add_to_average, decay_since_begun
+from moeisr_plugin.models.averaging import add_to_average, correction
 from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
@@ -124,10 +124,9 @@ class ImplicitSRModel(ResumableModel):
             return DistributedDataParallel(net, find_unused_parameters=unused)
         return super().model_to_device(net)
 
-    def model_ema(self, decay: float = 0.999, mapper_decay: float | None = None) -> None:
-        """As the toolbox's, but in fewer calls, and the mapper's average may have a decay of its own."""
-        own = decay if mapper_decay is None else mapper_decay
-        add_to_average(self.net_g_ema, self._bare(self.net_g), decay=decay, mapper_decay=own)
+    def model_ema(self, decay: float = 0.999) -> None:
+        """As the toolbox's, but of all parameters by one call."""
+        add_to_average(self.net_g_ema, self._bare(self.net_g), decay)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
@@ -147,7 +146,8 @@ class ImplicitSRModel(ResumableModel):
             self._bare(self.net_g).mapper.zero_grad(set_to_none=True)
         taken = self.training_step.take(losses.values())
         if taken and self.ema_decay > 0:
-            self.model_ema(self.ema_decay, self._mapper_decay(current_iter))
+            self.model_ema(decay=self.ema_decay)
+            self._begin_average_of_mapper(current_iter - self.random_gates_iter)
 
         self.log_dict = self.reduce_loss_dict(losses)
         self.throughput.step_done(len(self.lq) * self.opt["world_size"])
@@ -156,14 +156,14 @@ class ImplicitSRModel(ResumableModel):
             self.log_dict.update(self.throughput.take())
             self.log_dict.update(self._routing_log(processes.joined(scores), processes.joined(self.lq)))
 
-    def _mapper_decay(self, current_iter: int) -> float:
-        """The decay by which the mapper's average begins when the mapper begins to learn.
+    def _begin_average_of_mapper(self, learnt_iter: int) -> None:
+        """Lets the mapper's average begin when the mapper begins to learn, so many iterations ago.
 
         What it was while gates were random would stay in its average for thousands of iterations.
         """
-        if not self.random_gates_iter:
-            return self.ema_decay
-        return decay_since_begun(self.ema_decay, current_iter - self.random_gates_iter)
+        if self.random_gates_iter and learnt_iter > 0:
+            mapper = self._bare(self.net_g).mapper
+            add_to_average(self.net_g_ema.mapper, mapper, correction(self.ema_decay, learnt_iter))
 
     def _add_gradients(self, batch: Batch, at_random: bool) -> tuple[OrderedDict[str, Tensor], Tensor]:
         """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w).
