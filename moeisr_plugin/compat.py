@@ -296,7 +296,7 @@ def start_gloo(launcher: str, *args: Any, **kwargs: Any) -> None:
 
 def load_resume_state(opt: dict) -> dict | None:
     """Loads the training state to resume from, as `training_states` does; that needs a mended toolbox."""
-    return plugin("training_states").load_resume_state(opt)
+    return plugin("models.training_states").load_resume_state(opt)
 
 
 def handing_on_errors(run: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -330,7 +330,9 @@ def with_unfinished_folders_kept(make_exp_dirs: Callable[[dict], None]) -> Calla
 
     @functools.wraps(make_exp_dirs)
     def made(opt: dict) -> None:
-        if plugin("processes").rank() == 0 and not plugin("training_states").make_unfinished_folders(opt):
+        if plugin("utils.processes").rank() == 0 and not plugin(
+            "models.training_states"
+        ).make_unfinished_folders(opt):
             make_exp_dirs(opt)
 
     return made

@@ -11,7 +11,7 @@ import sys
 import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr, registers; `python test.py` needs it)
 from basicsr.test import test_pipeline
 
-from moeisr_plugin.commands.messages import errors_in_one_line
+from moeisr_plugin.utils.messages import errors_in_one_line
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ import sys
 import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr, registers; `python train.py` needs it)
 from basicsr.train import train_pipeline
 
-from moeisr_plugin.commands.messages import errors_in_one_line
-from moeisr_plugin.memory import keep_freed_memory
+from moeisr_plugin.models.memory import keep_freed_memory
+from moeisr_plugin.utils.messages import errors_in_one_line
 
 
 def main(root: str | None = None) -> None:

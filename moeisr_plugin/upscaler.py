@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.bundled import DEFAULT
-from moeisr_plugin.checkpoints import network_from
-from moeisr_plugin.render.precision import require_numbers, to_precision
+from moeisr_plugin.checkpoints.bundled import DEFAULT
+from moeisr_plugin.checkpoints.network import network_from
+from moeisr_plugin.render.casting import require_numbers, to_precision
 
 PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 """Of Pillow's pictures, those whose numbers are colours, and nothing else."""

@@ -78,3 +78,13 @@ def heard_interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def restored_tf32():
+    """Restore the process-wide TF32 switches, which a training with `tf32: true` sets."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    yield
+    if (matmul.allow_tf32, cudnn.allow_tf32) != before:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -22,7 +22,7 @@ from references import TINY_ENCODER, lively
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.cli import main
 from moeisr_plugin.data import ArbitraryScaleDataset, ScaleValidationDataset
-from moeisr_plugin.tensor_files import write_tensor_file
+from moeisr_plugin.utils.tensor_files import write_tensor_file
 
 MAX_PIXELS = 2**16
 

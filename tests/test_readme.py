@@ -15,9 +15,9 @@ from training_files import write_card, write_experiment, write_results
 
 from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
-from moeisr_plugin.bundled import DEFAULT
-from moeisr_plugin.checkpoints import save_checkpoint
-from moeisr_plugin.evaluation import BICUBIC
+from moeisr_plugin.checkpoints.bundled import DEFAULT
+from moeisr_plugin.checkpoints.network import save_checkpoint
+from moeisr_plugin.evaluation.evaluate import BICUBIC
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

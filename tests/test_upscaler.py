@@ -7,8 +7,8 @@ from PIL import Image
 
 from moeisr_plugin import Upscaler, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
-from moeisr_plugin.bundled import DEFAULT
-from moeisr_plugin.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints.bundled import DEFAULT
+from moeisr_plugin.checkpoints.network import CheckpointError, read_checkpoint, save_checkpoint
 from moeisr_plugin.upscaler import output_size
 
 ENCODER = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}

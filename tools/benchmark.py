@@ -39,13 +39,13 @@ from benchmarking.training import Batch, measure_training, parse_batch
 
 from moeisr_plugin import __version__
 from moeisr_plugin.archs.implicit_arch import LIIF
-from moeisr_plugin.atomic import appearing_whole
-from moeisr_plugin.checkpoints import network_from
+from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, chosen_device
-from moeisr_plugin.evaluation import distinct_names
-from moeisr_plugin.machine import machine
-from moeisr_plugin.memory import keep_freed_memory
+from moeisr_plugin.evaluation.evaluate import distinct_names
+from moeisr_plugin.evaluation.machine import machine
+from moeisr_plugin.models.memory import keep_freed_memory
+from moeisr_plugin.utils.atomic import appearing_whole
 
 Shares = dict[str, list[float]]
 _TRAINED = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s")

@@ -26,7 +26,7 @@ from evidence.page import page
 from evidence.reading import Benchmark, read_benchmarks
 from PIL import Image
 
-from moeisr_plugin.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import appearing_whole
 
 PUBLISHED = Path(__file__).with_name("published_tables.json")
 PAGE = "README.md"

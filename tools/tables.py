@@ -23,12 +23,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from moeisr_plugin import complexity, render
+from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.checkpoints import network_from
-from moeisr_plugin.evaluation import BICUBIC, evaluate
+from moeisr_plugin.checkpoints.network import network_from
+from moeisr_plugin.evaluation.evaluate import BICUBIC, evaluate
 from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture
+from moeisr_plugin.render import complexity
 from moeisr_plugin.upscaler import encode_layers
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_tables.json").read_text(encoding="utf-8"))

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moeisr_plugin.archs.limits import limit_for
-from moeisr_plugin.archs.precision import as_they_are
-from moeisr_plugin.archs.products import linear
-from moeisr_plugin.archs.rows import rows_at
-from moeisr_plugin.archs.workspace import Workspace
+from moeisr_plugin.ops.limits import limit_for
+from moeisr_plugin.ops.linear import linear
+from moeisr_plugin.ops.precision import as_they_are
+from moeisr_plugin.ops.rows import rows_at
+from moeisr_plugin.ops.workspace import Workspace
 
 # LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
 _GATHERED_PIXELS = {"cpu": 4096, "cuda": 65_536}

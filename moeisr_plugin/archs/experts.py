@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from moeisr_plugin.archs.products import linear, relu_
+from moeisr_plugin.ops.linear import linear, relu_
 
 # Share of the default initialisation left in a hidden layer that starts as the identity: enough to
 # break the symmetry between its units, little enough that depth costs nothing at first.

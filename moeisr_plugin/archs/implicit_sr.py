@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from moeisr_plugin.archs import coordinates, routing
 from moeisr_plugin.archs.embeddings import Embedding, Ground
 from moeisr_plugin.archs.experts import Expert
-from moeisr_plugin.archs.precision import at_least_float32
+from moeisr_plugin.ops.precision import at_least_float32
 
 
 class Encoding(NamedTuple):

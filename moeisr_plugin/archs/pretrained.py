@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moeisr_plugin.tensor_files import CheckpointError, read_tensor_file
+from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 
 ENTRIES = ("params_ema", "params", "state_dict")
 DERIVED = ("attn_mask", "relative_position_index")  # SwinIR's buffers follow from its options

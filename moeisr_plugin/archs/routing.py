@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.experts import Expert
-from moeisr_plugin.archs.precision import at_least_float32
-from moeisr_plugin.archs.rows import rows_at
+from moeisr_plugin.ops.precision import at_least_float32
+from moeisr_plugin.ops.rows import rows_at
 
 
 def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator | None = None) -> Tensor:

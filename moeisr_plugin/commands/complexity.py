@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the network cannot be built, or the picture cannot be read.
     """
-    from moeisr_plugin.checkpoints import network_from  # parsing needs no torch
+    from moeisr_plugin.checkpoints.network import network_from  # parsing needs no torch
 
     if args.image is not None and args.weights is None:
         raise ValueError("--image needs --weights: an untrained mapper routes at random")
@@ -65,7 +65,7 @@ def _network_of_options(path: Path) -> "ImplicitSR":
     import yaml
     from basicsr.utils.options import ordered_yaml
 
-    from moeisr_plugin.checkpoints import build_without_pretrained
+    from moeisr_plugin.checkpoints.network import build_without_pretrained
 
     try:
         options = yaml.load(path.read_text(encoding="utf-8"), Loader=ordered_yaml()[0])
@@ -99,7 +99,8 @@ def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
-    from moeisr_plugin import complexity, render
+    from moeisr_plugin import render
+    from moeisr_plugin.render import complexity
     from moeisr_plugin.upscaler import encode_layers
 
     if args.image is None:

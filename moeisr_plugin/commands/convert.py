@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: what is given cannot be converted, or DST exists.
     """
-    from moeisr_plugin.checkpoints import network_of, save_checkpoint  # parsing needs no torch
-    from moeisr_plugin.published import checkpoint_from
+    from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
+    from moeisr_plugin.checkpoints.network import network_of, save_checkpoint  # parsing needs no torch
 
     if args.target.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{args.target}: no format of weights; end the name in {' or '.join(SUFFIXES)}")

@@ -5,11 +5,11 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from moeisr_plugin.atomic import folder_for_results
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.sizes import Scale, parse_scale
 from moeisr_plugin.commands.weights import TRAINED
+from moeisr_plugin.utils.atomic import folder_for_results
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks on a data set, beside those of bicubic
 enlargement. FOLDER holds HR pictures alone, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2
@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: weights, pictures or options that cannot be used.
     """
-    from moeisr_plugin.evaluation import evaluate  # parsing needs no torch
-    from moeisr_plugin.report import FILES, as_markdown, write_report
+    from moeisr_plugin.evaluation.evaluate import evaluate  # parsing needs no torch
+    from moeisr_plugin.evaluation.report import FILES, as_markdown, write_report
 
     if args.save_images and args.out is None:
         raise ValueError("--save-images needs a folder; add -o OUT")

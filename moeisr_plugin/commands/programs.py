@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from moeisr_plugin.commands.messages import one_line
+from moeisr_plugin.utils.messages import one_line
 
 
 def run_program(

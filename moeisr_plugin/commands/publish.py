@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: something that is given cannot be used.
     """
-    from moeisr_plugin.publishing import publish  # parsing needs no torch
+    from moeisr_plugin.publishing.publish import publish  # parsing needs no torch
 
     written = publish(
         args.checkpoint,

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from moeisr_plugin.bundled import DEFAULT
+from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.jobs import Job, passed_over, plan_jobs
-from moeisr_plugin.commands.messages import one_line
 from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_target
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import (
@@ -32,6 +31,7 @@ from moeisr_plugin.pictures import (
     write_picture,
     writes_by_bands,
 )
+from moeisr_plugin.utils.messages import one_line
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import EncodedPicture, Upscaler

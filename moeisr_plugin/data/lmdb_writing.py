@@ -19,10 +19,10 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from moeisr_plugin.atomic import appearing_whole
 from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe, SourcePicture
+from moeisr_plugin.utils.atomic import appearing_whole
 
 _FIRST_MAP_SIZE = 2**26
 _BYTES_PER_TRANSACTION = 2**25  # the most an interruption costs

@@ -7,7 +7,7 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from moeisr_plugin import processes
+from moeisr_plugin.utils import processes
 
 
 @LOSS_REGISTRY.register()

@@ -19,10 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from moeisr_plugin import processes
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import add_to_average, correction
@@ -32,8 +31,9 @@ from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.models.validation import Enlarged, Figures, dataset_label, validate
-from moeisr_plugin.routing_report import share_per_depth
-from moeisr_plugin.saved_pictures import save_experts, save_picture
+from moeisr_plugin.render.routing_report import share_per_depth
+from moeisr_plugin.render.saved_pictures import save_experts, save_picture
+from moeisr_plugin.utils import processes
 
 SCORE_LOSSES = ("balance", "cost")
 """The losses of the mapper's scores, each by its options, as ``train.balance_opt``."""

@@ -10,12 +10,12 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-from moeisr_plugin import processes
-from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.data.sample_order import Position, position_after
 from moeisr_plugin.models.interruption import Interruption
 from moeisr_plugin.models.optimisers import optimiser_settings, schedule_settings, settle_optimiser
 from moeisr_plugin.models.random_state import random_state, set_random_state
+from moeisr_plugin.utils import processes
 
 
 class ResumableModel(SRModel):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed import ReduceOp
 from torch.optim import Optimizer
 
-from moeisr_plugin.archs.precision import PRECISIONS
+from moeisr_plugin.ops.precision import PRECISIONS
 
 _STATE_KEY = "training_step"
 

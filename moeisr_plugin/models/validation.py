@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from moeisr_plugin import processes, render
+from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
-from moeisr_plugin.routing_report import routing_health
+from moeisr_plugin.render.routing_report import routing_health
+from moeisr_plugin.utils import processes
 
 Figures = dict[str, float]
 """Metrics of a picture or means of them, by name."""

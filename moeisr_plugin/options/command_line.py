@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from moeisr_plugin.options.checking import OptionsError, check
 from moeisr_plugin.options.contradictions import Run
-from moeisr_plugin.options.reading import force_options, read_options
+from moeisr_plugin.options.parse import force_options, read_options
 
 USER_ERROR = 2
 

@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from moeisr_plugin.commands.messages import one_line
 from moeisr_plugin.data.pairing import list_pairs
 from moeisr_plugin.data.storage import open_pictures
 from moeisr_plugin.options.contradictions import Finding, Run, batch_of_process
 from moeisr_plugin.options.keys import DATASETS, PICTURES
 from moeisr_plugin.options.rules import UnsoundError
+from moeisr_plugin.utils.messages import one_line
 
 DATAROOTS = ("dataroot_gt", "dataroot_lq")
 

@@ -1,9 +1,8 @@
 """Pictures on disk and the road from stored pixels to the network and back. Needs no torch."""
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
-from .bands import joined_bands
 from .picture import Header, Picture, PictureError, upright
-from .reading import (
+from .reader import (
     MAX_PIXELS,
     PICTURE_SUFFIXES,
     check_size,
@@ -12,7 +11,8 @@ from .reading import (
     errors_name,
     read_picture,
 )
-from .writing import (
+from .row_bands import joined_bands
+from .writer import (
     WRITABLE,
     check_holds,
     picture_format,

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import TiffTags
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from .bands import regrouped_bands
 from .picture import ORIENTATION_TAG, Picture
 from .png import DEFLATE_LEVEL
+from .row_bands import regrouped_bands
 from .tiff import ICC_TAG, descriptive_tags
 
 TILE = 256

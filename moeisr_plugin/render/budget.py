@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.archs.precision import at_least_float32
+from moeisr_plugin.ops.precision import at_least_float32
 
 
 class Steps(NamedTuple):

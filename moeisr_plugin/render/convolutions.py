@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from moeisr_plugin.render import fused
+from moeisr_plugin.render.casting import rounds_to_tf32
 from moeisr_plugin.render.finished_convolutions import finished
-from moeisr_plugin.render.precision import rounds_to_tf32
 
 # With less, transforming picture and kernel outweighs the products saved: measured beside direct convolutions
 # by AVX2, and by AVX-512, which NNPACK does not use, from 16 to 256 channels and 31x45 to 576x576 pixels.

@@ -15,12 +15,12 @@ import torch
 from basicsr.archs.swinir_arch import SwinTransformerBlock
 from torch import Tensor, nn
 
-from moeisr_plugin.archs.encoder_interface import convolution_halo
+from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.archs.limits import limit_for
-from moeisr_plugin.archs.precision import as_they_are
+from moeisr_plugin.ops.limits import limit_for
+from moeisr_plugin.ops.precision import as_they_are
+from moeisr_plugin.render.casting import float32_products
 from moeisr_plugin.render.convolutions import with_fast_convolutions
-from moeisr_plugin.render.precision import float32_products
 
 # LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
 # fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.coordinates import ensemble_weights
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.archs.limits import limit_for
-from moeisr_plugin.archs.precision import as_they_are, float32_or_better
+from moeisr_plugin.ops.limits import limit_for
+from moeisr_plugin.ops.precision import as_they_are, float32_or_better
 from moeisr_plugin.render import fused
 from moeisr_plugin.render.bands import Band, cut_into_bands
+from moeisr_plugin.render.casting import float32_products
 from moeisr_plugin.render.grid import GridAxis, grid_axis
-from moeisr_plugin.render.precision import float32_products
 from moeisr_plugin.render.surroundings import painter
 
 # Queries whose answers are held at a time, which bounds memory whatever the picture's size. Beside them lies

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moeisr_plugin.archs.edsr_encoder_arch import EDSREncoder, ResidualBlock
+from moeisr_plugin.archs.encoders.edsr_encoder_arch import EDSREncoder, ResidualBlock
+from moeisr_plugin.archs.encoders.rdn_encoder_arch import DenseLayer, RDNEncoder, ResidualDenseBlock
 from moeisr_plugin.archs.mapper import Mapper
-from moeisr_plugin.archs.rdn_encoder_arch import DenseLayer, RDNEncoder, ResidualDenseBlock
 from moeisr_plugin.render import fused
 
 

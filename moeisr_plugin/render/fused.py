@@ -17,8 +17,8 @@ from torch import Tensor
 from moeisr_plugin.archs.embeddings import LIIFEmbedding
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.render.casting import rounds_to_tf32
 from moeisr_plugin.render.grid import grid_axis
-from moeisr_plugin.render.precision import rounds_to_tf32
 
 # What a tensor core multiplies is at least so wide, and Triton's tensors are powers of two. An expert that is
 # wider than this is computed in halves, as the weights of a layer would not fit, up to twice as much.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.archs.limits import limit_for
-from moeisr_plugin.archs.workspace import Workspace
+from moeisr_plugin.ops.limits import limit_for
+from moeisr_plugin.ops.workspace import Workspace
 from moeisr_plugin.render import fused
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 from moeisr_plugin.render.fused import Painter

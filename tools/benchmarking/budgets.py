@@ -6,9 +6,10 @@ import torch
 
 from benchmarking.contenders import Network
 from benchmarking.rendering import Row
-from moeisr_plugin import complexity, render
+from moeisr_plugin import render
 from moeisr_plugin.data.scaled_set import ScaledSet
-from moeisr_plugin.evaluation import Measures
+from moeisr_plugin.evaluation.evaluate import Measures
+from moeisr_plugin.render import complexity
 from moeisr_plugin.render.budget import within_budget
 
 

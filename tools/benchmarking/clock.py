@@ -8,7 +8,7 @@ from time import perf_counter
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from moeisr_plugin.clock import now
+from moeisr_plugin.evaluation.clock import now
 
 # Operators whose own time is that of a product of matrices or a convolution. Operators that only call these
 # (aten::linear, aten::conv2d) are left out: their own time is overhead.

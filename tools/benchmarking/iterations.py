@@ -14,7 +14,7 @@ from benchmarking.contenders import Network
 from benchmarking.precisions import matrix_precision
 from benchmarking.rendering import Row
 from benchmarking.training import Batch, random_queries
-from moeisr_plugin.clock import now
+from moeisr_plugin.evaluation.clock import now
 from moeisr_plugin.models.acceleration import accelerate
 from moeisr_plugin.models.optimisers import build_optimiser
 from moeisr_plugin.models.training_step import TrainingStep

@@ -10,8 +10,8 @@ import torch
 
 from benchmarking.clock import best_seconds
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.archs.products import linear
-from moeisr_plugin.render.precision import TF32, rounded_to_tf32, to_precision
+from moeisr_plugin.ops.linear import linear
+from moeisr_plugin.render.casting import TF32, rounded_to_tf32, to_precision
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 

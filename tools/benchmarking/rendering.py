@@ -12,9 +12,10 @@ from torch import Tensor
 from benchmarking.cases import Case
 from benchmarking.clock import alternating, matrix_share, peak_bytes
 from benchmarking.contenders import PLAIN, Contender
-from moeisr_plugin import complexity, render
+from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF
-from moeisr_plugin.clock import now
+from moeisr_plugin.evaluation.clock import now
+from moeisr_plugin.render import complexity
 
 Row = dict[str, Any]
 

@@ -17,7 +17,7 @@ from benchmarking.precisions import matrix_precision
 from benchmarking.rendering import Row
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.clock import now
+from moeisr_plugin.evaluation.clock import now
 
 Mix = Callable[[ImplicitSR, Encoding, Tensor, Tensor], Tensor]
 # Gates of training are noisy; these are not, so that both answer alike, and cost the same.

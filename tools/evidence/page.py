@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from evidence.reading import BICUBIC, Benchmark, Method, Row, interpolated
-from moeisr_plugin.report import protocol_sentence
+from moeisr_plugin.evaluation.report import protocol_sentence
 
 INTRODUCTION = (
     "Networks beside bicubic enlargement, measured by `moeisr evaluate`; this page is made from its JSON by "

@@ -9,7 +9,7 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-from moeisr_plugin.report import require_float32
+from moeisr_plugin.evaluation.report import require_float32
 
 BICUBIC, ORIGINAL = "bicubic", "HR"
 _HASH = re.compile(r"-[0-9a-f]{8}$")

@@ -1,0 +1,78 @@
+"""SwinIR without its upsampling (Liang et al., arXiv 2108.10257)."""
+
+from collections.abc import Sequence
+
+from basicsr.archs.swinir_arch import SwinIR
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor
+
+from moeisr_plugin.archs.encoders.swin_windows import pad_to_windows, take_any_size
+
+
+@ARCH_REGISTRY.register()
+class SwinIREncoder(SwinIR):
+    """SwinIR as LTE uses it; parameters and buffers are named as in LTE's published weights.
+
+    It is the toolbox's SwinIR up to the convolution before its upsampling, which brings `embed_dim`
+    channels to 64. Its input is centred already, so that no mean is subtracted. Pictures are padded to whole
+    windows by reflection; LTE's own test also decodes what it pads, which changes the last LR rows a little.
+
+    Args:
+        embed_dim: Width of the transformer; a multiple of each of `num_heads`.
+        depths: Transformer blocks of each residual group.
+        num_heads: Attention heads of each residual group.
+        window_size: Side of an attention window in pixels.
+        mlp_ratio: Hidden width of a block's MLP over `embed_dim`.
+        drop_path_rate: Largest probability of skipping a block in training (stochastic depth).
+        resi_connection: '1conv' or '3conv', the convolutions that end a residual group.
+
+    Raises:
+        ValueError: If `depths` and `num_heads` differ in length, a number of heads does not divide
+            `embed_dim`, or `resi_connection` is neither.
+    """
+
+    latent_channels = 64  # fixed by the toolbox's SwinIR
+    halo = None  # shifted windows hand information on from group to group, across the image
+
+    def __init__(
+        self,
+        *,
+        embed_dim: int = 180,
+        depths: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        window_size: int = 8,
+        mlp_ratio: float = 2.0,
+        drop_path_rate: float = 0.1,
+        resi_connection: str = "1conv",
+    ) -> None:
+        if len(depths) != len(num_heads):
+            raise ValueError(
+                f"SwinIREncoder: depths {list(depths)} and num_heads {list(num_heads)} differ in length"
+            )
+        if any(embed_dim % heads for heads in num_heads):
+            raise ValueError(
+                f"SwinIREncoder: num_heads {list(num_heads)} must each divide embed_dim {embed_dim}"
+            )
+        if resi_connection not in ("1conv", "3conv"):
+            raise ValueError(f"SwinIREncoder: resi_connection is '1conv' or '3conv', not {resi_connection!r}")
+        super().__init__(
+            img_size=6 * window_size,  # 48 with the published window: the mask buffers then have its shape
+            embed_dim=embed_dim,
+            depths=depths,
+            num_heads=num_heads,
+            window_size=window_size,
+            mlp_ratio=mlp_ratio,
+            drop_path_rate=drop_path_rate,
+            resi_connection=resi_connection,
+            upsampler="pixelshuffle",  # the variant with conv_before_upsample
+        )
+        del self.upsample, self.conv_last
+        self.window_size = window_size
+        take_any_size(self)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, 64, h, w)."""
+        h, w = lr.shape[-2:]
+        shallow = self.conv_first(pad_to_windows(lr, self.window_size))
+        deep = self.conv_after_body(self.forward_features(shallow))
+        return self.conv_before_upsample(shallow + deep)[:, :, :h, :w]

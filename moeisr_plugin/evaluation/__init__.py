@@ -1,0 +1,1 @@
+"""Measure a network on benchmark sets and report the results."""

@@ -1,0 +1,179 @@
+"""Writing a picture, whole or band by band: no half file, no silent loss."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from moeisr_plugin.utils.atomic import appearing_whole
+
+from .colour import to_srgb
+from .picture import Picture, PictureError, upright
+from .png import write_png
+from .row_bands import checked_bands, joined_bands
+from .tiff_tiles import write_tiff
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold, and what writes it: a function of bands, or Pillow with these options."""
+
+    name: str
+    longest_side: int
+    by_bands: Callable[..., None] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    alpha: bool = True
+    deep: bool = False
+    metadata: bool = True
+    finest_dpi: float = math.inf
+
+
+LONGEST_SIDE = 1_000_000
+"""Where a format allows more: readers built on libpng do not, and a band takes memory by its width."""
+
+# `exact` keeps the colour under transparent pixels; without `subsampling=0` JPEG halves the colour planes.
+FORMATS = {
+    "png": Format("PNG", LONGEST_SIDE, write_png, deep=True),
+    "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False, finest_dpi=65535),
+    "webp": Format("WEBP", 16383, options={"lossless": True, "exact": True}),
+    "tiff": Format("TIFF", LONGEST_SIDE, write_tiff, deep=True),
+    "bmp": Format("BMP", LONGEST_SIDE, alpha=False, metadata=False),
+}
+ALIASES = {"jpeg": "jpg", "tif": "tiff"}
+WRITABLE = tuple(FORMATS)
+"""The suffixes, without the dot, of the formats that can be written."""
+
+
+def picture_format(path: str | Path) -> str:
+    """The format that a file name asks for, one of `WRITABLE`.
+
+    Raises:
+        PictureError: the suffix is none that can be written.
+    """
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    suffix = ALIASES.get(suffix, suffix)
+    if suffix not in FORMATS:
+        raise PictureError(f"{path}: cannot write this format; end the name in .{', .'.join(FORMATS)}")
+    return suffix
+
+
+def writes_by_bands(path: str | Path) -> bool:
+    """Whether the format of `path` is written band by band; others are put together in memory first."""
+    return FORMATS[picture_format(path)].by_bands is not None
+
+
+def check_holds(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
+    """Raises `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
+    form = FORMATS[picture_format(path)]
+    if like.has_alpha and not form.alpha:
+        raise PictureError(f"{path}: {form.name} cannot hold transparency; choose .png")
+    if like.pixels.dtype == np.uint16 and not form.deep:
+        raise PictureError(f"{path}: {form.name} cannot hold 16 bits a sample; choose .png or .tiff")
+    if max(size) > form.longest_side:
+        remedy = "a smaller size" if form.longest_side == LONGEST_SIDE else "a smaller size, .png or .tiff"
+        raise PictureError(
+            f"{path}: a side of {max(size)} pixels is more than the {form.longest_side} of {form.name}; "
+            f"choose {remedy}"
+        )
+
+
+def write_picture(path: str | Path, picture: Picture) -> None:
+    """Writes a picture with its profile, EXIF block and resolution; the suffix chooses the format.
+
+    JPEG is written at quality 95, WebP without loss. BMP holds no metadata: its pixels are turned upright
+    and converted to sRGB. The file appears complete or not at all.
+
+    Raises:
+        PictureError: unknown suffix, a format that cannot hold the picture, or a failing disk.
+    """
+    height, width = picture.pixels.shape[:2]
+    write_bands(path, [picture.pixels], like=picture, size=(height, width))
+
+
+def write_bands(
+    path: str | Path, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]
+) -> None:
+    """Writes a picture that comes in bands of rows, as `write_picture` does.
+
+    PNG holds no more than a band in memory, TIFF a band and two rows of tiles, whatever the height.
+
+    Args:
+        path: the file.
+        bands: (N, W) or (N, W, C) from the top, any N, H rows in all.
+        like: gives depth, channels and metadata; its pixels are of any size.
+        size: (H, W).
+
+    Raises:
+        PictureError: as `write_picture`, or bands that do not make up the picture.
+        Exception: whatever the making of the bands raises.
+    """
+    path = Path(path)
+    check_holds(path, like, size)
+    form = FORMATS[picture_format(path)]
+    bands = _Bands(bands)
+    try:
+        with appearing_whole(path) as file:
+            if form.by_bands is None:
+                pixels = joined_bands(bands, like=like.pixels, size=size)
+                _write_by_pillow(file, replace(like, pixels=pixels), form)
+            else:
+                form.by_bands(file, checked_bands(bands, like=like.pixels, size=size), like=like, size=size)
+    except (OSError, ValueError) as error:
+        if error is bands.error:
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PictureError(
+            f"{path}: cannot be written ({reason}); check the folder, or choose .png"
+        ) from error
+
+
+class _Bands(Iterator[np.ndarray]):
+    """Bands, and the error that there was in making them, if any, and not in writing them."""
+
+    def __init__(self, bands: Iterable[np.ndarray]) -> None:
+        self.error: Exception | None = None
+        self._bands = iter(bands)
+
+    def __next__(self) -> np.ndarray:
+        try:
+            return next(self._bands)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
+    if not form.metadata:
+        picture = _bare(picture)
+    metadata = {
+        "icc_profile": picture.icc_profile,
+        "exif": _exif_block(picture, form),
+        "dpi": _dpi(picture, form),
+    }
+    given = {key: value for key, value in metadata.items() if value is not None}
+    Image.fromarray(picture.pixels).save(file, form.name, **form.options, **given)
+
+
+def _dpi(picture: Picture, form: Format) -> tuple[float, float] | None:
+    """The resolution, unless it is finer than the format can tell: Pillow would write another one."""
+    return picture.dpi if picture.dpi is not None and max(picture.dpi) <= form.finest_dpi else None
+
+
+def _exif_block(picture: Picture, form: Format) -> bytes | None:
+    if picture.exif is None:
+        return None
+    return b"Exif\0\0" + picture.exif if form.name == "JPEG" else picture.exif
+
+
+def _bare(picture: Picture) -> Picture:
+    """Puts into the pixels what the profile and the orientation say of them."""
+    pixels = upright(picture.pixels, picture.orientation)
+    if picture.icc_profile is not None:
+        pixels = np.asarray(to_srgb(Image.fromarray(pixels), picture.icc_profile))
+    return replace(picture, pixels=pixels, icc_profile=None, exif=None)

@@ -1,0 +1,1 @@
+"""Publish a network: model card, index and model-zoo row."""

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of pictures or networks: atomic files, processes, tensor files, messages."""

@@ -1,0 +1,427 @@
+"""`moeisr evaluate`: figures recomputed from the pictures, and all that can be wrong with what is given."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from basicsr.archs import build_network
+from basicsr.utils.matlab_functions import imresize
+from picture_files import noise, write_folder
+from PIL import Image
+from references import TINY_ENCODER, grid_queries, lively
+from skimage import data
+
+from moeisr_plugin import render
+from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.cli import main
+from moeisr_plugin.evaluation.evaluate import BICUBIC, distinct_names, enlarge_bicubic, evaluate
+from moeisr_plugin.evaluation.report import write_report
+from moeisr_plugin.metrics import calculate_psnr_protocol
+from moeisr_plugin.pictures import Picture, write_picture
+
+ASTRONAUT = data.astronaut()[40:101, 170:247]  # 61 x 77
+
+
+def save_network(path, *, seed=0, **options):
+    net = lively(build_network({"encoder": TINY_ENCODER, "hidden_dim": 8, **options}), seed=seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    return path
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    return save_network(tmp_path_factory.mktemp("weights") / "mixture.pth", type="MoEISRLIIF")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return save_network(tmp_path_factory.mktemp("weights") / "plain.pth", type="LTE", num_freq_features=8)
+
+
+@pytest.fixture
+def astronaut(tmp_path):
+    write_folder(tmp_path / "space", {"astronaut.png": ASTRONAUT})
+    return tmp_path / "space"
+
+
+def figures(evaluation, weights=BICUBIC):
+    return [record.figures for record in evaluation.records if record.weights == weights]
+
+
+def pil_bicubic(picture, height, width):
+    """(H, W, 3) float to another size, not rounded."""
+    channels = [
+        Image.fromarray(channel.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+        for channel in np.moveaxis(picture, 2, 0)
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=2)
+
+
+# --- figures ---
+
+
+def test_psnr_of_a_network_is_that_of_its_answers_to_the_published_queries(mixture, astronaut):
+    [record] = [r for r in evaluate([mixture], astronaut, [(2.5, 2.5)]).records if r.weights == "mixture"]
+    lr = np.asarray(Image.fromarray(ASTRONAUT[:60, :75]).resize((30, 24), Image.Resampling.BICUBIC))
+    tensor = torch.from_numpy(lr / 255).float().permute(2, 0, 1)[None]
+    with torch.no_grad():
+        answer = network_from(mixture)(
+            tensor, grid_queries(1, 60, 75).float(), torch.tensor([[2 / 60, 2 / 75]])
+        )
+    sr = answer.rgb.clamp(0, 1).view(60, 75, 3).double().numpy()
+    error = (sr - ASTRONAUT[:60, :75] / 255)[3:-3, 3:-3] @ (np.array([65.738, 129.057, 25.064]) / 256)
+    assert record.figures["psnr"] == pytest.approx(-10 * math.log10(np.mean(error**2)), abs=1e-4)
+    assert (record.dataset, record.scale, record.lr, record.picture) == ("space", "2.5", "pil", "astronaut")
+    assert (record.height, record.width) == (60, 75)
+
+
+def test_several_weights_and_scales_are_measured_on_the_same_pictures(mixture, plain, photographs):
+    evaluation = evaluate([mixture, plain], photographs, [(2, 2), (3.5, 2), (2, 2)], protocol="div2k")
+    assert [(r.weights, r.scale, r.picture, r.lr) for r in evaluation.records] == [
+        (weights, scale, picture, lr)
+        for weights in ("bicubic", "mixture", "plain")
+        for scale, lr in (("2", "matlab"), ("2x3.5", "pil"))
+        for picture in ("astronaut", "chelsea")
+    ]
+    for weights, cost in (("bicubic", False), ("mixture", True), ("plain", True)):
+        for each in figures(evaluation, weights):
+            assert each["decode_seconds"] > 0
+            assert ("encode_seconds" in each) is ("decoder_macs_executed" in each) is cost
+            assert ("share_d2" in each) is (weights == "mixture")
+            assert "gain" not in each
+    assert evaluation.networks["plain"]["type"] == "LTE"
+    assert evaluation.networks["plain"]["encoder"] == "EDSREncoder"
+    parameters = sum(p.numel() for p in network_from(plain).parameters())
+    assert evaluation.networks["plain"]["parameters"] == parameters
+
+
+def test_macs_as_published_are_four_answers_for_each_pixel(plain, astronaut):
+    [each] = figures(evaluate([plain], astronaut, [(2, 2)]), "plain")
+    assert each["decoder_macs_published"] == 4 * 60 * 76 * (8 * 8 + 8 * 8 + 8 * 8 + 8 * 3)
+    assert each["decoder_macs_executed"] > 0
+
+
+def test_routing_that_never_varies_is_worth_nothing(tmp_path, astronaut):
+    path = tmp_path / "even.pth"
+    net = lively(build_network({"type": "MoEISRLIIF", "encoder": TINY_ENCODER, "hidden_dim": 8}))
+    for parameter in net.mapper.parameters():
+        parameter.detach().zero_()
+    save_checkpoint(path, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    [each] = figures(evaluate([path], astronaut, [(3, 3)], routing=True), "even")
+    assert each["share_d2"] == 1
+    assert each["confidence"] == pytest.approx(0.25)
+    assert each["depth_corr"] == 0
+    assert each["gain"] == 0
+    assert each["only_d2"] == pytest.approx(each["psnr"], abs=1e-6)
+    assert all(abs(each[f"only_d{depth}"] - each["psnr"]) > 1e-3 for depth in (3, 4, 5))
+
+
+def test_budgets_run_from_the_shallowest_expert_everywhere_to_the_deepest(mixture, plain, astronaut):
+    evaluation = evaluate([mixture, plain], astronaut, [(2, 2)], routing=True, budgets=3)
+    [routed] = figures(evaluation, "mixture")
+    assert [record.weights for record in evaluation.budgets] == ["mixture"] * 3
+    lowest, middle, highest = [record.figures for record in evaluation.budgets]
+    assert [each["budget"] for each in (lowest, middle, highest)] == [0, 0.5, 1]
+    assert [lowest["psnr"], highest["psnr"]] == pytest.approx(
+        [routed["only_d2"], routed["only_d5"]], abs=1e-6
+    )
+    for end, depth in ((lowest, 2), (highest, 5)):
+        assert end["decoder_macs_executed"] == routed[f"only_macs_d{depth}"]
+    published = [each["decoder_macs_published"] for each in (lowest, middle, highest)]
+    assert published[1] == pytest.approx((published[0] + published[2]) / 2, rel=0.01)
+    assert all(each["decode_seconds"] > 0 for each in (lowest, middle, highest))
+
+
+def test_a_file_of_weights_is_told_by_its_hash_and_not_by_its_folder(plain, astronaut):
+    described = evaluate([plain], astronaut, [(2, 2)]).networks["plain"]
+    assert described["sha256"] == hashlib.sha256(plain.read_bytes()).hexdigest()
+    assert described["network_g"] == network_from(plain).hyper_parameters
+    assert str(plain.parent) not in json.dumps(described)
+
+
+def test_seconds_are_the_median_of_repeated_runs(plain, astronaut, monkeypatch):
+    ticks = iter([0.0, 5.0, 5.0, 6.0, 6.0, 8.0])
+    monkeypatch.setattr("moeisr_plugin.evaluation.clock.time.perf_counter", lambda: next(ticks))
+    [each] = figures(evaluate([], astronaut, [(2, 2)], repeats=3))
+    assert each["decode_seconds"] == 2
+
+
+def test_networks_compute_in_the_precision_asked_for(mixture, astronaut, capsys):
+    exact = evaluate([mixture], astronaut, [(2, 2)])
+    rounded = evaluate([mixture], astronaut, [(2, 2)], precision="bfloat16")
+    assert figures(exact)[0]["psnr"] == figures(rounded)[0]["psnr"]  # of bicubic
+    [before], [after] = figures(exact, "mixture"), figures(rounded, "mixture")
+    assert before["psnr"] != after["psnr"] == pytest.approx(before["psnr"], abs=0.5)
+    command = ["evaluate", "--weights", str(mixture), "--data", str(astronaut), "--scales", "2"]
+    for precision in ("float32", "bfloat16"):
+        assert main([*command, "--precision", precision]) == 0
+        assert ("Networks compute in bfloat16." in capsys.readouterr().out) == (precision == "bfloat16")
+
+
+def test_routing_gain_is_over_the_same_shares_at_random(mixture, astronaut):
+    [each] = figures(evaluate([mixture], astronaut, [(2, 2)], routing=True), "mixture")
+    shares = [each[f"share_d{depth}"] for depth in (2, 3, 4, 5)]
+    assert sum(shares) == pytest.approx(1)
+    assert max(shares) < 1
+    assert each["gain"] != 0
+
+
+def test_bicubic_is_matlabs_but_for_the_rim():
+    lr = noise(20, 26).astype(np.float32) / 255
+    ours = enlarge_bicubic(torch.from_numpy(lr).permute(2, 0, 1)[None], (60, 78))[0].permute(1, 2, 0)
+    inside = (slice(6, -6), slice(6, -6))
+    np.testing.assert_allclose(ours.numpy()[inside], imresize(lr, 3)[inside], atol=1e-5)
+
+
+# --- pictures of other kinds ---
+
+
+def test_grey_counts_as_three_equal_channels_and_alpha_does_not_count(tmp_path):
+    grey = noise(40, 40, channels=1)
+    write_folder(tmp_path / "grey", {"a.png": grey})
+    write_folder(tmp_path / "rgb", {"a.png": np.repeat(grey, 3, axis=2)})
+    write_folder(
+        tmp_path / "rgba", {"a.png": np.dstack([grey, grey, grey, noise(40, 40, seed=1, channels=1)])}
+    )
+    evaluations = [evaluate([], tmp_path / name, [(2, 2)]) for name in ("grey", "rgb", "rgba")]
+    [grey, rgb, rgba] = [
+        {name: each[name] for name in ("psnr", "ssim")} for [each] in map(figures, evaluations)
+    ]
+    assert grey == rgb == rgba
+    assert len(evaluations[0].notes) == 1
+    assert "three equal channels in 1 of 1 HR pictures; by luma that gives 1.32 dB" in evaluations[0].notes[0]
+    assert [each.notes for each in evaluations[1:]] == [[], ["Alpha was dropped from 1 of 1 HR pictures."]]
+
+
+def test_pictures_that_pillow_alone_would_refuse_are_grey_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    deep = noise(40, 40, channels=2).astype(np.uint16) * 257
+    (tmp_path / "grey").mkdir()
+    write_picture(tmp_path / "grey/deep.tif", Picture(deep))
+    Image.fromarray(noise(40, 40, channels=1)[..., 0] > 127).save(tmp_path / "grey/bits.png")
+    notes = evaluate([], tmp_path / "grey", [(2, 2)]).notes
+    assert any("Grey counts as three equal channels in 2 of 2 HR pictures" in note for note in notes)
+
+
+def test_names_that_are_no_unicode_are_written(tmp_path):
+    folder = write_folder(tmp_path / "set", {"plain.png": noise(40, 40)})
+    (tmp_path / "set/plain.png").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    write_report(evaluate([], tmp_path / "set", [(2, 2)]), tmp_path / "out")
+    assert "caf\\udce9" in (tmp_path / "out/results.json").read_text(encoding="utf-8")
+
+
+def test_16_bits_keep_their_precision(tmp_path):
+    slope = np.linspace(1000, 1600, 40)[:, None, None] * np.ones((1, 40, 3))  # two or three levels of 8 bits
+    hr = (slope + noise(40, 40, dtype=np.uint16) % 64).astype(np.uint16)
+    write_folder(tmp_path / "deep", {"a.png": hr})
+    [each] = figures(evaluate([], tmp_path / "deep", [(5, 5)], protocol="div2k"))
+    unit = hr / 65535
+    enlarged = pil_bicubic(pil_bicubic(unit, 8, 8), 40, 40)
+    expected = -10 * math.log10(np.mean((enlarged - unit)[11:-11, 11:-11] ** 2))
+    assert each["psnr"] == pytest.approx(expected, abs=0.01)
+    assert expected > 60  # of 8 bits the noise alone would be less
+
+
+def test_pictures_that_are_nothing_but_border_are_skipped(plain, tmp_path):
+    write_folder(tmp_path / "mixed", {"large.png": noise(60, 60), "small.png": noise(30, 90)})
+    evaluation = evaluate([plain], tmp_path / "mixed", [(2, 2), (9, 9)], protocol="div2k")
+    [skipped] = evaluation.skipped
+    assert (skipped.dataset, skipped.scale, skipped.picture) == ("mixed", "9", "small")
+    assert "nothing but border" in skipped.reason
+    assert len(figures(evaluation)) == len(figures(evaluation, "plain")) == 3
+
+
+# --- weights ---
+
+
+def test_weights_that_give_no_numbers_are_told(mixture, astronaut, tmp_path):
+    checkpoint = read_checkpoint(mixture)
+    for value in checkpoint["params"].values():
+        value *= math.nan
+    save_checkpoint(tmp_path / "broken.pth", checkpoint)
+    with pytest.raises(
+        ValueError, match=r"^broken: the network answers with NaN or Inf; .*\(astronaut at ×2\)$"
+    ):
+        evaluate([mixture, tmp_path / "broken.pth"], astronaut, [(2, 2)])
+
+
+def test_weights_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    def paths(*names):
+        return [tmp_path / name for name in names]
+
+    assert distinct_names(paths("a.pth", "b.pth")) == ["a", "b"]
+    assert distinct_names(paths("a/m/net.pth", "b/m/net.pth")) == ["a_m_net", "b_m_net"]
+    assert distinct_names(paths("mine/bicubic.pth")) == ["mine_bicubic"]
+    assert distinct_names(paths("a.pth", "a.safetensors")) == ["a.pth", "a.safetensors"]
+    assert distinct_names([]) == []
+    with pytest.raises(ValueError, match=r"net\.pth: given twice"):
+        distinct_names(paths("a/net.pth", "a/../a/net.pth"))
+
+
+# --- LPIPS ---
+
+
+def test_lpips_is_asked_for_rgb_in_minus_one_to_one(astronaut, monkeypatch):
+    class MeanDistance(torch.nn.Module):
+        def __init__(self, net, verbose):
+            super().__init__()
+            assert net == "alex"
+
+        def forward(self, sr, hr):
+            assert hr.shape == (1, 3, 60, 76)
+            expected = torch.from_numpy(ASTRONAUT[:60, :76] / 127.5 - 1).permute(2, 0, 1)
+            torch.testing.assert_close(hr[0].cpu(), expected.float())
+            return (sr - hr).abs().mean().view(1, 1, 1, 1)
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=MeanDistance))
+    [each] = figures(evaluate([], astronaut, [(2, 2)], lpips=True))
+    assert 0 < each["lpips"] < 0.2
+    write_folder(astronaut, {"astronaut.png": ASTRONAUT[:30]})
+    with pytest.raises(ValueError, match="too small; LPIPS needs 31x31 pixels; the picture has 30x76"):
+        evaluate([], astronaut, [(2, 2)], lpips=True)
+
+
+def test_an_unknown_protocol_is_told(astronaut):
+    with pytest.raises(ValueError, match="protocol is 'set5'; give one of benchmark, div2k"):
+        evaluate([], astronaut, [(2, 2)], protocol="set5")
+
+
+@pytest.mark.parametrize(
+    ("scales", "numbers", "told"),
+    [
+        ([], {}, "scales: none; give one at least"),
+        ([(2, 2), (2, 2), (2.0000001, 2.0000001)], {}, "scales: two are 2 to six digits; give one of them"),
+        ([(2, 2)], {"repeats": 0}, "repeats: 0; give 1 or more"),
+        ([(2, 2)], {"budgets": 1}, "budgets: 1; give 2 or more, or 0 for none"),
+    ],
+)
+def test_numbers_that_measure_nothing_are_refused(astronaut, scales, numbers, told):
+    with pytest.raises(ValueError, match=told):
+        evaluate([], astronaut, scales, **numbers)
+
+
+def test_lpips_without_its_package_is_told_in_a_line(astronaut, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(
+        ValueError, match=r"^LPIPS needs the package lpips; pip install lpips, or leave LPIPS out$"
+    ):
+        evaluate([], astronaut, [(2, 2)], lpips=True)
+
+
+# --- the command ---
+
+
+def test_command_writes_results_and_pictures(mixture, plain, astronaut, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = [
+        "evaluate",
+        "--weights",
+        str(mixture),
+        str(plain),
+        "--data",
+        str(astronaut),
+        "--scales",
+        "2x3.5",
+    ]
+    assert main([*command, "-o", str(out), "--save-images"]) == 0
+    printed = capsys.readouterr().out
+    assert (out / "results.md").read_text(encoding="utf-8") == printed
+    assert printed.count("| ×2x3.5 |") == 3
+    pictures = json.loads((out / "results.json").read_text(encoding="utf-8"))["pictures"]
+    assert [picture["weights"] for picture in pictures] == ["bicubic", "mixture", "plain"]
+    assert sorted(path.relative_to(out / "images").as_posix() for path in out.rglob("*.png")) == [
+        "HR/space_x2x3.5/astronaut.png",
+        "bicubic/space_x2x3.5/astronaut.png",
+        "mixture/space_x2x3.5/astronaut.png",
+        "mixture/space_x2x3.5/astronaut_experts.png",
+        "plain/space_x2x3.5/astronaut.png",
+    ]
+    hr = ASTRONAUT[:60, :76]  # 17 LR rows, 38 columns
+    for picture in pictures:
+        saved = np.asarray(Image.open(out / "images" / picture["weights"] / "space_x2x3.5/astronaut.png"))
+        psnr = calculate_psnr_protocol(saved[..., ::-1], hr[..., ::-1], protocol="benchmark", scale=(3.5, 2))
+        assert psnr == pytest.approx(picture["psnr"], abs=0.05)
+    experts = np.asarray(Image.open(out / "images/mixture/space_x2x3.5/astronaut_experts.png"))
+    lr = np.asarray(Image.fromarray(hr).resize((38, 17), Image.Resampling.BICUBIC))
+    net = network_from(mixture)
+    chosen = render.expert_map(render.encode(net, torch.from_numpy(lr / 255).float().permute(2, 0, 1)[None]))
+    np.testing.assert_array_equal(experts, render.colour_experts(chosen[0], 4).numpy())
+
+    assert main([*command, "-o", str(out)]) == 2
+    assert "results.json: exists already" in capsys.readouterr().err
+    assert main([*command, "-o", str(out), "--overwrite", "--protocol", "div2k"]) == 0
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["protocol"] == "div2k"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"--data": "nowhere"}, "nowhere: no such folder"),
+        ({"--data": "empty"}, "empty: holds no pictures"),
+        ({"--weights": "nothing.pth"}, "nothing.pth: no such file"),
+        ({"--weights": "broken.pth"}, "broken.pth: "),
+        ({"--scales": "0.5"}, "'0.5' does not enlarge"),
+        ({"--scales": "40"}, "every picture is too small"),
+        ({"--downsample": "given"}, "space: holds no LR of vertical scale 2"),
+        ({"--save-images": None}, "--save-images needs a folder; add -o OUT"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, plain, astronaut, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    given = {"--weights": str(plain), "--data": str(astronaut), "--scales": "2", **arguments}
+    if "--save-images" not in arguments:
+        given["-o"] = "results/new"
+    try:
+        status = main(["evaluate", *(part for pair in given.items() for part in pair if part is not None)])
+    except SystemExit as end:
+        status = end.code
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    assert printed.err.startswith("moeisr evaluate: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_error_leaves_the_folder_that_was_there(astronaut, tmp_path):
+    out = tmp_path / "results"
+    out.mkdir()
+    command = ["evaluate", "--weights", "nothing.pth", "--data", str(astronaut)]
+    assert main([*command, "-o", str(out / "new" / "er")]) == 2
+    assert list(out.iterdir()) == []
+
+
+def test_a_folder_for_results_that_cannot_be_is_told_of_before_anything_is_measured(
+    plain, astronaut, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("moeisr_plugin.evaluation.evaluate.evaluate", None)
+    (tmp_path / "file").touch()
+    command = [
+        "evaluate",
+        "--weights",
+        str(plain),
+        "--data",
+        str(astronaut),
+        "-o",
+        str(tmp_path / "file/out"),
+    ]
+    assert main(command) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_results_are_written_even_if_the_terminal_cannot_show_them(plain, astronaut, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    out = tmp_path / "out"
+    main(["evaluate", "--weights", str(plain), "--data", str(astronaut), "--scales", "2", "-o", str(out)])
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["averages"]

@@ -1,0 +1,332 @@
+"""A training that is broken off and taken up again ends as one that was not."""
+
+import math
+import os
+import random
+import shutil
+import signal
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from trainings import assert_identical, finish, load, model_of, options, printed, start, wait_until
+
+from moeisr_plugin.checkpoints.network import CheckpointError
+from moeisr_plugin.models.interruption import Interruption
+from moeisr_plugin.models.random_state import random_state, set_random_state
+
+
+def archived(folder):
+    return [path.name for path in (folder / "experiments").iterdir() if path.name != "tiny"]
+
+
+def iteration(folder):
+    """The newest iteration saved."""
+    states = folder / "experiments/tiny/training_states"
+    return max((int(path.stem) for path in states.glob("[0-9]*.state")), default=0)
+
+
+def broken_off_after(whole, folder, *iterations):
+    """A copy of a whole training as if it had been killed when it had saved the last of the iterations."""
+    shutil.copytree(whole, folder)
+    (folder / "printed").unlink()
+    experiment = folder / "experiments/tiny"
+    for path in [*experiment.glob("models/*"), *experiment.glob("training_states/*")]:
+        if path.stem.removeprefix("net_g_") not in map(str, iterations):
+            path.unlink()
+    return folder
+
+
+def flip_a_bit(path):
+    """Damages a tensor so that torch does not notice."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        record = max(archive.infolist(), key=lambda info: info.file_size if "/data/" in info.filename else 0)
+        content[content.index(archive.read(record))] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def whole(photographs, tmp_path_factory):
+    """A training without a break."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert finish(start(folder, options(photographs))) == [0], printed(folder)
+    return folder
+
+
+def assert_same_end(folder, whole):
+    assert_identical(load(folder, "models/net_g_latest.pth"), load(whole, "models/net_g_latest.pth"))
+    assert_identical(load(folder, "training_states/12.state"), load(whole, "training_states/12.state"))
+    assert archived(folder) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_inside_an_epoch_it_ends_bit_for_bit_the_same(workers, whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 3)
+    opt = options(photographs)
+    opt["datasets"]["train"]["num_worker_per_gpu"] = workers
+    assert finish(start(folder, opt, "--auto_resume")) == [0], printed(folder)
+    assert "iter: 3." in printed(folder)
+    assert_same_end(folder, whole)
+    kept = load(folder, "training_states/12.state")
+    assert set(kept["best_metric_results"]) == {"photographs/x2", "photographs/x3.7"}
+    assert kept["best_metric_results"]["photographs/x2"]["psnr"]["val"] > 5
+
+
+def test_damaged_files_are_named_and_passed_over(whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 3, 6, 9, 12)
+    experiment = folder / "experiments/tiny"
+    state = experiment / "training_states/12.state"
+    state.write_bytes(state.read_bytes()[:500])
+    flip_a_bit(experiment / "models/net_g_9.pth")
+    (experiment / "models/net_g_6.pth").unlink()
+    half = experiment / "models/.0123456789ab.part"
+    half.touch()
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [0], printed(folder)
+    output = printed(folder)
+    assert "training_states/12.state: not a readable checkpoint" in output
+    assert "models/net_g_9.pth: not a readable checkpoint (record archive/data/" in output
+    assert "models/net_g_6.pth: no such file of weights; trying an earlier training state" in output
+    assert "iter: 3." in output
+    assert not half.exists()
+    assert_same_end(folder, whole)
+
+
+def test_if_no_state_can_be_used_nothing_is_begun_anew(whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 3)
+    (folder / "experiments/tiny/training_states/3.state").write_bytes(b"nothing of use")
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [2]
+    assert "none of its 1 training states can be used; remove --auto_resume to start anew" in printed(folder)
+    assert archived(folder) == []
+    assert not (folder / "experiments/tiny/models/net_g_latest.pth").exists()
+
+
+def test_a_finished_training_says_so_and_changes_nothing(whole, photographs, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "options.yml"}
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [0]
+    assert "training has finished at iteration 12; raise train.total_iter to go on" in printed(folder)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert archived(folder) == []
+
+
+def test_with_more_iterations_a_finished_training_goes_on(whole, photographs, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    assert finish(start(folder, options(photographs, total_iter=14), "--auto_resume")) == [0], printed(folder)
+    assert load(folder, "models/net_g_latest.pth")["iter"] == 14
+
+
+def test_what_was_never_saved_on_the_way_goes_on_from_its_end(photographs, tmp_path):
+    opt = options(photographs, total_iter=5)
+    opt["logger"]["save_checkpoint_freq"] = 1000
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    opt["train"]["total_iter"] = 7
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert "iter: 5." in printed(tmp_path)
+    assert archived(tmp_path) == []
+    at_once = options(photographs, total_iter=7)
+    assert finish(start(tmp_path / "at_once", at_once)) == [0], printed(tmp_path / "at_once")
+    end = "models/net_g_latest.pth"
+    assert_identical(load(tmp_path, end), load(tmp_path / "at_once", end))
+
+
+def test_a_schedule_may_be_prolonged(photographs, tmp_path):
+    def cosine(*periods):
+        schedule = {
+            "type": "CosineAnnealingRestartLR",
+            "periods": list(periods),
+            "restart_weights": [1] * len(periods),
+        }
+        return options(photographs, scheduler=schedule, total_iter=sum(periods), warmup_iter=-1)
+
+    assert finish(start(tmp_path, cosine(3), "--auto_resume")) == [0], printed(tmp_path)
+    opt = cosine(3, 6)
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert printed(tmp_path).count("train.scheduler.periods is no longer what it was at the last save") == 1
+    assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 9
+    sixth = load(tmp_path, "training_states/6.state")  # is two steps into the second period
+    rate = 1e-3 * (1 + math.cos(math.pi * 2 / 6)) / 2
+    assert sixth["optimizers"][0]["param_groups"][0]["lr"] == pytest.approx(rate)
+    assert sixth["schedulers"][0]["periods"] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"type": "MultiStepLR", "milestones": [2, 5], "gamma": 0.5},
+        {"type": "CosineAnnealingLR", "T_max": 8},
+        {"type": "CosineAnnealingRestartLR", "periods": [8]},
+        {"type": "ExponentialLR", "gamma": 0.9},
+    ],
+    ids=lambda schedule: schedule["type"],
+)
+def test_a_training_goes_on_at_the_learning_rate_that_its_options_have_now(schedule, photographs, tmp_path):
+    """As if that had been its rate all along, whatever the schedule makes of it."""
+
+    def rates(first, second):
+        opt = options(photographs, scheduler=schedule, total_iter=8, warmup_iter=-1)
+        state, found = None, []
+        for rate, iterations in ((first, range(1, 4)), (second, range(4, 7))):
+            opt["train"]["optim_g"] = {"type": "Adam", "lr": rate, "weight_decay": rate}
+            model = model_of(opt, training_states=tmp_path, models=tmp_path)
+            if state is not None:
+                model.resume_training(state)
+            for iteration in iterations:
+                model.optimizer_g.step()  # without a gradient; torch warns of schedules ahead of it
+                model.update_learning_rate(iteration)
+                found.append(model.get_current_learning_rate()[0])
+            model.save_training_state(0, iterations[-1])
+            state = torch.load(tmp_path / f"{iterations[-1]}.state", weights_only=False)
+        assert model.optimizer_g.param_groups[0]["weight_decay"] == second
+        return found
+
+    assert rates(1e-3, 1e-5)[3:] == pytest.approx(rates(1e-5, 1e-5)[3:], rel=1e-6)
+
+
+def test_a_cyclic_schedule_goes_on(photographs, tmp_path):
+    schedule = {
+        "type": "CyclicLR",
+        "base_lr": 1e-5,
+        "max_lr": 1e-3,
+        "step_size_up": 3,
+        "cycle_momentum": False,
+    }
+    for total in (3, 6):
+        opt = options(photographs, scheduler=schedule, total_iter=total, warmup_iter=-1)
+        assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 6
+    rate = load(tmp_path, "training_states/6.state")["optimizers"][0]["param_groups"][0]["lr"]
+    assert rate == pytest.approx(1e-5 + (1e-3 - 1e-5) / 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "changed", "told"),
+    [
+        (
+            "optim_g",
+            {"type": "SGD", "lr": 1e-3},
+            "train.optim_g.type: is SGD, but the training state has that",
+        ),
+        (
+            "scheduler",
+            {"type": "StepLR", "step_size": 2},
+            "train.scheduler.type: is StepLR, but the training",
+        ),
+    ],
+)
+def test_another_optimiser_or_schedule_is_refused(key, changed, told, photographs, tmp_path):
+    models = [
+        model_of(options(photographs, **change), training_states=tmp_path, models=tmp_path)
+        for change in ({}, {key: changed})
+    ]
+    models[0].save_training_state(0, 3)
+    state = torch.load(tmp_path / "3.state", weights_only=False)
+    with pytest.raises(ValueError, match=told):
+        models[1].resume_training(state)
+    del state["kinds"]  # as in one of the toolbox's
+    models[0].resume_training(state)
+
+
+def test_a_validation_that_the_break_prevented_is_made_up_for(whole, photographs, tmp_path):
+    folder = broken_off_after(whole, tmp_path / "run", 6)
+    assert load(folder, "training_states/6.state")["best_metric_results"] == {}
+    assert finish(start(folder, options(photographs), "--auto_resume")) == [0], printed(folder)
+    assert printed(folder).count("@ 6 iter") == 2
+    assert_same_end(folder, whole)
+
+
+def test_a_run_that_has_saved_nothing_yet_is_not_archived(photographs, tmp_path):
+    experiment = tmp_path / "experiments/tiny"
+    experiment.mkdir(parents=True)
+    (experiment / "train_tiny.log").write_text("killed before the first checkpoint")
+    opt = options(photographs, total_iter=1, warmup_iter=1)
+    assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
+    assert archived(tmp_path) == []
+    assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 1
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_its_processes_ends_it_with_one_checkpoint(asked, photographs, tmp_path):
+    opt = options(photographs, total_iter=100_000)
+    opt["datasets"]["train"]["num_worker_per_gpu"] = 1
+    opt["logger"]["save_checkpoint_freq"] = 100_000
+    training = start(tmp_path / "run", opt)
+    wait_until(lambda: "iter:       2" in printed(tmp_path / "run"))
+    os.killpg(training.pid or 0, asked)
+    assert finish(training) == [0], printed(tmp_path / "run")
+    (state,) = (tmp_path / "run/experiments/tiny/training_states").iterdir()
+    ended = int(state.stem)
+    said = f"Ended by {asked.name}: iteration {ended} is saved; the same command with --auto_resume goes on"
+    assert printed(tmp_path / "run").count(said) == 1
+    assert load(tmp_path / "run", f"models/net_g_{ended}.pth")["iter"] == ended
+    if asked is signal.SIGTERM:
+        opt["train"]["total_iter"] = ended + 3
+        processes = [start(tmp_path / "run", opt, "--auto_resume"), start(tmp_path / "unbroken", opt)]
+        assert finish(*processes) == [0, 0], printed(tmp_path / "run")
+        end, unbroken = (load(tmp_path / run, "models/net_g_latest.pth") for run in ("run", "unbroken"))
+        assert_identical(end, unbroken)
+
+
+def test_a_second_signal_ends_it_at_once():
+    interruption = Interruption()
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    interruption.listen()
+    try:
+        assert interruption.noted is None
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.noted == "SIGINT"
+        assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        interruption.ignore()
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+
+def test_random_numbers_go_on_where_they_were(tmp_path):
+    def draw():
+        return [random.random(), random.gauss(0, 1), np.random.normal(), torch.rand(3).tolist()]
+
+    draw()  # half of a pair of normal numbers is kept for the next call
+    torch.save(random_state([]), tmp_path / "random")
+    expected = [draw(), draw()]
+    set_random_state(torch.load(tmp_path / "random", weights_only=True), [])
+    assert [draw(), draw()] == expected
+
+
+def test_a_state_that_cannot_be_saved_is_one_line(photographs, tmp_path):
+    opt = options(photographs, total_iter=3)
+    opt["path"]["pretrain_network_g"] = None
+    (tmp_path / "full").write_text("no folder")
+    model = model_of(opt, models=tmp_path, training_states=tmp_path / "full")
+    with pytest.raises(
+        CheckpointError, match=r"full/1\.state: cannot be saved \(Not a directory\)"
+    ) as caught:
+        model.save_training_state(0, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(photographs, tmp_path):
+    """MOEISR_KILLS sets how many kills; each comes before, in or after some iteration or its checkpoint."""
+    kills = int(os.environ.get("MOEISR_KILLS", "3"))
+    moments = random.Random(kills)
+    opt = options(photographs, total_iter=10 + 4 * kills)
+    opt["datasets"]["train"]["num_worker_per_gpu"] = 1
+    opt["logger"]["save_checkpoint_freq"] = 1
+    opt["val"]["val_freq"] = 5
+    unbroken = start(tmp_path / "unbroken", opt)
+    run = tmp_path / "run"
+    for _ in range(kills):
+        training = start(run, opt, "--auto_resume")
+        begun, more = iteration(run), moments.randrange(1, 5)
+        wait_until(lambda: iteration(run) >= begun + more)  # noqa: B023  called here alone
+        time.sleep(moments.uniform(0, 0.2))
+        training.kill()
+        assert finish(training) == [-signal.SIGKILL], printed(run)
+    assert finish(unbroken, start(run, opt, "--auto_resume")) == [0, 0], printed(run)
+    assert printed(run).count("Resuming training from epoch") == kills
+    assert "not a readable" not in printed(run)
+    assert archived(run) == []
+    for name in ("models/net_g_latest.pth", f"training_states/{opt['train']['total_iter']}.state"):
+        assert_identical(load(run, name), load(tmp_path / "unbroken", name))

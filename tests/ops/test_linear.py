@@ -1,0 +1,215 @@
+"""Linear layers by oneDNN against float64, their derivatives, where it is chosen, and the ReLU in place."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from references import TINY_ENCODER, lively, picture
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+from moeisr_plugin import render
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
+from moeisr_plugin.ops import linear as linear_module
+from moeisr_plugin.ops.linear import linear, relu_
+
+needs_onednn = pytest.mark.skipif(
+    not linear_module._multiplies(torch.float32), reason="needs AVX2 and a torch with oneDNN"
+)
+
+
+@pytest.fixture
+def multiplied(monkeypatch):
+    """The shapes of what oneDNN is given."""
+    shapes, original = [], linear_module._onednn
+
+    def recorded(features, *args):
+        shapes.append(tuple(features.shape))
+        return original(features, *args)
+
+    monkeypatch.setattr(linear_module, "_onednn", recorded)
+    return shapes
+
+
+def layer(shape, n_out, *, bias=True) -> Any:
+    torch.manual_seed(0)
+    return torch.randn(shape), torch.randn(n_out, shape[-1]), torch.randn(n_out) if bias else None
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "n_out"), [((257, 129), 67), ((5, 3, 7, 64), 3), ((1, 16), 128), ((0, 4), 5)]
+)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_a_linear_layer_is_its_equation_up_to_rounding(shape, n_out, bias, gradients):
+    features, weight, offset = layer(shape, n_out, bias=bias)
+    expected = features.double() @ weight.double().t() + (0 if offset is None else offset.double())
+    with torch.set_grad_enabled(gradients):
+        found = linear(features, weight, offset)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@needs_onednn
+def test_features_that_do_not_lie_side_by_side_are_multiplied_as_well(multiplied):
+    features, weight, bias = layer((66, 31), 9)
+    with torch.inference_mode():
+        torch.testing.assert_close(linear(features[::2], weight, bias), F.linear(features[::2], weight, bias))
+        torch.testing.assert_close(
+            linear(features.t(), weight.new_ones(4, 66)), features.t() @ torch.ones(66, 4)
+        )
+        spread = torch.arange(18.0)[::2]
+        torch.testing.assert_close(linear(features, weight, spread), F.linear(features, weight, spread))
+    assert multiplied == [(33, 31), (31, 66), (66, 31)]
+
+
+@needs_onednn
+def test_what_onednn_does_not_know_or_may_not_do_is_left_to_torch(multiplied):
+    features, weight, bias = layer((9, 8), 4)
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16):
+            assert linear(features, weight, bias).dtype == torch.bfloat16
+        assert linear(features.double(), weight.double()).dtype == torch.float64
+        linear(features[:0], weight, bias)
+        linear(features[0], weight, bias)
+        with torch.backends.mkldnn.flags(enabled=False):
+            linear(features, weight, bias)
+        linear(features, weight[0])
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            linear(features, weight.t(), bias)
+        assert not multiplied
+        linear(features, weight, bias)
+    assert multiplied == [(9, 8)]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(5001, 24), (3, 7, 5, 24)])  # more rows than are multiplied at a time
+def test_gradients_are_those_of_the_equation(shape, bias):
+    features, weight, offset = layer(shape, 17, bias=bias)
+    given = [part.requires_grad_() for part in (features, weight, offset) if part is not None]
+    answer = linear(features, weight, offset)
+    slope = torch.randn_like(answer)
+    found = torch.autograd.grad(answer, given, slope)
+
+    exact = [part.detach().double().requires_grad_() for part in given]
+    expected = exact[0] @ exact[1].t() + (exact[2] if bias else 0)
+    for one, other in zip(found, torch.autograd.grad(expected, exact, slope.double()), strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5 * other.abs().max().item())
+
+
+def test_gradients_are_computed_of_what_needs_them_alone():
+    features, weight, bias = layer((9, 8), 4)
+    weight.requires_grad_()
+    linear(features, weight, bias).sum().backward()
+    assert weight.grad is not None
+    assert features.grad is None
+    assert bias.grad is None
+    with torch.inference_mode():
+        constant = torch.ones(3, 8)
+    linear(constant, weight.detach(), bias.requires_grad_()).sum().backward()
+    torch.testing.assert_close(bias.grad, torch.full((4,), 3.0))
+
+
+def test_gradients_have_gradients():
+    features, weight, bias = (part.requires_grad_() for part in layer((9, 8), 4))
+
+    def of_slope(compute):
+        (slope,) = torch.autograd.grad(compute().pow(2).sum(), features, create_graph=True)
+        return torch.autograd.grad(slope.pow(2).sum(), weight)[0]
+
+    found = of_slope(lambda: linear(features, weight, bias))
+    torch.testing.assert_close(
+        found, of_slope(lambda: F.linear(features, weight, bias)), rtol=1e-5, atol=1e-2
+    )
+
+
+@needs_onednn
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of vmap
+def test_transformations_of_functions_see_a_linear_layer(multiplied):
+    features, weight, bias = layer((9, 8), 4)
+
+    def cubed(layer, features, weight, bias):
+        return layer(features, weight, bias).pow(3).sum()
+
+    for transform in (torch.func.grad, torch.func.jacfwd, torch.func.hessian):
+        found, expected = (
+            transform(partial(cubed, each), argnums=(0, 1, 2))(features, weight, bias)
+            for each in (linear, F.linear)
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-2)
+    assert multiplied
+    many = torch.randn(5, 4, 8)
+    torch.testing.assert_close(
+        torch.vmap(partial(linear, features))(many), torch.stack([F.linear(features, each) for each in many])
+    )
+    with torch.no_grad(), forward_ad.dual_level():
+        dual = linear(forward_ad.make_dual(features, torch.ones_like(features)), weight)
+        torch.testing.assert_close(
+            forward_ad.unpack_dual(dual).tangent, weight.sum(1).expand(9, 4), rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.trace:DeprecationWarning")
+def test_a_network_can_be_traced():
+    net = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=20)).eval().float()
+    given = picture(1, 9, 7).float(), torch.rand(1, 5, 2) * 2 - 1, torch.full((1, 2), 0.05)
+    traced: Any = torch.jit.trace(net, given, check_trace=False)
+    torch.testing.assert_close(traced(*given), net(*given), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_relu_in_place_is_the_larger_of_a_number_and_0(dtype, gradients):
+    hidden = torch.tensor([[-2.5, -0.0, 0.0, 3.25], [float("inf"), -float("inf"), 1e-6, -1e-6]]).to(dtype)
+    expected = torch.maximum(hidden, hidden.new_zeros(()))
+    with torch.set_grad_enabled(gradients):
+        assert relu_(hidden) is hidden
+    assert torch.equal(hidden, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_what_is_no_number_stays_none(dtype, gradients):
+    features = torch.ones(3, 8, dtype=dtype)
+    features[0, 0], features[1, :2] = float("nan"), torch.tensor([float("inf"), -float("inf")])
+    with torch.set_grad_enabled(gradients):
+        hidden = relu_(linear(features, torch.ones(4, 8, dtype=dtype), torch.ones(4, dtype=dtype)))
+        negative = relu_(
+            torch.full((17,), float("nan"), dtype=dtype).copysign(torch.tensor(-1.0, dtype=dtype))
+        )
+    assert hidden.isnan().all(dim=1).tolist() == [True, True, False]
+    assert negative.isnan().all()
+
+
+@pytest.mark.parametrize("make", [LIIF, LTE, MoEISRLIIF, MoEISRLTE])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_broken_network_paints_no_whole_picture(make, dtype):
+    net = lively(make(encoder=TINY_ENCODER, hidden_dim=20)).eval().to(dtype)
+    next(iter(net.encoder.parameters())).data.fill_(float("nan"))
+    found = render.render(net, render.encode(net, picture(1, 13, 17).float()), (31, 29))
+    assert found.isnan().all()
+
+
+@needs_onednn
+@pytest.mark.parametrize("make", [LIIF, LTE, MoEISRLIIF, MoEISRLTE])
+def test_pictures_are_those_of_plain_products(make, multiplied, monkeypatch):
+    net = lively(make(encoder=TINY_ENCODER, hidden_dim=20)).eval()
+    encoding = render.encode(net, picture(1, 13, 17).float())
+    found = render.render(net, encoding, (53, 49))
+    assert multiplied
+    monkeypatch.setattr(linear_module, "onednn_pays", lambda *_: False)
+    plain = render.render(net, encoding, (53, 49))
+    expected = render.render(net.double(), type(encoding)(*(part.double() for part in encoding)), (53, 49))
+    # Lively networks magnify rounding errors: plain products' are the measure.
+    assert (found - expected).abs().max() < 4 * (plain - expected).abs().max() + 1e-6
+
+
+@pytest.mark.skipif(not linear_module._multiplies(torch.bfloat16), reason="needs 16-bit arithmetic")
+@torch.inference_mode()
+def test_bfloat16_rounds_once(multiplied):
+    torch.manual_seed(0)
+    features, weight, bias = (torch.randn(shape).bfloat16() for shape in ((65, 33), (12, 33), (12,)))
+    found = linear(features, weight, bias)
+    expected = F.linear(features.double(), weight.double(), bias.double()).bfloat16()
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-5)
+    assert multiplied == [(65, 33)]

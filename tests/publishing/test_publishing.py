@@ -1,0 +1,383 @@
+"""Publishing: the file, its name and its network; card, index and table against what they are made from."""
+
+import hashlib
+import json
+import math
+import re
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from basicsr.archs import build_network
+from references import lively, picture
+from training_files import CARD, NETWORK, OPTIONS, log, write_card, write_experiment, write_results
+
+from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.cli import main
+from moeisr_plugin.publishing.publish import publish
+from moeisr_plugin.publishing.training_log import read_training
+from moeisr_plugin.render.complexity import executed_macs, extremes, published_macs
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    write_card(tmp_path / "card.yml")
+    write_experiment(tmp_path / "small_mixture")
+    return tmp_path / "small_mixture"
+
+
+def published(experiment, checkpoint="net_g_200.pth", **options):
+    folder = experiment.parent / "zoo"
+    source = experiment / "models" / checkpoint
+    written = publish(source, folder, card_file=experiment.parent / "card.yml", **options)
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    return written
+
+
+# --- weights ---
+
+
+def test_name_holds_the_hash_and_the_file_the_averaged_weights_alone(experiment):
+    weights, *rest = published(experiment)
+    assert [path.name for path in rest] == ["small_mixture.md", "metafile.yml", "ModelZoo.md"]
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert weights.name == f"small_mixture-{digest[:8]}.safetensors"
+    tensors = safetensors.torch.load_file(weights)
+    wanted = lively(build_network(NETWORK), seed=1).state_dict()
+    assert tensors.keys() == wanted.keys()
+    assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+
+
+def test_network_of_a_published_file_answers_as_the_checkpoint_does(experiment):
+    weights, *_ = published(experiment)
+    checkpoint = network_from(experiment / "models/net_g_200.pth")
+    queries = torch.rand(1, 20, 2) * 2 - 1, torch.tensor([[0.1, 0.1]])
+    lr = picture(1, 9, 11).float()
+    with torch.no_grad():
+        answers = [net(lr, *queries) for net in (checkpoint, network_from(weights))]
+    assert torch.equal(answers[0].rgb, answers[1].rgb)
+    assert torch.equal(answers[0].scores, answers[1].scores)
+
+
+def test_publishing_again_gives_the_same_file(experiment):
+    [first, *_] = published(experiment)
+    content = first.read_bytes()
+    [second, *_] = published(experiment, overwrite=True)
+    assert (second, second.read_bytes()) == (first, content)
+
+
+def test_float16_halves_the_file_and_rounds(experiment):
+    full, *_ = published(experiment)
+    half, *_ = published(experiment, dtype="float16", name="half")
+    tensors = [safetensors.torch.load_file(path) for path in (full, half)]
+    assert all(torch.equal(tensors[1][name], tensors[0][name].half()) for name in tensors[0])
+    assert {parameter.dtype for parameter in network_from(half).parameters()} == {torch.float32}
+    assert "float16" in (half.parent / "half.md").read_text()
+
+
+def test_weights_without_averages_are_the_last_iterations(experiment):
+    net = lively(build_network(NETWORK), seed=3)
+    path = experiment / "models/net_g_200.pth"
+    save_checkpoint(path, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    weights, card, *_ = published(experiment)
+    assert torch.equal(
+        safetensors.torch.load_file(weights)["encoder.head.0.bias"], net.state_dict()["encoder.head.0.bias"]
+    )
+    assert "of the last iteration" in card.read_text()
+
+
+# --- the card ---
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "iterations", "seconds"),
+    [("net_g_200.pth", 200, 20 * 60 + 12 * 60 + 1), ("net_g_latest.pth", 400, 20 * 60 + 0.5 + 30 * 60)],
+)
+def test_card_tells_the_training_from_its_logs(experiment, checkpoint, iterations, seconds):
+    _, card, *_ = published(experiment, checkpoint)
+    rows = dict(re.findall(r"^\| ([A-Z][^|]*?) \| (.*) \|$", card.read_text(), re.MULTILINE))
+    assert rows["Iterations"] == f"{iterations} of 400"
+    assert rows["Batch"] == f"16, {iterations * 16:,} patches in all"
+    assert rows["Seconds"] == f"{seconds:,.0f}, in 2 runs, validation included"
+    assert rows["Pictures"] == "42"
+    assert rows["Samples"] == "lr_size 24, sample_q 576, scale_range [1, 4]"
+    assert rows["Seed"] == "7"
+    assert rows["Optimiser"] == "Adam (lr 0.001)"
+    assert rows["Schedule"] == "MultiStepLR (milestones [200, 300])"
+    assert rows["Losses"] == "L1Loss (loss_weight 1.0)"
+    assert rows["Iterations with pixels dealt at random"] == "50"
+    assert rows["Option file"] == "`options/train/small.yml`"
+    assert "Warm-up iterations" not in rows
+    assert "someone" not in card.read_text()
+
+
+@pytest.mark.parametrize("first", ["network_g", "manual_seed", "datasets", "num_gpu"])
+def test_options_may_be_in_any_order(experiment, first):
+    options = {first: OPTIONS[first], **OPTIONS}
+    (experiment / "train_b.log").write_text(log((0, "10:00"), {300: "10:20"}, "10:30", options))
+    training = read_training(experiment, experiment / "models/net_g_200.pth")
+    assert training.options == options
+    assert list(training.options) == list(options)
+
+
+@pytest.mark.parametrize("name", ["20240131_1", "1e5", "None"])
+def test_a_name_is_a_text_whatever_it_looks_like(experiment, name):
+    (experiment / "train_b.log").write_text(
+        log((0, "10:00"), {300: "10:20"}, "10:30", OPTIONS | {"name": name})
+    )
+    weights, *_ = published(experiment)
+    assert weights.name.startswith(f"{name}-")
+
+
+def test_iterations_are_those_that_a_checkpoint_tells(experiment):
+    later = (
+        "2026-11-24 11:09:00,000 INFO: Ended by SIGTERM: iteration 452 is saved; the same command goes on.\n"
+    )
+    (experiment / "train_c.log").write_text(log((400, "11:00"), {450: "11:08"}) + later)
+    path = experiment / "models/net_g_latest.pth"
+    content = read_checkpoint(path)
+    save_checkpoint(path, {**content, "iter": 400})
+    save_checkpoint(path.with_name("net_g_452.pth"), {**content, "iter": 452})
+    cards = [published(experiment, name, name=name)[1] for name in ("net_g_latest.pth", "net_g_452.pth")]
+    found = [re.search(r"\| Iterations \| ([\d,]+) of", card.read_text()) for card in cards]
+    assert [match and match[1] for match in found] == ["400", "452"]
+    assert read_training(experiment, path, 452).seconds == 20 * 60 + 0.5 + 30 * 60 + 9 * 60
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("train.py -opt my options/small x.yml --auto_resume", "my options/small x.yml"),
+        ("train.py --auto_resume -opt=a-b.yml", "a-b.yml"),
+        ("train.py -opt /home/me/a.yml --force_yml name=b", "a.yml"),
+    ],
+)
+def test_the_option_file_is_named_as_on_the_command_line(experiment, command, named):
+    (experiment / "small.yml").write_text(f"# CMD:\n# {command}\n")
+    assert read_training(experiment, experiment / "models/net_g_200.pth").option_file == named
+
+
+def test_card_holds_the_figures_of_the_results_and_all_that_was_stated(experiment):
+    source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
+    _, card, *_ = published(experiment, results=[source])
+    text = card.read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "given" in line]
+    assert rows == [
+        ["×2", "given", "bicubic", "2", "33.00", "0.8000", "", "", ""],
+        ["×2", "given", "small_mixture", "2", "34.23", "0.9123", "0.100", "0.250", "75"],
+        ["×3.5", "given", "bicubic", "2", "30.00", "0.8000", "", "", ""],
+        ["×3.5", "given", "small_mixture", "2", "31.23", "0.9123", "0.100", "0.250", "75"],
+    ]
+    assert "Protocol benchmark: luma" in text
+    assert "Fast CPU, 1 thread, torch 2.13.0" in text
+    for stated in ("Noise stays.", "one core of a laptop", "Apache-2.0", "CC BY 4.0", "Sailor, 1999"):
+        assert stated in text
+
+
+def test_an_infinite_psnr_that_json_has_no_number_for_is_told(experiment):
+    source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
+    report = json.loads(source.read_text())
+    for row in report["averages"][:2]:
+        row["psnr"] = None
+    source.write_text(json.dumps(report))
+    _, card, index, zoo = published(experiment, results=[source])
+    assert re.search(r"\| small_mixture \| +2 \| +inf \|", card.read_text())
+    assert yaml.safe_load(index.read_text())["Models"][0]["Results"][0]["Metrics"]["PSNR x2"] == math.inf
+    assert "| inf / 0.9123 |" in zoo.read_text()
+
+
+def test_card_counts_macs_both_ways(experiment):
+    weights, card, *_ = published(experiment)
+    counted = re.findall(
+        r"^\| ×4 \| all to the (?:shallowest expert|deepest) \| (.*) \| (.*) \|$", card.read_text(), re.M
+    )
+    net = network_from(weights)
+    wanted = [
+        tuple(f"{count(net, work) / 1e9:.4g} G" for count in (published_macs, executed_macs))
+        for work in extremes(net, (180, 320), (720, 1280))
+    ]
+    assert counted == wanted
+
+
+# --- the index and the table ---
+
+
+def test_index_has_the_form_of_a_model_index(experiment):
+    checkpoint = experiment / "models/net_g_200.pth"
+    sources = [
+        write_results(experiment.parent / f"{name}.json", checkpoint, dataset=name)
+        for name in ("birds", "boats")
+    ]
+    weights, _, index, zoo = published(experiment, results=sources)
+    published(experiment, name="again", results=sources[:1])
+    content = yaml.safe_load(index.read_text())
+    assert [entry["Name"] for entry in content["Collections"]] == ["MoEISR"]
+    assert content["Collections"][0]["Paper"]["URL"] == "https://arxiv.org/abs/2311.12077"
+    first, second = content["Models"]
+    assert (first["Name"], second["Name"]) == ("small_mixture", "again")
+    assert first["In Collection"] == "MoEISR"
+    assert first["Config"] == "options/train/small.yml"
+    assert first["Weights"] == weights.name
+    assert first["Metadata"]["Training Data"] == ["Birds", "Boats"]
+    assert first["Metadata"]["Training Time (s)"] == 1921
+    assert [result["Dataset"] for result in first["Results"]] == ["birds", "boats"]
+    assert first["Results"][0]["Task"] == "Image Super-Resolution"
+    assert first["Results"][0]["Metrics"] == {
+        "PSNR x2": 34.2346,
+        "SSIM x2": 0.9123,
+        "PSNR x3.5": 31.2346,
+        "SSIM x3.5": 0.9123,
+    }
+    table = [line for line in zoo.read_text().splitlines() if line.startswith("|")]
+    assert (
+        table[0]
+        == "|Exp Name | "
+        + " | ".join(f"{name} ×{scale} (PSNR/SSIM)" for name in ("birds", "boats") for scale in ("2", "3.5"))
+        + " |"
+    )
+    assert table[2] == f"| [{weights.stem}]({weights.name}) |" + " 34.2346 / 0.9123 | 31.2346 / 0.9123 |" * 2
+    assert table[3].endswith("| 34.2346 / 0.9123 | 31.2346 / 0.9123 |  |  |")
+    unmeasured, *_ = published(experiment, name="unmeasured")
+    assert zoo.read_text().endswith(f"|Exp Name|\n| :--- |\n| [{unmeasured.stem}]({unmeasured.name}) |\n")
+
+
+def test_a_model_is_replaced_only_when_asked(experiment):
+    former, card, *_ = published(experiment)
+    net = lively(build_network(NETWORK), seed=5)
+    path = experiment / "models/net_g_latest.pth"
+    save_checkpoint(path, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    before = card.read_text()
+    with pytest.raises(ValueError, match=r"metafile.yml: has a small_mixture already; .* --overwrite$"):
+        published(experiment, path.name)
+    assert card.read_text() == before
+    now, _, index, _ = published(experiment, path.name, overwrite=True)
+    assert [model["Weights"] for model in yaml.safe_load(index.read_text())["Models"]] == [now.name]
+    assert sorted(now.parent.glob("*.safetensors")) == [now]
+    assert former != now
+
+
+# --- what can be wrong ---
+
+
+def without(*keys):
+    content = json.loads(json.dumps(CARD))
+    *outer, last = keys
+    place = content
+    for key in outer:
+        place = place[key]
+    del place[last]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (without("licence"), "card.yml: licence is missing; give licence, limits, hardware, training_images"),
+        (without("limits"), "card.yml: limits is missing"),
+        (without("training_images", 1, "source"), "card.yml: training_images: 2: source is missing"),
+        (without("training_images", 1), "are 30 pictures in all, but the training read 42"),
+        ({**CARD, "license": "MIT"}, "card.yml: license is unknown; give only licence, "),
+        ({**CARD, "limits": ""}, "card.yml: limits is ''; write a text"),
+        ({**CARD, "training_images": "birds"}, "card.yml: training_images: list the sources"),
+        (["licence"], "card.yml: holds no fields"),
+        (None, "card.yml: holds no fields"),
+    ],
+)
+def test_an_incomplete_card_is_one_line_and_nothing_is_written(experiment, card, message, capsys):
+    path = experiment.parent / "card.yml"
+    path.write_text(yaml.safe_dump(card))
+    refused(experiment, capsys, message)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda e: (e / "train_b.log").unlink() or (e / "train_a.log").unlink(),
+            "holds no log of a training",
+        ),
+        (lambda e: (e / "small.yml").unlink(), "holds no option file"),
+        (
+            lambda e: (e / "models/net_g_200.pth").rename(e / "models/net_g_900.pth"),
+            "do not reach net_g_900.pth",
+        ),
+        (
+            lambda e: retrained(e, "hidden_dim: 8", "hidden_dim: 9"),
+            "net_g_200.pth: differs in network_g.hidden_dim",
+        ),
+        (lambda e: retrained(e, "num_feat: 4", "num_feat: 5"), "differs in network_g.encoder.num_feat from"),
+        (lambda e: write_results(e / "other.json", e / "small.yml"), "other.json: measured other weights"),
+        (lambda e: measured_in_16_bits(e / "other.json"), "other.json: was measured in bfloat16; give"),
+        (lambda e: (e / "other.json").write_text("{}"), "other.json: no results.json as moeisr evaluate"),
+        (lambda e: zoo_with_index(e, "Models: none"), "metafile.yml: no index of models"),
+        (lambda e: zoo_with_index(e, "- 1"), "metafile.yml: no index of models"),
+    ],
+)
+def test_contradictions_are_one_line_and_nothing_is_written(experiment, spoil, message, capsys):
+    spoil(experiment)
+    refused(experiment, capsys, message)
+
+
+def measured_in_16_bits(path):
+    write_results(path, path.parent / "models/net_g_200.pth")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "precision": "bfloat16"}))
+
+
+def retrained(experiment, was, now):
+    for path in experiment.glob("*.log"):
+        path.write_text(path.read_text().replace(was, now))
+
+
+def zoo_with_index(experiment, text):
+    (experiment.parent / "zoo").mkdir()
+    (experiment.parent / "zoo/metafile.yml").write_text(text)
+
+
+def refused(experiment, capsys, message):
+    folder = experiment.parent / "zoo"
+    before = folder.exists(), list(folder.glob("*"))
+    [checkpoint] = [path for path in (experiment / "models").iterdir() if "latest" not in path.name]
+    command = ["publish", str(checkpoint), "-o", str(folder), "--card", str(experiment.parent / "card.yml")]
+    more = ["--results", str(experiment / "other.json")] if (experiment / "other.json").exists() else []
+    assert main([*command, *more]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert (folder.exists(), list(folder.glob("*"))) == before
+
+
+def test_a_card_does_not_take_the_place_of_the_table_of_models(experiment):
+    with pytest.raises(ValueError, match=r"--name ModelZoo: its card would be ModelZoo.md"):
+        published(experiment, name="ModelZoo")
+
+
+def test_a_failure_on_the_way_leaves_what_was_there(experiment, monkeypatch):
+    def fail(model):
+        raise OSError("no space left")
+
+    _, card, index, zoo = published(experiment)
+    before = [path.read_text() for path in (card, index, zoo)]
+    files = set(card.parent.iterdir())
+    monkeypatch.setattr("moeisr_plugin.publishing.publish.card", fail)
+    with pytest.raises(OSError, match="no space left"):
+        published(experiment, "net_g_latest.pth", dtype="float16", overwrite=True)
+    assert [path.read_text() for path in (card, index, zoo)] == before
+    assert set(card.parent.iterdir()) == files
+
+
+def test_the_command_names_what_it_wrote(experiment, capsys):
+    folder = experiment.parent / "zoo"
+    source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
+    command = ["publish", str(experiment / "models/net_g_200.pth"), "-o", str(folder)]
+    command += ["--card", str(experiment.parent / "card.yml"), "--results", str(source), "--name", "mine"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.split() == [
+        str(path)
+        for path in (
+            *folder.glob("mine-*.safetensors"),
+            folder / "mine.md",
+            *(folder / n for n in ("metafile.yml", "ModelZoo.md")),
+        )
+    ]
