@@ -13,7 +13,7 @@ from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import network_from
-from moeisr_plugin.render.casting import require_numbers, to_precision
+from moeisr_plugin.render.casting import require_finite, to_precision
 
 PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 """Of Pillow's pictures, those whose numbers are colours, and nothing else."""
@@ -70,7 +70,7 @@ class EncodedPicture:
         with tqdm(total=size[0], unit="row", delay=3, leave=False, disable=not self._progress) as bar:
             for bands in zip(*layers, strict=True):
                 for band in bands:
-                    require_numbers(self._net, band)
+                    require_finite(self._net, band)
                 yield self._pixels(bands)
                 bar.update(bands[0].shape[2])
 

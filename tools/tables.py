@@ -244,7 +244,7 @@ def everything_to_one(net: ImplicitSR, lr_pixels: int, scale: int) -> list[compl
         complexity.Workload(
             lr_pixels=tuple(lr_pixels * (j == one) for j in experts),
             queries=tuple(4 * scale**2 * lr_pixels * (j == one) for j in experts),
-            around=(2 * scale, 2 * scale),
+            pixel_grid=(2 * scale, 2 * scale),
         )
         for one in (0, len(experts) - 1)
     ]
@@ -256,7 +256,7 @@ def in_total(net: ImplicitSR, maps: Sequence[torch.Tensor], scale: int) -> compl
     return complexity.Workload(
         lr_pixels=tuple(map(sum, zip(*(work.lr_pixels for work in works), strict=True))),
         queries=tuple(map(sum, zip(*(work.queries for work in works), strict=True))),
-        around=works[0].around,
+        pixel_grid=works[0].pixel_grid,
     )
 
 

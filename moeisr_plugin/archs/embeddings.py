@@ -1,7 +1,7 @@
 """What an expert is told about a query: LIIF's and LTE's embeddings, with the first layer folded.
 
 An expert begins with a Linear on the embedding of a query. Whatever of that layer depends on the LR pixel
-alone is computed here once per LR pixel (the *ground*), not once per query.
+alone is computed here once per LR pixel (the *terms*), not once per query.
 """
 
 import math
@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.linear import linear
-from moeisr_plugin.ops.precision import as_they_are
-from moeisr_plugin.ops.rows import rows_at
+from moeisr_plugin.ops.precision import without_autocast
+from moeisr_plugin.ops.rows import gather_rows
 from moeisr_plugin.ops.workspace import Workspace
 
 # LR pixels whose neighbourhoods are gathered at a time: bounds memory, and stays in a processor's cache.
 _GATHERED_PIXELS = {"cpu": 4096, "cuda": 65_536}
 
 
-class Ground(Protocol):
+class PixelTerms(Protocol):
     """What an embedding knows of each LR pixel, N of which queries refer to by ``index``."""
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class Ground(Protocol):
         """The first layers of all experts at the same queries."""
         ...
 
-    def first_layer_around(
+    def first_layer_on_grid(
         self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, workspace: Workspace
     ) -> Tensor:
         """The first layer of one expert, before its ReLU, at a grid of queries around each LR pixel.
@@ -61,13 +61,13 @@ class Embedding(nn.Module):
     precise_parts: tuple[str, ...] = ()
     """Parts that bfloat16 is too coarse for."""
 
-    def ground(
+    def precompute(
         self,
         latent: Tensor,
         rel_cell: Tensor,
         firsts: Sequence[nn.Linear],
         groups: Sequence[Tensor] | None = None,
-    ) -> Ground:
+    ) -> PixelTerms:
         """What is computed once per LR pixel, in the latent's precision if not stated otherwise.
 
         Args:
@@ -88,20 +88,20 @@ class Embedding(nn.Module):
         raise NotImplementedError
 
 
-class LIIFGround(NamedTuple):
+class LIIFPixelTerms(NamedTuple):
     """First layers of LIIF's experts but for the two columns of the relative coordinate."""
 
     tables: list[Tensor]  # J of (B*h*w, hidden_dim)
     rel_columns: list[Tensor]  # J of (2, hidden_dim)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
-        hidden = rows_at(self.tables[expert], index)  # (N, hidden_dim)
+        hidden = gather_rows(self.tables[expert], index)  # (N, hidden_dim)
         return hidden.addmm_(rel.to(hidden), self.rel_columns[expert].to(hidden))
 
     def first_layers(self, index: Tensor, rel: Tensor) -> list[Tensor]:
         return [self.first_layer(expert, index, rel) for expert in range(len(self.tables))]
 
-    def first_layer_around(
+    def first_layer_on_grid(
         self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, workspace: Workspace
     ) -> Tensor:
         column_y, column_x = self.rel_columns[expert]  # (hidden_dim,) each
@@ -110,7 +110,7 @@ class LIIFGround(NamedTuple):
         rows = workspace.empty("rows", (n, per_y, width), like=table)
         columns = workspace.empty("columns", (n, per_x, width), like=table)
         hidden = workspace.empty("hidden", (n, per_y, per_x, width), like=table)
-        torch.addcmul(rows_at(table, index)[:, None], rel_y[..., None], column_y, out=rows)
+        torch.addcmul(gather_rows(table, index)[:, None], rel_y[..., None], column_y, out=rows)
         torch.mul(rel_x[..., None], column_x, out=columns)
         return torch.add(rows[:, :, None], columns[:, None], out=hidden)
 
@@ -142,13 +142,13 @@ class LIIFEmbedding(Embedding):
         self.cell_columns = 2 if cell_decode else 0
         self.in_features = self.latent_columns + 2 + self.cell_columns
 
-    def ground(
+    def precompute(
         self,
         latent: Tensor,
         rel_cell: Tensor,
         firsts: Sequence[nn.Linear],
         groups: Sequence[Tensor] | None = None,
-    ) -> LIIFGround:
+    ) -> LIIFPixelTerms:
         of_latent, of_rel, constants = zip(*(self.parts(first, rel_cell) for first in firsts), strict=True)
         constants = [constant.to(latent) for constant in constants]
         if groups is None:
@@ -156,14 +156,14 @@ class LIIFEmbedding(Embedding):
         else:
             tables = [self._routed_table(latent, of_latent, constants, groups)] * len(firsts)
         # A column's numbers side by side in memory, or no vector instruction reads them.
-        return LIIFGround(tables, [columns.t().contiguous() for columns in of_rel])
+        return LIIFPixelTerms(tables, [columns.t().contiguous() for columns in of_rel])
 
     def parts(self, first: nn.Linear, rel_cell: Tensor) -> LIIFParts:
         """An expert's first layer, given the cells in latents, (B, 2)."""
         splits = [self.latent_columns, 2, self.cell_columns]
         of_latent, of_rel, of_cell = first.weight.split(splits, dim=1)
         rel_cell = rel_cell[:, : self.cell_columns]
-        with as_they_are(rel_cell):
+        with without_autocast(rel_cell):
             constant = F.linear(rel_cell, of_cell.to(rel_cell), first.bias.to(rel_cell))
         return LIIFParts(of_latent, of_rel, constant)
 
@@ -192,9 +192,9 @@ class LIIFEmbedding(Embedding):
             weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)  # as gathered
             for rows in group.split(at_a_time):
                 around = corner[rows, None] + offset  # (N, side*side)
-                gathered = rows_at(pixels, around.flatten())  # (N*side*side, D)
+                gathered = gather_rows(pixels, around.flatten())  # (N*side*side, D)
                 gathered = gathered.view(len(rows), weight.shape[1])  # (N, side*side*D)
-                table[rows] = linear(gathered, weight).to(table) + rows_at(constant, sample[rows])
+                table[rows] = linear(gathered, weight).to(table) + gather_rows(constant, sample[rows])
         return table
 
     def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class LIIFEmbedding(Embedding):
         return 2 * latent_size[0] / size[0], 2 * latent_size[1] / size[1]
 
 
-class LTEGround(NamedTuple):
+class LTEPixelTerms(NamedTuple):
     """Amplitudes, frequencies and phases of LTE per LR pixel, and the experts' first layers."""
 
     coef: Tensor  # (B*h*w, F)
@@ -216,11 +216,11 @@ class LTEGround(NamedTuple):
 
     def features(self, index: Tensor, rel: Tensor) -> Tensor:
         """The embedding of queries, (N, F): coef · [cos π(f·rel + phase); sin π(f·rel + phase)]."""
-        freq_y, freq_x = rows_at(self.freq, index).chunk(2, dim=1)  # (N, F/2) each
+        freq_y, freq_x = gather_rows(self.freq, index).chunk(2, dim=1)  # (N, F/2) each
         angle = (
             torch.addcmul(self._phase(index), freq_y, rel[:, :1]).addcmul(freq_x, rel[:, 1:]).mul(math.pi)
         )  # (N, F/2)
-        return rows_at(self.coef, index) * torch.cat([angle.cos(), angle.sin()], dim=1)
+        return gather_rows(self.coef, index) * torch.cat([angle.cos(), angle.sin()], dim=1)
 
     def first_layer(self, expert: int, index: Tensor, rel: Tensor) -> Tensor:
         first = self.firsts[expert]
@@ -230,13 +230,13 @@ class LTEGround(NamedTuple):
         features = self.features(index, rel).to(self.coef)
         return [linear(features, first.weight, first.bias) for first in self.firsts]
 
-    def first_layer_around(
+    def first_layer_on_grid(
         self, expert: int, index: Tensor, rel_y: Tensor, rel_x: Tensor, *, workspace: Workspace
     ) -> Tensor:
         # e^(iπ(f_y r_y + f_x r_x + phase)) is the product of a row's phasor and a column's, so that sines are
         # taken of P + R angles per pixel instead of P·R. The row's phasors carry the amplitudes.
         (n, per_y), per_x, half = rel_y.shape, rel_x.shape[1], self.freq.shape[1] // 2
-        freq_y, freq_x = rows_at(self.freq, index)[:, None].chunk(2, dim=2)  # (N, 1, F/2) each
+        freq_y, freq_x = gather_rows(self.freq, index)[:, None].chunk(2, dim=2)  # (N, 1, F/2) each
         angle_y = workspace.empty("angle y", (n, per_y, half), like=self.freq)
         angle_x = workspace.empty("angle x", (n, per_x, half), like=self.freq)
         torch.mul(rel_y[..., None], freq_y, out=angle_y).add_(self._phase(index)[:, None]).mul_(math.pi)
@@ -245,7 +245,7 @@ class LTEGround(NamedTuple):
         cos_y, sin_y = workspace.empty("phasor y", (2, n, per_y, half), like=self.freq)
         torch.cos(angle_y, out=cos_y)
         torch.sin(angle_y, out=sin_y)
-        of_cos, of_sin = rows_at(self.coef, index)[:, None].chunk(2, dim=2)  # (N, 1, F/2) each
+        of_cos, of_sin = gather_rows(self.coef, index)[:, None].chunk(2, dim=2)  # (N, 1, F/2) each
         same, turned = workspace.empty("amplitudes", (2, n, per_y, 1, 2, half), like=self.coef)
         torch.mul(of_cos, cos_y, out=same[:, :, 0, 0])
         torch.mul(of_sin, sin_y, out=same[:, :, 0, 1])
@@ -264,7 +264,7 @@ class LTEGround(NamedTuple):
     def _phase(self, index: Tensor) -> Tensor:
         """The phases of each query's sample, (N, F/2), or (1, F/2) if there is but one sample."""
         latents_per_sample = len(self.coef) // len(self.phase)
-        return rows_at(self.phase, index // latents_per_sample) if len(self.phase) > 1 else self.phase
+        return gather_rows(self.phase, index // latents_per_sample) if len(self.phase) > 1 else self.phase
 
 
 class LTEEmbedding(Embedding):
@@ -285,32 +285,32 @@ class LTEEmbedding(Embedding):
         super().__init__()
         self.in_features = num_freq_features
         self.max_trained_scale = max_trained_scale
-        # Padded for the published weights' sake; the ground takes a latent that is padded already.
+        # Padded for the published weights' sake; the terms takes a latent that is padded already.
         self.coef = nn.Conv2d(latent_channels, num_freq_features, 3, padding=1)
         self.freq = nn.Conv2d(latent_channels, num_freq_features, 3, padding=1)
         self.phase = nn.Linear(2, num_freq_features // 2, bias=False)
 
-    def ground(
+    def precompute(
         self,
         latent: Tensor,
         rel_cell: Tensor,
         firsts: Sequence[nn.Linear],
         groups: Sequence[Tensor] | None = None,
-    ) -> LTEGround:
+    ) -> LTEPixelTerms:
         # Amplitudes and frequencies serve every expert, so the groups are not looked at.
         coef = F.conv2d(latent, self.coef.weight, self.coef.bias)  # (B, F, h, w)
         # The published frequencies are consecutive pairs (y, x).
         by_axis = torch.cat([self.freq.weight[0::2], self.freq.weight[1::2]])
         assert self.freq.bias is not None
         by_axis_bias = torch.cat([self.freq.bias[0::2], self.freq.bias[1::2]])
-        with as_they_are(latent):
+        with without_autocast(latent):
             freq = F.conv2d(latent.to(by_axis), by_axis, by_axis_bias)
             phase = self.phase(rel_cell.to(by_axis))
         coef, freq = (maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (coef, freq))  # (B*h*w, F)
-        return LTEGround(coef, freq, phase, firsts)
+        return LTEPixelTerms(coef, freq, phase, firsts)
 
     def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
-        return self.ground(latent, rel_cell, []).features(index, rel)
+        return self.precompute(latent, rel_cell, []).features(index, rel)
 
     def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
         smallest = 2 / self.max_trained_scale

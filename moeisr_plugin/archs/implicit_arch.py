@@ -7,11 +7,11 @@ from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from moeisr_plugin.archs.base_pictures import BilinearPicture, MidGrey
+from moeisr_plugin.archs.base_image import BilinearBase, GreyBase
 from moeisr_plugin.archs.embeddings import LIIFEmbedding, LTEEmbedding
 from moeisr_plugin.archs.experts import make_experts
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.archs.mapper import Mapper, SoleExpert
+from moeisr_plugin.archs.mapper import Mapper, SingleExpertMapper
 
 
 @ARCH_REGISTRY.register()
@@ -44,7 +44,7 @@ class LIIF(ImplicitSR):
             encoder=built_encoder,
             embedding=embedding,
             **_sole_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
-            base=MidGrey(),
+            base=GreyBase(),
             local_ensemble=local_ensemble,
             hyper_parameters=hyper_parameters,
         )
@@ -84,7 +84,7 @@ class LTE(ImplicitSR):
             encoder=built_encoder,
             embedding=embedding,
             **_sole_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
-            base=BilinearPicture(),
+            base=BilinearBase(),
             local_ensemble=local_ensemble,
             hyper_parameters=hyper_parameters,
         )
@@ -141,7 +141,7 @@ class MoEISRLIIF(ImplicitSR):
                 kernel_size=mapper_kernel_size,
                 hidden_dim=mapper_hidden_dim,
             ),
-            base=MidGrey(),
+            base=GreyBase(),
             local_ensemble=local_ensemble,
             tau=tau,
             hyper_parameters=hyper_parameters,
@@ -203,7 +203,7 @@ class MoEISRLTE(ImplicitSR):
                 kernel_size=mapper_kernel_size,
                 hidden_dim=mapper_hidden_dim,
             ),
-            base=BilinearPicture(),
+            base=BilinearBase(),
             local_ensemble=local_ensemble,
             tau=tau,
             hyper_parameters=hyper_parameters,
@@ -218,7 +218,7 @@ class _Decoder(TypedDict):
 def _sole_expert(*, in_features: int, hidden_dim: int, depth: int) -> _Decoder:
     """One expert, and the mapper that has nothing to choose."""
     experts = make_experts(in_features=in_features, hidden_dim=hidden_dim, depths=[depth])
-    return {"experts": experts, "mapper": SoleExpert()}
+    return {"experts": experts, "mapper": SingleExpertMapper()}
 
 
 def _mixture(experts: nn.ModuleList, **mapper: Any) -> _Decoder:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moeisr_plugin.archs import coordinates, routing
-from moeisr_plugin.archs.embeddings import Embedding, Ground
+from moeisr_plugin.archs.embeddings import Embedding, PixelTerms
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.ops.precision import at_least_float32
 
@@ -21,7 +21,7 @@ class Encoding(NamedTuple):
     scores: Tensor  # (B, J, h, w), how well each expert suits each LR pixel
 
 
-class Deal(NamedTuple):
+class Routing(NamedTuple):
     """What is each expert's: of LR pixels, and of what queries are decoded from."""
 
     near: coordinates.Neighbours
@@ -108,12 +108,12 @@ class ImplicitSR(nn.Module):
             raise ValueError(f"a choice of {tuple(choice.shape)} for pictures of {tuple(lr[:, 0].shape)}")
         coord, cell = at_least_float32(coord), at_least_float32(cell)
         # Before encoding, as a GPU's host waits for the groups' sizes, and would wait for the encoder.
-        deal = None if choice is None else self.deal(choice, coord)
+        routed = None if choice is None else self.route(choice, coord)
         encoding = self.encode(lr)
-        if self.training and deal is None:
+        if self.training and routed is None:
             rgb = self.mix(encoding, coord, cell, gate=gate)
         else:
-            rgb = self.dispatch(encoding, coord, cell, deal=deal)
+            rgb = self.dispatch(encoding, coord, cell, routed=routed)
         return Decoding(rgb, at_least_float32(encoding.scores))
 
     def mix(
@@ -126,44 +126,46 @@ class ImplicitSR(nn.Module):
     ) -> Tensor:
         """Colours (B, Q, 3) by all experts, weighted (paper, Eq. 5). Arguments as of :meth:`forward`."""
         gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
-        ground = self.ground(encoding, cell)
+        terms = self.precompute(encoding, cell)
         near = self.neighbours(coord, encoding.latent.shape[2:])
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
-        answers = routing.mix_experts(self.expert_list, ground, gates, near.index.flatten(), rel)
-        return self.paint(encoding.lr, coord, near.blend(answers))
+        answers = routing.mix_experts(self.expert_list, terms, gates, near.index.flatten(), rel)
+        return self.add_base(encoding.lr, coord, near.blend(answers))
 
     def dispatch(
-        self, encoding: Encoding, coord: Tensor, cell: Tensor, *, deal: Deal | None = None
+        self, encoding: Encoding, coord: Tensor, cell: Tensor, *, routed: Routing | None = None
     ) -> Tensor:
         """Colours (B, Q, 3), each neighbour's by its own expert: that of the largest score (paper, Eq. 4), or
         as they are dealt.
         """
-        near, pixels, queries = deal or self.deal(routing.choose_expert(encoding.scores), coord)
-        ground = self.ground(encoding, cell, pixels)
+        near, pixels, queries = routed or self.route(routing.choose_expert(encoding.scores), coord)
+        terms = self.precompute(encoding, cell, pixels)
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
-        answers = routing.dispatch_experts(self.expert_list, ground, queries, near.index.flatten(), rel)
-        return self.paint(encoding.lr, coord, near.blend(answers))
+        answers = routing.dispatch_experts(self.expert_list, terms, queries, near.index.flatten(), rel)
+        return self.add_base(encoding.lr, coord, near.blend(answers))
 
-    def deal(self, choice: Tensor, coord: Tensor) -> Deal:
+    def route(self, choice: Tensor, coord: Tensor) -> Routing:
         """What each expert answers for, by the choice of one for each LR pixel, (B, h, w)."""
         near = self.neighbours(coord, choice.shape[1:])
         of_pixels = choice.flatten()  # (B*h*w,)
         of_queries = of_pixels[near.index.flatten()]  # (V*B*Q,)
         groups = (routing.group_by_expert(each, len(self.experts)) for each in (of_pixels, of_queries))
-        return Deal(near, *groups)
+        return Routing(near, *groups)
 
     @property
     def expert_list(self) -> list[Expert]:
         """The experts, shallowest first."""
         return [expert for expert in self.experts if isinstance(expert, Expert)]
 
-    def ground(self, encoding: Encoding, cell: Tensor, groups: Sequence[Tensor] | None = None) -> Ground:
+    def precompute(
+        self, encoding: Encoding, cell: Tensor, groups: Sequence[Tensor] | None = None
+    ) -> PixelTerms:
         """What is computed once per LR pixel, for all experts or, in groups, for the chosen one alone."""
         latent = encoding.latent
         height, width = latent.shape[2:]
         rel_cell = torch.stack([cell[:, 0] * height, cell[:, 1] * width], dim=1)  # (B, 2)
         firsts = [expert.first for expert in self.expert_list]
-        return self.embedding.ground(self.pad(latent), rel_cell, firsts, groups)
+        return self.embedding.precompute(self.pad(latent), rel_cell, firsts, groups)
 
     def neighbours(self, coord: Tensor, latent_size: Sequence[int]) -> coordinates.Neighbours:
         """The latents, of (h, w), that each coordinate, (B, Q, 2), is decoded from."""
@@ -174,6 +176,6 @@ class ImplicitSR(nn.Module):
         """The latent with the rim of zeros that the embedding looks at."""
         return F.pad(latent, [self.embedding.radius] * 4)
 
-    def paint(self, lr: Tensor, coord: Tensor, answers: Tensor) -> Tensor:
+    def add_base(self, lr: Tensor, coord: Tensor, answers: Tensor) -> Tensor:
         """Blended answers in [-1, 1], (B, Q, 3), painted on the base picture, (B, Q, 3)."""
         return self.base(lr, coord) + 0.5 * answers

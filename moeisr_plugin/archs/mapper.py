@@ -39,7 +39,7 @@ class Mapper(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
-class SoleExpert(nn.Module):
+class SingleExpertMapper(nn.Module):
     """The mapper of a decoder with one expert: it has nothing to choose."""
 
     def forward(self, latent: Tensor) -> Tensor:

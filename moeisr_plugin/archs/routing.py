@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moeisr_plugin.archs.embeddings import Ground
+from moeisr_plugin.archs.embeddings import PixelTerms
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.ops.precision import at_least_float32
-from moeisr_plugin.ops.rows import rows_at
+from moeisr_plugin.ops.rows import gather_rows
 
 
 def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -64,20 +64,20 @@ def use_everywhere(scores: Tensor, expert: int) -> Tensor:
     return everywhere
 
 
-def deal_at_random(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+def shuffle_scores(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """The same scores (B, J, h, w) in the same shares, dealt to the pixels of each picture at random."""
     order = torch.randperm(scores[0, 0].numel(), generator=generator).to(scores.device)
     return scores.flatten(2)[:, :, order].view_as(scores)  # (B, J, h, w)
 
 
 def mix_experts(
-    experts: Sequence[Expert], ground: Ground, gates: Tensor, index: Tensor, rel: Tensor
+    experts: Sequence[Expert], terms: PixelTerms, gates: Tensor, index: Tensor, rel: Tensor
 ) -> Tensor:
     """Every expert's answer, weighted by the gates of the LR pixel it decodes from (paper, Eq. 5).
 
     Args:
         experts: J experts.
-        ground: what the embedding knows of each LR pixel.
+        terms: what the embedding knows of each LR pixel.
         gates: (B, J, h, w).
         index: (N,).
         rel: (N, 2).
@@ -85,20 +85,20 @@ def mix_experts(
     Returns:
         RGB in [-1, 1], (N, 3).
     """
-    weight = rows_at(gates.permute(0, 2, 3, 1).flatten(0, 2), index)  # (N, J)
-    hidden = ground.first_layers(index, rel)
+    weight = gather_rows(gates.permute(0, 2, 3, 1).flatten(0, 2), index)  # (N, J)
+    hidden = terms.first_layers(index, rel)
     answers = [expert.finish(h) for expert, h in zip(experts, hidden, strict=True)]
     return torch.stack(answers, dim=-1).mul(weight[:, None]).sum(-1)  # (N, 3, J) -> (N, 3)
 
 
 def dispatch_experts(
-    experts: Sequence[Expert], ground: Ground, groups: Sequence[Tensor], index: Tensor, rel: Tensor
+    experts: Sequence[Expert], terms: PixelTerms, groups: Sequence[Tensor], index: Tensor, rel: Tensor
 ) -> Tensor:
     """The answer of the one expert that a query is dealt to (paper, Eq. 4).
 
     Args:
         experts: J experts.
-        ground: what the embedding knows of each LR pixel.
+        terms: what the embedding knows of each LR pixel.
         groups: J of (N_j,), of the N queries those that are each expert's.
         index: (N,).
         rel: (N, 2).
@@ -107,7 +107,7 @@ def dispatch_experts(
         RGB in [-1, 1], (N, 3).
     """
     answers = [
-        expert.finish(ground.first_layer(j, index[group], rel[group]))
+        expert.finish(terms.first_layer(j, index[group], rel[group]))
         for j, (expert, group) in enumerate(zip(experts, groups, strict=True))
     ]
     answers = torch.cat(answers)

@@ -42,9 +42,9 @@ class MacsPerPixel:
         Raises:
             ValueError: if all by the shallowest expert take more.
         """
-        from moeisr_plugin.render.complexity import executed_macs, extremes  # parsing needs no torch
+        from moeisr_plugin.render.complexity import executed_macs, extreme_workloads  # parsing needs no torch
 
-        bounds = [layers * executed_macs(net, work) for work in extremes(net, lr_size, size)]
+        bounds = [layers * executed_macs(net, work) for work in extreme_workloads(net, lr_size, size)]
         lowest, highest, allowed = bounds[0], bounds[-1], self.macs * math.prod(size)
         if allowed < lowest:
             raise ValueError(

@@ -113,7 +113,7 @@ def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
     shown = turned(lr_size)
     shown_size = output_size(args.scale, *shown, max_pixels=MAX_PIXELS, remedy="choose a smaller output")
     size = turned(shown_size)
-    bounds = [[work] * layers for work in complexity.extremes(net, lr_size, size)]
+    bounds = [[work] * layers for work in complexity.extreme_workloads(net, lr_size, size)]
     works = dict(zip(["shallowest", "deepest"] if len(bounds) == 2 else ["decoder"], bounds, strict=True))
     if choices and len(net.experts) > 1:
         works["routed"] = [complexity.workload(net, choice, size) for choice in choices]

@@ -22,7 +22,7 @@ from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.metrics import PROTOCOLS, TooSmallError, calculate_psnr_protocol, calculate_ssim_protocol
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
-from moeisr_plugin.render.casting import require_numbers, to_precision
+from moeisr_plugin.render.casting import require_finite, to_precision
 from moeisr_plugin.render.complexity import executed_macs, published_macs, workload
 from moeisr_plugin.render.routing_report import routing_health, share_per_depth
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
@@ -247,7 +247,7 @@ class _Run:
             sample = place.sample()
             enlarged = enlarge_by(net, sample.lr, sample.size, self.repeats)
             try:
-                require_numbers(net, enlarged.picture)
+                require_finite(net, enlarged.picture)
             except ValueError as error:
                 raise ValueError(f"{name}: {error} ({sample.name} at ×{sample.test_set.label})") from None
             figures = self.measures.all(enlarged.picture, sample)

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # oneDNN copies what is transposed, which had better be done within a processor's cache.
-_ROWS = 2048
+_BLOCK_ROWS = 2048
 _onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # what torch.compile makes of linear layers
 _MINUS_INFINITY = {torch.bfloat16: -0x80, torch.float16: -0x400}  # as an integer
 
 
 def linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A linear layer: (..., n_in) to (..., n_out)."""
-    if onednn_pays(features, weight):
+    if onednn_is_faster(features, weight):
         compute = _onednn_linear if torch.is_inference_mode_enabled() else _OneDNNLinear.apply
         rows = compute(features.flatten(0, -2), weight, bias)  # (N, n_out)
         return rows if features.ndim == 2 else rows.unflatten(0, features.shape[:-1])
@@ -40,7 +40,7 @@ def relu_(hidden: Tensor) -> Tensor:
     return F.relu(hidden, inplace=True)
 
 
-def onednn_pays(features: Tensor, weight: Tensor) -> bool:
+def onednn_is_faster(features: Tensor, weight: Tensor) -> bool:
     """Whether a product is faster so."""
     return (
         not torch.compiler.is_compiling()
@@ -53,7 +53,7 @@ def onednn_pays(features: Tensor, weight: Tensor) -> bool:
         and features.shape[-1] == weight.shape[1]
         and not torch.is_autocast_enabled("cpu")
         and torch._C._get_mkldnn_enabled()
-        and _multiplies(features.dtype)
+        and _onednn_supports(features.dtype)
     )
 
 
@@ -102,12 +102,12 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 def _gradient_of_weight(features: Tensor, gradient: Tensor) -> Tensor:
-    blocks = zip(gradient.split(_ROWS), features.split(_ROWS), strict=True)
+    blocks = zip(gradient.split(_BLOCK_ROWS), features.split(_BLOCK_ROWS), strict=True)
     return torch.stack([linear(g.t(), x.t()) for g, x in blocks]).sum(0)  # (n_out, n_in)
 
 
 @functools.cache
-def _multiplies(dtype: torch.dtype) -> bool:
+def _onednn_supports(dtype: torch.dtype) -> bool:
     """Whether this processor's oneDNN computes in a type, and was found to do so sooner."""
     if (
         _onednn is None

@@ -9,7 +9,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 """By the names that users ask for them by; the default, float32, is exact."""
 
 
-def as_they_are(like: Tensor) -> AbstractContextManager:
+def without_autocast(like: Tensor) -> AbstractContextManager:
     """A context without autocast on a tensor's device: numbers are computed with in the types they have."""
     device = like.device.type
     known = torch.amp.is_autocast_available(device)  # not so of meta tensors

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def rows_at(table: Tensor, index: Tensor) -> Tensor:
+def gather_rows(table: Tensor, index: Tensor) -> Tensor:
     """The rows of a table, (M, ...), at index, (N,), as ``table[index]``, with the same gradient each time.
 
     On a CPU that of ``table[index]`` is not the same: threads add to a row in whatever order they come, and

@@ -181,7 +181,7 @@ def _cost(net: ImplicitSR) -> str:
         "|---|---|---|---|",
     ]
     for scale in COUNTED_SCALES:
-        works = complexity.extremes(net, COUNTED_LR, (height * scale, width * scale))
+        works = complexity.extreme_workloads(net, COUNTED_LR, (height * scale, width * scale))
         for routing, work in zip(ends, works, strict=True):
             counts = complexity.published_macs(net, work), complexity.executed_macs(net, work)
             lines.append(f"| ×{scale} | {routing} | {_giga(counts[0])} | {_giga(counts[1])} |")

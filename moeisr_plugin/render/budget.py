@@ -16,8 +16,8 @@ from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.ops.precision import at_least_float32
 
 
-class Steps(NamedTuple):
-    """How K LR pixels climb from the shallowest of J experts to the deepest, in J - 1 steps at most.
+class UpgradeSteps(NamedTuple):
+    """How K LR pixels upgrade_steps from the shallowest of J experts to the deepest, in J - 1 steps at most.
 
     A pixel that arrives in fewer steps stays where it is in the others, at a price of minus infinity.
     """
@@ -53,12 +53,12 @@ def within_budget(net: ImplicitSR, encoding: Encoding, budget: float) -> Encodin
         kind = net.hyper_parameters["type"]
         raise ValueError(f"{kind} has one expert and nothing to choose by a budget; leave the budget out")
     batch, num_experts, height, width = encoding.scores.shape
-    choice = torch.stack([_choose(scores.flatten(1), costs, budget) for scores in encoding.scores])
+    choice = torch.stack([_choose_within(scores.flatten(1), costs, budget) for scores in encoding.scores])
     chosen = F.one_hot(choice.view(batch, height, width), num_experts)  # of (B, h*w)
     return encoding._replace(scores=chosen.movedim(-1, 1).to(encoding.scores))  # (B, J, h, w)
 
 
-def climb(scores: Tensor, costs: list[int]) -> Steps:
+def upgrade_steps(scores: Tensor, costs: list[int]) -> UpgradeSteps:
     """The steps between experts that are the best for some price: the upper hull of score over cost.
 
     Args:
@@ -78,12 +78,12 @@ def climb(scores: Tensor, costs: list[int]) -> Steps:
         steps.append((best, torch.where(best.isfinite(), added.gather(0, onwards[None])[0], 0), expert))
     price, cost_of_step, reached = (torch.stack(part) for part in zip(*steps, strict=True))
     # On a hull prices fall; rounding must not let a step overtake the one before it.
-    return Steps(price.cummin(dim=0).values, cost_of_step, reached)
+    return UpgradeSteps(price.cummin(dim=0).values, cost_of_step, reached)
 
 
-def _choose(scores: Tensor, costs: list[int], budget: float) -> Tensor:
+def _choose_within(scores: Tensor, costs: list[int], budget: float) -> Tensor:
     """The expert of each LR pixel, (K,), by its scores (J, K)."""
-    steps = climb(scores, costs)
+    steps = upgrade_steps(scores, costs)
     # A stable order keeps the steps of a pixel in turn, and leaves equally dear ones of others to be split.
     order = steps.price.flatten().argsort(descending=True, stable=True)
     spent = steps.cost.flatten()[order].cumsum(0)

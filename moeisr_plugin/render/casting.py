@@ -39,7 +39,7 @@ def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
     return net
 
 
-def require_numbers(net: ImplicitSR, picture: Tensor) -> None:
+def require_finite(net: ImplicitSR, picture: Tensor) -> None:
     """Refuses what a network has rendered if it is no picture.
 
     Raises:

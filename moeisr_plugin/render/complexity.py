@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moeisr_plugin.archs.embeddings import Ground
+from moeisr_plugin.archs.embeddings import PixelTerms
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.workspace import Workspace
-from moeisr_plugin.render.fused import without_kernels
 from moeisr_plugin.render.grid import grid_axis
+from moeisr_plugin.render.triton_backend import without_kernels
 
 
 def _product_flops(features: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
@@ -52,12 +52,12 @@ class Workload:
     Attributes:
         lr_pixels: LR pixels.
         queries: queries, counted once for each neighbour they are decoded from.
-        around: rows and columns of the output that are decoded from one LR pixel, at most.
+        pixel_grid: rows and columns of the output that are decoded from one LR pixel, at most.
     """
 
     lr_pixels: tuple[int, ...]
     queries: tuple[int, ...]
-    around: tuple[int, int]
+    pixel_grid: tuple[int, int]
 
 
 def parameters(net: ImplicitSR) -> dict[str, int]:
@@ -91,7 +91,7 @@ def mapper_macs(net: ImplicitSR, lr_size: tuple[int, int]) -> int:
 
 def workload(net: ImplicitSR, choice: Tensor, size: tuple[int, int]) -> Workload:
     """The workload of rendering an output of a size (H, W) with an expert map (h, w)."""
-    visits, around = zip(
+    visits, pixel_grid = zip(
         *(_along_axis(net, n, n_lr) for n, n_lr in zip(size, choice.shape, strict=True)), strict=True
     )
     visits = visits[0][:, None] * visits[1]  # (h, w) how often each LR pixel is a query's neighbour
@@ -100,11 +100,11 @@ def workload(net: ImplicitSR, choice: Tensor, size: tuple[int, int]) -> Workload
     return Workload(
         lr_pixels=tuple(int(pixels.sum()) for pixels in chosen),
         queries=tuple(int(visits[pixels].sum()) for pixels in chosen),
-        around=around,
+        pixel_grid=pixel_grid,
     )
 
 
-def extremes(net: ImplicitSR, lr_size: tuple[int, int], size: tuple[int, int]) -> list[Workload]:
+def extreme_workloads(net: ImplicitSR, lr_size: tuple[int, int], size: tuple[int, int]) -> list[Workload]:
     """The workloads that any routing lies between: all to the shallowest expert, all to the deepest."""
     experts = sorted({0, len(net.experts) - 1})
     return [workload(net, torch.full(lr_size, expert), size) for expert in experts]
@@ -120,9 +120,9 @@ def executed_macs(net: ImplicitSR, work: Workload) -> int:
     """MACs that decoding it executes: operators counted on one LR pixel of each expert, times how many."""
     fixed, executed = 0, _mapper_macs(net, work)
     for expert, lr_pixels in enumerate(work.lr_pixels):
-        one, two = (count_macs(lambda n=n, j=expert: _ground(net, j, lr_pixels=n)) for n in (1, 2))
+        one, two = (count_macs(lambda n=n, j=expert: _precompute_row(net, j, lr_pixels=n)) for n in (1, 2))
         fixed = 2 * one - two  # what one picture costs, whatever its size
-        executed += (two - one + _surroundings_macs(net, expert, work.around)) * lr_pixels
+        executed += (two - one + _pixel_grid_macs(net, expert, work.pixel_grid)) * lr_pixels
     return fixed + executed
 
 
@@ -131,24 +131,24 @@ def _mapper_macs(net: ImplicitSR, work: Workload) -> int:
 
 
 @torch.no_grad()
-def _surroundings_macs(net: ImplicitSR, expert: int, around: tuple[int, int]) -> int:
+def _pixel_grid_macs(net: ImplicitSR, expert: int, pixel_grid: tuple[int, int]) -> int:
     """What an expert computes for the output pixels around one LR pixel."""
-    ground, mlp = _ground(net, expert, lr_pixels=1), net.expert_list[expert]
-    rel_y, rel_x = (mlp.first.weight.new_zeros(1, n) for n in around)
+    terms, mlp = _precompute_row(net, expert, lr_pixels=1), net.expert_list[expert]
+    rel_y, rel_x = (mlp.first.weight.new_zeros(1, n) for n in pixel_grid)
     pixel = torch.zeros(1, dtype=torch.long, device=rel_y.device)
     return count_macs(
-        lambda: mlp.finish(ground.first_layer_around(expert, pixel, rel_y, rel_x, workspace=Workspace()))
+        lambda: mlp.finish(terms.first_layer_on_grid(expert, pixel, rel_y, rel_x, workspace=Workspace()))
     )
 
 
 @torch.no_grad()
-def _ground(net: ImplicitSR, expert: int, *, lr_pixels: int) -> Ground:
+def _precompute_row(net: ImplicitSR, expert: int, *, lr_pixels: int) -> PixelTerms:
     """What the embedding computes for a row of LR pixels that one expert decodes."""
     latent = net.expert_list[expert].first.weight.new_zeros(1, _latent_channels(net), 1, lr_pixels)
     pixels = torch.arange(lr_pixels, device=latent.device)
     groups = [pixels if j == expert else pixels[:0] for j in range(len(net.experts))]
     firsts = [each.first for each in net.expert_list]
-    return net.embedding.ground(net.pad(latent), latent.new_ones(1, 2), firsts, groups)
+    return net.embedding.precompute(net.pad(latent), latent.new_ones(1, 2), firsts, groups)
 
 
 @torch.no_grad()
@@ -161,7 +161,7 @@ def _macs_of_module(module: nn.Module, shape: tuple[int, ...]) -> int:
 def _along_axis(net: ImplicitSR, n: int, n_lr: int) -> tuple[Tensor, int]:
     """How often each LR pixel along an axis is a neighbour, (n_lr,), and the most that one is."""
     axis = grid_axis(n, n_lr, local_ensemble=net.local_ensemble, dtype=torch.float32)
-    return torch.bincount(axis.index.flatten(), minlength=n_lr), axis.around.shape[1]
+    return torch.bincount(axis.index.flatten(), minlength=n_lr), axis.offsets.shape[1]
 
 
 def _latent_channels(net: ImplicitSR) -> int:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from moeisr_plugin.render import fused
+from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.casting import rounds_to_tf32
-from moeisr_plugin.render.finished_convolutions import finished
+from moeisr_plugin.render.convolution_epilogues import forward_with_epilogues
 
 # With less, transforming picture and kernel outweighs the products saved: measured beside direct convolutions
 # by AVX2, and by AVX-512, which NNPACK does not use, from 16 to 256 channels and 31x45 to 576x576 pixels.
@@ -22,20 +22,20 @@ _FEWEST_CHANNELS = 64
 _FEWEST_PIXELS = 48 * 48
 # With fewer pixels a GPU waits for its host, which starts kernels of Triton more slowly than those of torch.
 # With them an H200 took 1.5 times as long to encode 96x96, and 0.55 times as long to encode 1280x720.
-_FEWEST_FINISHED = 2**18
+_MIN_EPILOGUE_PIXELS = 2**18
 _nnpack_convolution = getattr(torch, "_nnpack_spatial_convolution", None)  # not part of torch's interface
 
 
 def with_fast_convolutions(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """A network's forward pass without gradients, its convolutions done as its device does them soonest."""
-    can_use_winograd = any(_suits(m) for m in network.modules() if isinstance(m, nn.Conv2d))
+    can_use_winograd = any(_supports_winograd(m) for m in network.modules() if isinstance(m, nn.Conv2d))
 
     def compute(picture: Tensor) -> Tensor:
-        if picture[:, 0].numel() >= _FEWEST_FINISHED and fused.suits(picture):
+        if picture[:, 0].numel() >= _MIN_EPILOGUE_PIXELS and triton_backend.supports(picture):
             exact = picture.dtype == torch.float32 and not rounds_to_tf32()
             # Tensor cores want the channels last.
-            return finished(network, picture.contiguous() if exact else channels_last(picture))
-        if can_use_winograd and winograd_pays(picture):
+            return forward_with_epilogues(network, picture.contiguous() if exact else channels_last(picture))
+        if can_use_winograd and winograd_is_faster(picture):
             with WinogradConvolutions():
                 return network(picture.contiguous())
         return network(channels_last(picture))
@@ -63,7 +63,7 @@ class WinogradConvolutions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def winograd_pays(picture: Tensor) -> bool:
+def winograd_is_faster(picture: Tensor) -> bool:
     """Whether convolutions of a picture (1, C, h, w) are faster so, if they have channels enough.
 
     Only in a single thread: NNPACK's work is shared by two worse than that of direct convolutions.
@@ -100,17 +100,21 @@ def _conv2d(  # named as torch.conv2d names them
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    if _nnpack_convolution and _suit(weight, stride, padding, dilation, groups) and winograd_pays(input):
+    if (
+        _nnpack_convolution
+        and _winograd_applies(weight, stride, padding, dilation, groups)
+        and winograd_is_faster(input)
+    ):
         return _nnpack_convolution(input.contiguous(), weight.contiguous(), bias, _pair(padding))
     return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
-def _suits(convolution: nn.Conv2d) -> bool:
+def _supports_winograd(convolution: nn.Conv2d) -> bool:
     c = convolution
-    return _suit(c.weight, c.stride, c.padding, c.dilation, c.groups)
+    return _winograd_applies(c.weight, c.stride, c.padding, c.dilation, c.groups)
 
 
-def _suit(weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
+def _winograd_applies(weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
     return (
         weight.shape[2:] == (3, 3)
         and min(weight.shape[:2]) >= _FEWEST_CHANNELS

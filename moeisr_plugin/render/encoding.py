@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.ops.limits import limit_for
-from moeisr_plugin.ops.precision import as_they_are
+from moeisr_plugin.ops.precision import without_autocast
 from moeisr_plugin.render.casting import float32_products
 from moeisr_plugin.render.convolutions import with_fast_convolutions
 
@@ -75,7 +75,7 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
         raise ValueError(f"tile is {tile}; give a number of LR pixels, 1 or more")
     like = next(net.encoder.parameters(), lr)
     tile = tile or limit_for(_TILE, like)
-    with torch.inference_mode(), as_they_are(like), float32_products(net, like):
+    with torch.inference_mode(), without_autocast(like), float32_products(net, like):
         encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
         normalised = (lr.to(like) - 0.5) / 0.5
         mapper_halo = convolution_halo(net.mapper)

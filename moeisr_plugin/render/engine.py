@@ -11,12 +11,12 @@ from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.coordinates import ensemble_weights
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.ops.limits import limit_for
-from moeisr_plugin.ops.precision import as_they_are, float32_or_better
-from moeisr_plugin.render import fused
-from moeisr_plugin.render.bands import Band, cut_into_bands
+from moeisr_plugin.ops.precision import float32_or_better, without_autocast
+from moeisr_plugin.render import triton_backend
+from moeisr_plugin.render.bands import Band, split_into_bands
 from moeisr_plugin.render.casting import float32_products
 from moeisr_plugin.render.grid import GridAxis, grid_axis
-from moeisr_plugin.render.surroundings import painter
+from moeisr_plugin.render.grid_decoder import grid_decoder
 
 # Queries whose answers are held at a time, which bounds memory whatever the picture's size. Beside them lies
 # what LTE knows of the LR pixels they ask, 2 KiB of each, which at x2 16 queries do.
@@ -65,35 +65,35 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
     if len(encoding.latent) != 1:
         raise ValueError(f"bands are of one picture, not of a batch of {len(encoding.latent)}")
     rows, columns = (_grid_axis(net, encoding.latent, n, axis) for axis, n in enumerate(size))
-    queries_per_lr_row = rows.around.shape[1] * columns.around.numel()
+    queries_per_lr_row = rows.offsets.shape[1] * columns.offsets.numel()
     blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // size[1])
-    bands = cut_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
+    bands = split_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
     rows, columns = (axis.to(encoding.latent.device) for axis in (rows, columns))
     groups = _group_by_band(routing.choose_expert(encoding.scores)[0], bands, len(net.experts))
     with _as_rendered(net, encoding.latent):
-        paint = painter(net, encoding.latent, _rel_cell(net, encoding.latent, size))
+        paint = grid_decoder(net, encoding.latent, _rel_cell(net, encoding.latent, size))
     held = encoding.latent.new_empty(0)
     for band, following, pixels in zip(bands, [*bands[1:], None], groups, strict=True):
         with _as_rendered(net, encoding.latent):
             painted = paint(
                 _padded_rows(net, encoding.latent, band),
                 pixels,
-                rows.around[band.first : band.last],
-                columns.around,
+                rows.offsets[band.lr_start : band.lr_stop],
+                columns.offsets,
             )
             held = torch.cat([held, painted]) if len(held) else painted
             part = rows.part(band.start, band.stop)
-            part = part._replace(index=part.index - band.held)
+            part = part._replace(index=part.index - band.context_start)
             parts = [_blend(net, encoding.lr, held, piece, columns) for piece in part.split(blended_rows)]
         yield torch.cat(parts, dim=1)[None]
         if following:
-            held = held[following.held - band.held :]
+            held = held[following.context_start - band.context_start :]
 
 
 @contextmanager
 def _as_rendered(net: ImplicitSR, latent: Tensor) -> Iterator[None]:
     """The context in which a network's experts are asked."""
-    with torch.inference_mode(), as_they_are(latent), float32_products(net, latent):
+    with torch.inference_mode(), without_autocast(latent), float32_products(net, latent):
         yield
 
 
@@ -111,12 +111,12 @@ def _group_by_band(choice: Tensor, bands: Sequence[Band], num_experts: int) -> l
 
     For all bands at once, as a GPU's host waits for the groups' sizes.
     """
-    choice = choice[: bands[-1].last].clone()
+    choice = choice[: bands[-1].lr_stop].clone()
     for number, band in enumerate(bands):
-        choice[band.first : band.last] += number * num_experts
+        choice[band.lr_start : band.lr_stop] += number * num_experts
     groups = iter(routing.group_by_expert(choice.flatten(), len(bands) * num_experts))
     width = choice.shape[1]
-    return [[next(groups) - band.first * width for _ in range(num_experts)] for band in bands]
+    return [[next(groups) - band.lr_start * width for _ in range(num_experts)] for band in bands]
 
 
 def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
@@ -129,8 +129,8 @@ def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
 def _padded_rows(net: ImplicitSR, latent: Tensor, band: Band) -> Tensor:
     """A band's new rows of the latent with what the embedding looks at around them."""
     height, radius = latent.shape[2], net.embedding.radius
-    above, below = max(band.first - radius, 0), min(band.last + radius, height)
-    rim = [radius, radius, above - (band.first - radius), band.last + radius - below]
+    above, below = max(band.lr_start - radius, 0), min(band.lr_stop + radius, height)
+    rim = [radius, radius, above - (band.lr_start - radius), band.lr_stop + radius - below]
     return F.pad(latent[:, :, above:below], rim)
 
 
@@ -145,9 +145,9 @@ def _blend(net: ImplicitSR, lr: Tensor, answers: Tensor, rows: GridAxis, columns
         columns: of the output.
     """
     coord = torch.stack(torch.meshgrid(rows.coord, columns.coord, indexing="ij"), dim=-1)  # (N, W, 2)
-    weighted = fused.kernels().blend if fused.suits(answers) else _weighted
+    weighted = triton_backend.kernels().blend if triton_backend.supports(answers) else _weighted
     blended = weighted(answers, rows, columns)  # (N, W, 3)
-    painted = net.paint(lr, coord.flatten(0, 1)[None], blended.flatten(0, 1)[None])  # (1, N*W, 3)
+    painted = net.add_base(lr, coord.flatten(0, 1)[None], blended.flatten(0, 1)[None])  # (1, N*W, 3)
     return painted[0].t().unflatten(1, blended.shape[:2])  # (3, N, W)
 
 

@@ -18,12 +18,12 @@ class GridAxis(NamedTuple):
     index: Tensor  # (V, N) neighbouring latents, growing along N
     rel: Tensor  # (V, N) relative coordinates, in latents
     slot: Tensor  # (V, N) which of its latent's P output pixels each is
-    around: Tensor  # (n, P) relative coordinates of those P; 0 where a latent is asked for fewer
+    offsets: Tensor  # (n, P) relative coordinates of those P; 0 where a latent is asked for fewer
 
     def part(self, start: int, stop: int) -> "GridAxis":
         """Output pixels start to stop alone."""
         index, rel, slot = (t[:, start:stop] for t in (self.index, self.rel, self.slot))
-        return GridAxis(self.coord[start:stop], index, rel, slot, self.around)
+        return GridAxis(self.coord[start:stop], index, rel, slot, self.offsets)
 
     def to(self, device: torch.device) -> "GridAxis":
         """The same tables on a device, without the host waiting for what that still computes."""
@@ -58,6 +58,6 @@ def grid_axis(
     slot = torch.empty_like(index)
     slot[~both] = place
     slot[both] = slot[0, both[-1]]
-    around = rel.new_zeros(latent_size, int(asked.max()))
-    around[index, slot] = rel
-    return GridAxis(coord, index, rel, slot, around)
+    offsets = rel.new_zeros(latent_size, int(asked.max()))
+    offsets[index, slot] = rel
+    return GridAxis(coord, index, rel, slot, offsets)

@@ -52,7 +52,7 @@ def routing_health(
     scores = encoding.scores
     depths = [expert.depth for expert in net.expert_list]
     generator = torch.Generator().manual_seed(0)
-    at_random = measured(routing.deal_at_random(scores, generator=generator))
+    at_random = measured(routing.shuffle_scores(scores, generator=generator))
     return {
         **share_per_depth(net, scores),
         "confidence": mean_confidence(scores).item(),

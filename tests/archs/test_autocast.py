@@ -60,12 +60,12 @@ def test_the_angles_of_lte_are_as_without_autocast(decoder):
     net = network(decoder)
     lr, _, cell = arguments()
     encoding = net.encode(lr)
-    expected = net.ground(encoding, cell)
+    expected = net.precompute(encoding, cell)
     with bfloat16():
-        ground = net.ground(encoding, cell)
-    assert ground.coef.dtype == torch.bfloat16
-    assert torch.equal(ground.freq, expected.freq)
-    assert torch.equal(ground.phase, expected.phase)
+        terms = net.precompute(encoding, cell)
+    assert terms.coef.dtype == torch.bfloat16
+    assert torch.equal(terms.freq, expected.freq)
+    assert torch.equal(terms.phase, expected.phase)
 
 
 def test_gates_are_drawn_in_float32():

@@ -35,10 +35,10 @@ def test_folded_first_layers_equal_the_whole_ones(name, batch):
     embedding, firsts, padded, rel_cell, index, rel = case(name, batch)
     features = embedding.features(padded, rel_cell, index, rel)
     assert features.shape == (40, embedding.in_features)
-    ground = embedding.ground(padded, rel_cell, firsts)
-    for expert, (first, folded) in enumerate(zip(firsts, ground.first_layers(index, rel), strict=True)):
+    terms = embedding.precompute(padded, rel_cell, firsts)
+    for expert, (first, folded) in enumerate(zip(firsts, terms.first_layers(index, rel), strict=True)):
         torch.testing.assert_close(folded, first(features), rtol=0, atol=1e-12)
-        torch.testing.assert_close(ground.first_layer(expert, index, rel), folded)
+        torch.testing.assert_close(terms.first_layer(expert, index, rel), folded)
 
 
 @pytest.mark.parametrize("gathered", [1, 7, 4096])
@@ -48,11 +48,11 @@ def test_each_pixel_has_its_own_experts_first_layer(name, gathered, monkeypatch)
     embedding, firsts, padded, rel_cell, index, rel = case(name)
     choice = torch.randint(2, (2 * HEIGHT * WIDTH,)) * 2  # expert 1 gets no pixel
     groups = [(choice == expert).nonzero()[:, 0] for expert in range(3)]
-    ground = embedding.ground(padded, rel_cell, firsts, groups)
-    everything = embedding.ground(padded, rel_cell, firsts).first_layers(index, rel)
+    terms = embedding.precompute(padded, rel_cell, firsts, groups)
+    everything = embedding.precompute(padded, rel_cell, firsts).first_layers(index, rel)
     for expert in (0, 2):
         own = choice[index] == expert
-        folded = ground.first_layer(expert, index[own], rel[own])
+        folded = terms.first_layer(expert, index[own], rel[own])
         torch.testing.assert_close(folded, everything[expert][own], rtol=0, atol=1e-12)
 
 
@@ -61,16 +61,16 @@ def test_each_pixel_has_its_own_experts_first_layer(name, gathered, monkeypatch)
 @torch.no_grad()
 def test_a_grid_around_each_pixel_is_its_queries(name, batch):
     embedding, firsts, padded, rel_cell, index, _ = case(name, batch)
-    ground = embedding.ground(padded, rel_cell, firsts)
+    terms = embedding.precompute(padded, rel_cell, firsts)
     rel_y, rel_x = torch.rand(40, 3).double() * 2 - 1, torch.rand(40, 5).double() * 2 - 1
     grids, workspace = rel_y.new_empty(40, 3, 5, 6), Workspace()
     for part in (slice(0, 9), slice(9, 33), slice(33, 40)):  # memory that has served, too small, too large
         around = (index[part], rel_y[part], rel_x[part])
-        grids[part] = ground.first_layer_around(1, *around, workspace=workspace)
+        grids[part] = terms.first_layer_on_grid(1, *around, workspace=workspace)
     for row in range(3):
         for column in range(5):
             rel = torch.stack([rel_y[:, row], rel_x[:, column]], dim=1)
-            expected = ground.first_layer(1, index, rel)
+            expected = terms.first_layer(1, index, rel)
             torch.testing.assert_close(grids[:, row, column], expected, rtol=0, atol=1e-12)
 
 

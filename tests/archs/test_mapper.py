@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from moeisr_plugin.archs.mapper import Mapper, SoleExpert
+from moeisr_plugin.archs.mapper import Mapper, SingleExpertMapper
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_options_that_make_no_sense_are_refused():
 
 
 def test_a_sole_expert_is_always_chosen():
-    scores = SoleExpert()(torch.randn(2, 6, 5, 7, dtype=torch.float64))
+    scores = SingleExpertMapper()(torch.randn(2, 6, 5, 7, dtype=torch.float64))
     assert scores.shape == (2, 1, 5, 7)
     assert scores.dtype == torch.float64
     assert not scores.any()

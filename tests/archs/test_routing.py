@@ -60,7 +60,7 @@ def test_random_gates_are_a_random_choice():
 
 def test_dealing_at_random_keeps_each_pictures_shares():
     scores = scores_of()
-    dealt = routing.deal_at_random(scores, generator=torch.Generator().manual_seed(0))
+    dealt = routing.shuffle_scores(scores, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(dealt, scores)
     for sample in range(2):
         rows = [tuple(row) for row in scores[sample].flatten(1).t().tolist()]
@@ -85,12 +85,12 @@ def test_dispatch_is_every_experts_answer_picked_by_arg_max(chosen):
     features = embedding.features(latent, rel_cell, index, rel)
     everyone = torch.stack([expert(features) for expert in experts])  # (J, N, 3)
     groups = routing.group_by_expert(choice, 4)
-    ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts], groups)
-    answers = routing.dispatch_experts(experts, ground, routing.group_by_expert(choice[index], 4), index, rel)
+    terms = embedding.precompute(latent, rel_cell, [expert.first for expert in experts], groups)
+    answers = routing.dispatch_experts(experts, terms, routing.group_by_expert(choice[index], 4), index, rel)
     torch.testing.assert_close(answers, everyone[choice[index], torch.arange(300)])
 
     gates = routing.gumbel_gates(scores)
-    ground = embedding.ground(latent, rel_cell, [expert.first for expert in experts])
+    terms = embedding.precompute(latent, rel_cell, [expert.first for expert in experts])
     weights = torch.stack([gates[k // 35, :, k // 7 % 5, k % 7] for k in index.tolist()], dim=1)  # (J, N)
     expected = (everyone * weights[..., None]).sum(0)
-    torch.testing.assert_close(routing.mix_experts(experts, ground, gates, index, rel), expected)
+    torch.testing.assert_close(routing.mix_experts(experts, terms, gates, index, rel), expected)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from moeisr_plugin.render import fused
+from moeisr_plugin.render import triton_backend
 
 GPU = torch.device("cuda", 0)
 # Operations whose results' sizes, or whose checks, the host has to read on a GPU.
@@ -44,7 +44,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
     with pytest.MonkeyPatch.context() as patch, _Pretence() as pretence:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)  # it looks for a driver
         patch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU that is not there")
-        patch.setattr(fused, "_gpu_is_known", lambda index: False)  # no kernel runs there
+        patch.setattr(triton_backend, "_gpu_is_supported", lambda index: False)  # no kernel runs there
         patch.setattr(torch.Tensor, "pin_memory", _pinned)
         patch.setattr(torch.cuda, "synchronize", lambda device: pretence.waits.update(["synchronize"]))
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes a tensor here, then moves it

@@ -15,7 +15,7 @@ from moeisr_plugin.ops import linear as linear_module
 from moeisr_plugin.ops.linear import linear, relu_
 
 needs_onednn = pytest.mark.skipif(
-    not linear_module._multiplies(torch.float32), reason="needs AVX2 and a torch with oneDNN"
+    not linear_module._onednn_supports(torch.float32), reason="needs AVX2 and a torch with oneDNN"
 )
 
 
@@ -197,14 +197,14 @@ def test_pictures_are_those_of_plain_products(make, multiplied, monkeypatch):
     encoding = render.encode(net, picture(1, 13, 17).float())
     found = render.render(net, encoding, (53, 49))
     assert multiplied
-    monkeypatch.setattr(linear_module, "onednn_pays", lambda *_: False)
+    monkeypatch.setattr(linear_module, "onednn_is_faster", lambda *_: False)
     plain = render.render(net, encoding, (53, 49))
     expected = render.render(net.double(), type(encoding)(*(part.double() for part in encoding)), (53, 49))
     # Lively networks magnify rounding errors: plain products' are the measure.
     assert (found - expected).abs().max() < 4 * (plain - expected).abs().max() + 1e-6
 
 
-@pytest.mark.skipif(not linear_module._multiplies(torch.bfloat16), reason="needs 16-bit arithmetic")
+@pytest.mark.skipif(not linear_module._onednn_supports(torch.bfloat16), reason="needs 16-bit arithmetic")
 @torch.inference_mode()
 def test_bfloat16_rounds_once(multiplied):
     torch.manual_seed(0)

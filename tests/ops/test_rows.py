@@ -5,7 +5,7 @@ import torch
 from basicsr.archs import build_network
 
 from moeisr_plugin.archs import routing
-from moeisr_plugin.ops.rows import rows_at
+from moeisr_plugin.ops.rows import gather_rows
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_they_and_their_gradient_are_those_of_a_plain_sum(shape):
     generator = torch.Generator().manual_seed(0)
     table = torch.rand(shape, generator=generator, dtype=torch.float64, requires_grad=True)
     index = torch.randint(6, (40,), generator=generator)  # the last row is asked for by none
-    rows = rows_at(table, index)
+    rows = gather_rows(table, index)
     assert torch.equal(rows, torch.stack([table[i] for i in index.tolist()]))
     weight = torch.rand(rows.shape, generator=generator, dtype=torch.float64)
     rows.mul(weight).sum().backward()

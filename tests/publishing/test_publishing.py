@@ -17,7 +17,7 @@ from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, sav
 from moeisr_plugin.cli import main
 from moeisr_plugin.publishing.publish import publish
 from moeisr_plugin.publishing.training_log import read_training
-from moeisr_plugin.render.complexity import executed_macs, extremes, published_macs
+from moeisr_plugin.render.complexity import executed_macs, extreme_workloads, published_macs
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_card_counts_macs_both_ways(experiment):
     net = network_from(weights)
     wanted = [
         tuple(f"{count(net, work) / 1e9:.4g} G" for count in (published_macs, executed_macs))
-        for work in extremes(net, (180, 320), (720, 1280))
+        for work in extreme_workloads(net, (180, 320), (720, 1280))
     ]
     assert counted == wanted
 

@@ -14,7 +14,7 @@ from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import Encoding
 from moeisr_plugin.commands.budgets import MacsPerPixel, Share, parse_budget
 from moeisr_plugin.render import complexity
-from moeisr_plugin.render.budget import climb
+from moeisr_plugin.render.budget import upgrade_steps
 
 COSTS = [10, 25, 70, 100]
 BUDGETS = torch.linspace(0, 1, 50).tolist()
@@ -113,7 +113,7 @@ def test_more_budget_never_takes_a_shallower_expert_nor_more_than_two_percent_le
 
 def test_steps_of_a_pixel_stay_in_turn_where_only_rounding_tells_their_prices_apart():
     worth = torch.randn(2000, generator=torch.Generator().manual_seed(0))
-    steps = climb(worth * torch.tensor(COSTS)[:, None], COSTS)
+    steps = upgrade_steps(worth * torch.tensor(COSTS)[:, None], COSTS)
     assert (steps.price[1:] <= steps.price[:-1]).all()
     assert (steps.expert.diff(dim=0) >= 0).all()
     assert (steps.cost.sum(0) == COSTS[-1] - COSTS[0]).all()
@@ -125,7 +125,7 @@ def test_the_extremes_are_the_shallowest_and_the_deepest_expert_everywhere():
     assert (routed(scores, COSTS, 1) == 3).all()
 
 
-def test_what_the_mapper_chooses_is_the_choice_within_what_it_spends():
+def test_what_the_mapper_choose_withins_is_the_choice_within_what_it_spends():
     scores = random_scores()
     chosen = scores.argmax(1)
     assert torch.equal(routed(scores, COSTS, spent(chosen[0], COSTS) + 1e-9), chosen)
@@ -172,7 +172,7 @@ def test_what_is_no_share_is_refused(budget):
         routed(random_scores(), COSTS, budget)
 
 
-def test_one_expert_has_nothing_to_choose():
+def test_one_expert_has_nothing_to_choose_within():
     net = LIIF(encoder=TINY_ENCODER, hidden_dim=6)
     encoding = render.encode(net, picture(1, 5, 7).float())
     with pytest.raises(ValueError, match=r"LIIF has one expert .* leave the budget out$"):
@@ -199,7 +199,8 @@ def test_macs_per_pixel_are_kept_to(make, size):
     net, lr_size = lively(make(encoder=TINY_ENCODER, hidden_dim=6)).eval(), (20, 31)
     encoding = render.encode(net, picture(1, *lr_size).float())
     lowest, highest = (
-        complexity.executed_macs(net, w) / math.prod(size) for w in complexity.extremes(net, lr_size, size)
+        complexity.executed_macs(net, w) / math.prod(size)
+        for w in complexity.extreme_workloads(net, lr_size, size)
     )
     for part in (0.0, 0.3, 0.8, 1.0):
         allowed = lowest + part * (highest - lowest)

@@ -59,7 +59,7 @@ def test_as_executed_is_what_rendering_executes(make, size, monkeypatch):
     assert macs - complexity.mapper_macs(net, (5, 7)) == complexity.count_macs(
         lambda: render.render(net, encoding, size)
     )
-    monkeypatch.setattr(linear_module, "onednn_pays", lambda *_: False)  # unknown to torch
+    monkeypatch.setattr(linear_module, "onednn_is_faster", lambda *_: False)  # unknown to torch
     with FlopCounterMode(display=False) as counter:
         render.render(net, encoding, size)
     assert macs - complexity.mapper_macs(net, (5, 7)) == counter.get_total_flops() / 2
@@ -69,7 +69,7 @@ def test_as_executed_is_what_rendering_executes(make, size, monkeypatch):
 def test_products_and_convolutions_count_whoever_computes_them(monkeypatch):
     features, weight = torch.randn(5, 7, 64), torch.randn(3, 64)
     assert complexity.count_macs(lambda: linear(features, weight)) == 5 * 7 * 64 * 3
-    monkeypatch.setattr(convolutions, "winograd_pays", lambda _: convolutions._has_nnpack())
+    monkeypatch.setattr(convolutions, "winograd_is_faster", lambda _: convolutions._has_nnpack())
     conv, lr = nn.Conv2d(64, 70, 3, padding=1), torch.randn(1, 64, 9, 11)
     with WinogradConvolutions():
         assert complexity.count_macs(lambda: conv(lr)) == 64 * 9 * 70 * 9 * 11
@@ -93,7 +93,7 @@ def test_as_published_is_four_experts_a_query_and_the_mapper():
 def test_routing_lies_between_the_extremes():
     net = lively(NETWORKS["MoEISRLTE"]()).eval()
     choice = render.expert_map(render.encode(net, picture(1, 6, 9).float()))[0]
-    works = [*complexity.extremes(net, (6, 9), (15, 20)), complexity.workload(net, choice, (15, 20))]
+    works = [*complexity.extreme_workloads(net, (6, 9), (15, 20)), complexity.workload(net, choice, (15, 20))]
     for count in (complexity.published_macs, complexity.executed_macs):
         lowest, highest, routed = (count(net, work) for work in works)
         assert lowest < routed < highest

@@ -10,7 +10,7 @@ from moeisr_plugin.archs.encoders.edsr_encoder_arch import EDSREncoder
 from moeisr_plugin.archs.encoders.toolbox_encoder_arch import ToolboxEncoder
 from moeisr_plugin.archs.implicit_arch import LTE, MoEISRLIIF
 from moeisr_plugin.render import convolutions
-from moeisr_plugin.render.convolutions import WinogradConvolutions, winograd_pays, with_fast_convolutions
+from moeisr_plugin.render.convolutions import WinogradConvolutions, winograd_is_faster, with_fast_convolutions
 
 needs_nnpack = pytest.mark.skipif(not convolutions._has_nnpack(), reason="needs AVX2 and a torch with NNPACK")
 
@@ -100,11 +100,11 @@ def test_arguments_may_be_named(computed):
 @needs_nnpack
 def test_two_threads_and_who_wants_no_nnpack_compute_directly():
     x = torch.randn(1, 64, 50, 50)
-    assert winograd_pays(x)
+    assert winograd_is_faster(x)
     with torch.backends.nnpack.flags(enabled=False):
-        assert not winograd_pays(x)
+        assert not winograd_is_faster(x)
     torch.set_num_threads(2)
-    assert not winograd_pays(x)
+    assert not winograd_is_faster(x)
 
 
 @torch.inference_mode()

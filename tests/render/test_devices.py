@@ -105,7 +105,7 @@ def test_the_host_waits_no_more_for_many_bands(name, monkeypatch):
 def test_routing_follows_the_scores(route):
     routes = {
         "budget": lambda net, encoding: render.within_budget(net, encoding, 0.4).scores,
-        "random": lambda net, encoding: routing.deal_at_random(
+        "random": lambda net, encoding: routing.shuffle_scores(
             encoding.scores, generator=torch.Generator().manual_seed(0)
         ),
         "one": lambda net, encoding: routing.use_everywhere(encoding.scores, 2),
@@ -143,8 +143,10 @@ def test_float32_is_exact_unless_it_is_allowed_not_to_be(precision, high, rounde
     net, seen = to_precision(lively(NETWORKS["MoEISRLIIF"]()), precision), []
     for part in (net.encoder, net.mapper):
         part.register_forward_pre_hook(lambda *_: seen.append(rounds()))
-    ground = net.embedding.ground
-    monkeypatch.setattr(net.embedding, "ground", lambda *given: seen.append(rounds()) or ground(*given))
+    precompute = net.embedding.precompute
+    monkeypatch.setattr(
+        net.embedding, "precompute", lambda *given: seen.append(rounds()) or precompute(*given)
+    )
     torch_default, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, high
     try:
         before = rounds()

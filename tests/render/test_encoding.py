@@ -233,7 +233,7 @@ def errors_by_column(tiled, whole):
 def test_borders_of_tiles_are_no_worse_than_their_interiors(name, monkeypatch):
     """Where what cannot be reproduced, RCAN's means over the whole picture, is the same error everywhere."""
     # In a single thread the mapper would be computed by another algorithm than what it is compared with.
-    monkeypatch.setattr("moeisr_plugin.render.convolutions.winograd_pays", lambda picture: False)
+    monkeypatch.setattr("moeisr_plugin.render.convolutions.winograd_is_faster", lambda picture: False)
     net = lively(MoEISRLIIF(encoder=UNBOUNDED[name](), hidden_dim=6)).eval()
     lr, border = smooth_picture(90, 120), 60
     encoding, expected = render.encode(net, lr, tile=64), untiled(net, lr)

@@ -27,7 +27,7 @@ NETWORKS = {
 def test_a_grid_is_its_queries(name, size, band_queries, block_bytes, blended_pixels, monkeypatch):
     monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
     monkeypatch.setattr("moeisr_plugin.render.engine._BLENDED_PIXELS", {"cpu": blended_pixels})
-    monkeypatch.setattr("moeisr_plugin.render.surroundings._BLOCK_BYTES", {"cpu": block_bytes})
+    monkeypatch.setattr("moeisr_plugin.render.grid_decoder._BLOCK_BYTES", {"cpu": block_bytes})
     net, lr = lively(NETWORKS[name]()).double().eval(), picture(2, 5, 7)
     rendered = render.render(net, render.encode(net, lr), size)
     coord = make_coord(*size, dtype=torch.float64).expand(2, -1, -1)
@@ -91,7 +91,7 @@ def test_what_is_computed_at_a_time_is_bounded_at_any_scale(name, monkeypatch):
         return finish(expert, hidden)
 
     monkeypatch.setattr(Expert, "finish", watch)
-    monkeypatch.setattr("moeisr_plugin.render.surroundings._BLOCK_BYTES", {"cpu": 100_000})
+    monkeypatch.setattr("moeisr_plugin.render.grid_decoder._BLOCK_BYTES", {"cpu": 100_000})
     net, lr = lively(NETWORKS[name]()), picture(1, 1, 2).float()
     render.render(net, render.encode(net, lr), (150, 230))
     assert sum(sizes) > 2 * 100_000 * torch.get_num_threads()
@@ -105,8 +105,8 @@ def test_what_is_computed_at_a_time_is_bounded_at_any_scale(name, monkeypatch):
 def test_a_latent_answers_once_for_an_output_pixel(size, latent_size, asked, local_ensemble):
     """Though it is both neighbours of one at the rim."""
     axis = grid_axis(size, latent_size, local_ensemble=local_ensemble, dtype=torch.float64)
-    assert axis.around.shape == (latent_size, asked if local_ensemble else asked // 2)
-    assert axis.around[axis.index, axis.slot].equal(axis.rel)
+    assert axis.offsets.shape == (latent_size, asked if local_ensemble else asked // 2)
+    assert axis.offsets[axis.index, axis.slot].equal(axis.rel)
     for latent in range(latent_size):
         asking = (axis.index == latent).any(0).nonzero()[:, 0]  # output pixels
         slots = [set(axis.slot[:, n][axis.index[:, n] == latent].tolist()) for n in asking]

@@ -16,7 +16,7 @@ from references import TINY_ENCODER, lively
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.checkpoints.network import save_checkpoint
-from moeisr_plugin.render import complexity, fused
+from moeisr_plugin.render import complexity, triton_backend
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 
 TOOLS = str(Path(__file__).parents[2] / "tools")
@@ -402,8 +402,8 @@ def test_plain_references_can_be_left_out_and_the_package_run_without_kernels(to
         ("b", without),
     ]
     with found[-1].context():
-        assert not fused._allowed.get()
-    assert fused._allowed.get()
+        assert not triton_backend._allowed.get()
+    assert triton_backend._allowed.get()
 
 
 # --- options ---

@@ -17,7 +17,7 @@ from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.render import fused
+from moeisr_plugin.render import triton_backend
 
 ENCODERS = {
     "EDSR": {"type": "EDSREncoder", "num_feat": 64, "num_block": 16},
@@ -127,7 +127,7 @@ def contenders(
                 found.append(_plain(network, precision, device))
             found.append(_packaged(network, precision))
             if without_kernels:
-                found.append(replace(found[-1], code=WITHOUT_KERNELS, context=fused.without_kernels))
+                found.append(replace(found[-1], code=WITHOUT_KERNELS, context=triton_backend.without_kernels))
         for name, code, theirs in published:
             context = partial(autocast, precision, device)
             found.append(Contender(name, code, precision, theirs.encode, theirs.decode, context))

@@ -14,18 +14,18 @@ from torch.nn import functional as F
 from moeisr_plugin.archs.encoders.edsr_encoder_arch import EDSREncoder, ResidualBlock
 from moeisr_plugin.archs.encoders.rdn_encoder_arch import DenseLayer, RDNEncoder, ResidualDenseBlock
 from moeisr_plugin.archs.mapper import Mapper
-from moeisr_plugin.render import fused
+from moeisr_plugin.render import triton_backend
 
 
-def finished(module: nn.Module, x: Tensor) -> Tensor:
+def forward_with_epilogues(module: nn.Module, x: Tensor) -> Tensor:
     """What a network, or a part of one, gives of x, (B, C, h, w), without gradients.
 
     Args:
         module: evaluated as it is, but for its convolutions.
-        x: of a GPU and a type that `fused.suits` is true of.
+        x: of a GPU and a type that `triton_backend.supports` is true of.
     """
-    way = _WAYS.get(type(module))
-    return module(x) if way is None or _is_watched(module) else way(module, x)
+    way = _FORWARDS.get(type(module))
+    return module(x) if way is None or _has_hooks(module) else way(module, x)
 
 
 def _sequence(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def _sequence(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
             layers.pop(0)
             x = _convolve(layer, x, relu=True)
         else:
-            x = finished(layer, x)
+            x = forward_with_epilogues(layer, x)
     return x
 
 
@@ -46,24 +46,24 @@ def _residual_block(block: ResidualBlock, x: Tensor) -> Tensor:
 
 
 def _edsr(encoder: EDSREncoder, x: Tensor) -> Tensor:
-    shallow = finished(encoder.head, x)
+    shallow = forward_with_epilogues(encoder.head, x)
     *blocks, last = encoder.body
     return _convolve(last, _sequence(blocks, shallow), shortcut=shallow)
 
 
 def _dense_layer(layer: DenseLayer, x: Tensor) -> Tensor:
-    return torch.cat((x, finished(layer.conv, x)), dim=1)  # (B, channels + growth, h, w)
+    return torch.cat((x, forward_with_epilogues(layer.conv, x)), dim=1)  # (B, channels + growth, h, w)
 
 
 def _residual_dense_block(block: ResidualDenseBlock, x: Tensor) -> Tensor:
-    return _convolve(block.LFF, finished(block.convs, x), shortcut=x)
+    return _convolve(block.LFF, forward_with_epilogues(block.convs, x), shortcut=x)
 
 
 def _rdn(encoder: RDNEncoder, x: Tensor) -> Tensor:
     shallow = _convolve(encoder.SFENet1, x)
     x, outputs = _convolve(encoder.SFENet2, shallow), []
     for block in encoder.RDBs:
-        x = finished(block, x)
+        x = forward_with_epilogues(block, x)
         outputs.append(x)
     *before, last = encoder.GFF
     return _convolve(last, _sequence(before, torch.cat(outputs, dim=1)), shortcut=shallow)
@@ -86,20 +86,20 @@ def _convolve(
     y = F.conv2d(x, c.weight, None, c.stride, c.padding, c.dilation, c.groups)
     if shortcut is not None and shortcut.stride() != y.stride():
         shortcut = torch.empty_like(y).copy_(shortcut)
-    return fused.kernels().finish_convolution_(y, c.bias, relu=relu, scale=scale, shortcut=shortcut)
+    return triton_backend.kernels().apply_epilogue_(y, c.bias, relu=relu, scale=scale, shortcut=shortcut)
 
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether it is a convolution that does what its numbers say and no more."""
-    return type(module) is nn.Conv2d and not _is_watched(module) and module.padding_mode == "zeros"
+    return type(module) is nn.Conv2d and not _has_hooks(module) and module.padding_mode == "zeros"
 
 
-def _is_watched(module: nn.Module) -> bool:
+def _has_hooks(module: nn.Module) -> bool:
     """Whether somebody has hooks that would not be called; weights may be made in them."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-_WAYS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+_FORWARDS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     nn.Conv2d: _convolve,
     nn.Sequential: _sequence,
     Mapper: _sequence,

@@ -13,16 +13,16 @@ from torch import Tensor
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.workspace import Workspace
-from moeisr_plugin.render import fused
+from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.convolutions import WinogradConvolutions
-from moeisr_plugin.render.fused import Painter
+from moeisr_plugin.render.triton_backend import GridDecoder
 
 # Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
 # few are not worth sharing among threads; a GPU wants more.
 _BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}
 
 
-def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
+def grid_decoder(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> GridDecoder:
     """What gives the answers of LR pixels for the output pixels around them, each by its own expert.
 
     Args:
@@ -36,8 +36,8 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
         columns around each column, (w, R), to RGB in [-1, 1], (h', w, P, R, 3), of the relative coordinates'
         precision.
     """
-    if fused.paints(net, latent):
-        return fused.painter(net, latent, rel_cell)
+    if triton_backend.can_decode(net, latent):
+        return triton_backend.grid_decoder(net, latent, rel_cell)
     return partial(_paint_surroundings, net, rel_cell)
 
 
@@ -52,7 +52,7 @@ def _paint_surroundings(
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
     experts, channels = net.expert_list, net.expert_list[0].first.out_features
     with WinogradConvolutions():
-        ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], groups)
+        terms = net.embedding.precompute(padded, rel_cell, [expert.first for expert in experts], groups)
     block, block_rows = _block_of(padded, per_pixel, channels)
     workspace = Workspace()
     answers = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)
@@ -60,7 +60,7 @@ def _paint_surroundings(
         for j, pixels in enumerate(groups):
             row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
             for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-                hidden = ground.first_layer_around(j, *part, workspace=workspace)
+                hidden = terms.first_layer_on_grid(j, *part, workspace=workspace)
                 painted[part[0]] = experts[j].finish(hidden).to(answers)  # (N, P, R, 3)
     return answers.view(-1, width, *per_pixel, 3)
 

@@ -16,10 +16,10 @@ from moeisr_plugin.archs.encoders.rdn_encoder_arch import RDNEncoder
 from moeisr_plugin.archs.encoders.swinir_encoder_arch import SwinIREncoder
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF
 from moeisr_plugin.archs.mapper import Mapper
-from moeisr_plugin.render import fused
+from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.casting import rounded_to_tf32
 from moeisr_plugin.render.complexity import count_macs
-from moeisr_plugin.render.finished_convolutions import finished
+from moeisr_plugin.render.convolution_epilogues import forward_with_epilogues
 
 pytestmark = pytest.mark.filterwarnings("error:a kernel of Triton's")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -30,7 +30,7 @@ INTERPRETED_SINCE = Version("3.9")
 def cannot_run_kernels():
     if importlib.util.find_spec("triton") is None:
         return True
-    if DEVICE.type == "cuda" and not fused._gpu_is_known(0):
+    if DEVICE.type == "cuda" and not triton_backend._gpu_is_supported(0):
         return True
     return DEVICE.type == "cpu" and Version(version("triton")) < INTERPRETED_SINCE
 
@@ -67,14 +67,17 @@ ENCODERS = {
 @pytest.fixture
 def kernels(monkeypatch):
     """Lets kernels be used where there is no GPU, interpreted, so not for many queries; of encoders too."""
-    monkeypatch.setattr("moeisr_plugin.render.convolutions._FEWEST_FINISHED", 1)
-    monkeypatch.setattr(fused, "_gpu_is_known", lambda index: True)
+    monkeypatch.setattr("moeisr_plugin.render.convolutions._MIN_EPILOGUE_PIXELS", 1)
+    monkeypatch.setattr(triton_backend, "_gpu_is_supported", lambda index: True)
     if DEVICE.type == "cpu":
-        monkeypatch.setattr(fused, "_DEVICE", "cpu")
+        monkeypatch.setattr(triton_backend, "_DEVICE", "cpu")
         monkeypatch.setattr(
-            fused,
+            triton_backend,
             "_LAUNCHES",
-            dict.fromkeys(fused._LAUNCHES, (fused.Launch(64, 4), fused.Launch(64, 4, halves=True))),
+            dict.fromkeys(
+                triton_backend._LAUNCHES,
+                (triton_backend.Launch(64, 4), triton_backend.Launch(64, 4, halves=True)),
+            ),
         )
 
 
@@ -99,13 +102,13 @@ def test_a_picture_is_what_is_rendered_without(
     monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
     tolerance *= 10 if name == "LTE" else 1
     net, lr = lively(NETWORKS[name]()).to(DEVICE, dtype).eval(), picture(1, *lr_size).to(DEVICE, dtype)
-    with fused.without_kernels():
+    with triton_backend.without_kernels():
         expected = random_route(net, lr, size)
     rendered = random_route(net, lr, size)
     assert not rendered.equal(expected)  # else no kernel was used
-    no_room = fused._launch(256, "tf32x3") is None and name == "wide" and dtype == torch.float32
+    no_room = triton_backend._launch(256, "tf32x3") is None and name == "wide" and dtype == torch.float32
     by_kernels = name not in ("LTE", "too wide") and not no_room
-    assert fused.paints(net, render.encode(net, lr).latent) == by_kernels
+    assert triton_backend.can_decode(net, render.encode(net, lr).latent) == by_kernels
     torch.testing.assert_close(rendered, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -114,16 +117,18 @@ def test_a_picture_is_what_is_rendered_without(
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_an_encoder_gives_what_it_gives_without(encoder, order, monkeypatch):
-    finish, calls = fused.kernels().finish_convolution_, []
+    finish, calls = triton_backend.kernels().apply_epilogue_, []
     monkeypatch.setattr(
-        fused.kernels(), "finish_convolution_", lambda *args, **how: calls.append(how) or finish(*args, **how)
+        triton_backend.kernels(),
+        "apply_epilogue_",
+        lambda *args, **how: calls.append(how) or finish(*args, **how),
     )
     torch.manual_seed(0)
     net = ENCODERS[encoder]().to(DEVICE).eval()
     lr = picture(2, 9, 14).float().to(DEVICE).contiguous(memory_format=order)
     with torch.inference_mode():
         expected = net(lr)
-        torch.testing.assert_close(finished(net, lr), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(forward_with_epilogues(net, lr), expected, rtol=1e-5, atol=1e-5)
     assert bool(calls) == (encoder != "SwinIR")
 
 
@@ -150,7 +155,7 @@ def test_what_others_made_or_watch_computes_itself():
         change(net)
         net = net.to(DEVICE).eval()
         with torch.inference_mode():
-            torch.testing.assert_close(finished(net, lr), net(lr), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(forward_with_epilogues(net, lr), net(lr), rtol=1e-5, atol=1e-5)
     assert len(seen) == 2
 
 
@@ -171,7 +176,7 @@ def test_factors_are_rounded_to_tf32(width):
     rel_cell, rel_y, rel_x = (t.to(DEVICE) for t in (torch.ones(1, 2), torch.rand(3, 2), torch.rand(4, 5)))
     with torch.inference_mode(), rounded_to_tf32(True):
         assert isinstance(net.embedding, LIIFEmbedding)
-        paint = fused.painter(net, latent, rel_cell)
+        paint = triton_backend.grid_decoder(net, latent, rel_cell)
         answers = paint(net.pad(latent), [torch.arange(12, device=DEVICE)], rel_y, rel_x)
         of_latent, of_rel, constant = net.embedding.parts(net.expert_list[0].first, rel_cell)
         kernel = rounded(of_latent).unflatten(1, (16, 3, 3))
@@ -201,7 +206,7 @@ def test_numbers_that_are_none_stay_so():
 @pytest.mark.usefixtures("kernels")
 def test_products_in_kernels_are_counted():
     net, lr = lively(NETWORKS["MoEISRLIIF"]()).to(DEVICE), picture(1, 5, 7).float().to(DEVICE)
-    with fused.without_kernels():
+    with triton_backend.without_kernels():
         encoding = render.encode(net, lr)
         expected = count_macs(lambda: render.render(net, encoding, (13, 22)))
     assert count_macs(lambda: render.render(net, encoding, (13, 22))) == expected > 0
@@ -212,8 +217,8 @@ def test_products_in_kernels_are_counted():
 @pytest.mark.parametrize("width", [16, 256])
 def test_trying_a_kernel_draws_no_random_numbers(width):
     before = torch.get_rng_state()
-    fused._try_blending(DEVICE)
-    fused._try_painting(DEVICE, width, 16, 1, torch.float32, "tf32")
+    triton_backend._try_blending(DEVICE)
+    triton_backend._try_decoding(DEVICE, width, 16, 1, torch.float32, "tf32")
     assert torch.get_rng_state().equal(before)
 
 
@@ -224,9 +229,9 @@ def test_rendering_goes_on_without_a_kernel_that_does_not_work(error, warnings, 
     def fail(device, *how):
         raise type(error, (Exception,), {})("no compiler\nanywhere")
 
-    monkeypatch.setattr(fused, "_try_blending", fail)
+    monkeypatch.setattr(triton_backend, "_try_blending", fail)
     net, lr = lively(NETWORKS["MoEISRLIIF"]()).to(DEVICE), picture(1, 5, 7).float().to(DEVICE)
-    with fused.without_kernels():
+    with triton_backend.without_kernels():
         expected = random_route(net, lr, (13, 22))
     assert random_route(net, lr, (13, 22)).equal(expected)
     told = [str(each.message) for each in recwarn if "Triton" in str(each.message)]
@@ -236,16 +241,16 @@ def test_rendering_goes_on_without_a_kernel_that_does_not_work(error, warnings, 
 
 @pytest.mark.usefixtures("kernels")
 def test_kernels_can_be_forbidden(monkeypatch):
-    monkeypatch.setattr(fused, "_works", lambda *how: True)
+    monkeypatch.setattr(triton_backend, "_works", lambda *how: True)
     like = torch.empty(1, device=DEVICE)
-    assert fused.suits(like)
-    assert not fused.suits(like.double())
-    assert not fused.suits(torch.empty(1, device="meta"))
-    with fused.without_kernels():
-        assert not fused.suits(like)
+    assert triton_backend.supports(like)
+    assert not triton_backend.supports(like.double())
+    assert not triton_backend.supports(torch.empty(1, device="meta"))
+    with triton_backend.without_kernels():
+        assert not triton_backend.supports(like)
     monkeypatch.setenv("MOEISR_KERNELS", "0")
-    assert not fused.suits(like)
+    assert not triton_backend.supports(like)
 
 
 def test_there_are_none_for_a_processor():
-    assert not fused.suits(torch.empty(1))
+    assert not triton_backend.supports(torch.empty(1))

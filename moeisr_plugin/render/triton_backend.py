@@ -27,7 +27,7 @@ _LEAST_WIDTH, _WHOLE_WIDTH = 16, 128
 _DEVICE, _LEAST_CAPABILITY = "cuda", (8, 0)
 
 
-Painter = Callable[[Tensor, Sequence[Tensor], Tensor, Tensor], Tensor]
+GridDecoder = Callable[[Tensor, Sequence[Tensor], Tensor, Tensor], Tensor]
 """From a padded latent, the LR pixels of each expert, and the rows and columns around them, to answers."""
 
 
@@ -60,7 +60,7 @@ def without_kernels() -> Iterator[None]:
         _allowed.reset(token)
 
 
-def suits(like: Tensor) -> bool:
+def supports(like: Tensor) -> bool:
     """Whether there are kernels for a tensor: where it lies, and of its type.
 
     Not if the environment says ``MOEISR_KERNELS=0``.
@@ -70,30 +70,30 @@ def suits(like: Tensor) -> bool:
         and like.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and _allowed.get()
         and os.environ.get("MOEISR_KERNELS") != "0"
-        and _gpu_is_known(like.device.index or 0)
+        and _gpu_is_supported(like.device.index or 0)
         and _works(_try_blending, like.device)
     )
 
 
-def paints(net: ImplicitSR, latent: Tensor) -> bool:
+def can_decode(net: ImplicitSR, latent: Tensor) -> bool:
     """Whether the experts of a network are computed by kernels, given its latent (1, D, h, w)."""
     embedding, width, channels = net.embedding, _width(net), latent.shape[1]
     # What others made of these classes may compute otherwise.
     known = type(embedding) is LIIFEmbedding and {type(expert) for expert in net.expert_list} == {Expert}
-    if not (known and channels == _power_of_two(channels) and suits(latent)):
+    if not (known and channels == _power_of_two(channels) and supports(latent)):
         return False
     products = _products(latent)
     how = _launch(width, products)
     return how is not None and _works(
-        _try_painting, latent.device, width, channels, embedding.radius, latent.dtype, products
+        _try_decoding, latent.device, width, channels, embedding.radius, latent.dtype, products
     )
 
 
-def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
-    """What answers for the output pixels around LR pixels, as `surroundings.painter` gives it.
+def grid_decoder(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> GridDecoder:
+    """What answers for the output pixels around LR pixels, as `surroundings.grid_decoder` gives it.
 
     Args:
-        net: one that :func:`paints` is true of.
+        net: one that :func:`can_decode` is true of.
         latent: (1, D, h, w).
         rel_cell: (1, 2).
     """
@@ -111,8 +111,8 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
         latent = padded[0].permute(1, 2, 0).contiguous()  # (h + 2 * radius, w + 2 * radius, D)
         rel_y = rel_y.clone()  # a part of it may lie where another compiled kernel would be needed
         for expert, pixels in zip(packed, groups, strict=True):
-            kernels().look_around(table, latent, pixels, expert, products=products)
-            kernels().paint(answers, table, pixels, rel_y, rel_x, expert, products=products, **how._asdict())
+            kernels().precompute_first_layer(table, latent, pixels, expert, products=products)
+            kernels().decode(answers, table, pixels, rel_y, rel_x, expert, products=products, **how._asdict())
         return answers
 
     return paint
@@ -120,7 +120,7 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
 
 def kernels() -> ModuleType:
     """The module of that name, for where they suit; it can be imported only where Triton is."""
-    return import_module("moeisr_plugin.render.kernels")
+    return import_module("moeisr_plugin.render.triton_kernels")
 
 
 def _width(net: ImplicitSR) -> int:
@@ -149,7 +149,7 @@ def _launch(width: int, products: str) -> Launch | None:
 
 
 @functools.cache
-def _gpu_is_known(index: int) -> bool:
+def _gpu_is_supported(index: int) -> bool:
     """Whether a GPU is one that the kernels are for, and Triton is there."""
     return (
         torch.version.cuda is not None
@@ -186,7 +186,7 @@ def _try_blending(device: torch.device) -> None:
     kernels().blend(torch.zeros(1, 1, 4, 4, 3, device=device), axis, axis)
 
 
-def _try_painting(
+def _try_decoding(
     device: torch.device, width: int, channels: int, radius: int, dtype: torch.dtype, products: str
 ) -> None:
     side, how = 2 * radius + 1, _launch(width, products)
@@ -205,5 +205,5 @@ def _try_painting(
     latent, table = zeros(side, side, channels), zeros(1, width)
     rel, answers = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
     pixels = torch.zeros(1, dtype=torch.long, device=device)
-    kernels().look_around(table, latent, pixels, packed, products=products)
-    kernels().paint(answers, table, pixels, rel, rel, packed, products=products, **how._asdict())
+    kernels().precompute_first_layer(table, latent, pixels, packed, products=products)
+    kernels().decode(answers, table, pixels, rel, rel, packed, products=products, **how._asdict())

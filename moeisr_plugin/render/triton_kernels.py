@@ -48,7 +48,7 @@ def _as_factor(x, PRODUCTS: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["total", "lr_width"])
-def _look_around(
+def _precompute_first_layer(
     latent,  # (h + 2 * radius, w + 2 * radius, CHANNELS)
     pixels,  # (N,)
     weights,  # (SIDE * SIDE, WIDTH, CHANNELS)
@@ -120,7 +120,7 @@ def _store_colours(answers, place, rgb, last_bias, inside):
 
 
 @triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "between"])
-def _paint(
+def _decode(
     table,  # (h * w, WIDTH)
     columns,  # (2, WIDTH), of the relative coordinate
     pixels,  # (N,)
@@ -156,7 +156,7 @@ def _paint(
 
 
 @triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "between"])
-def _paint_in_halves(
+def _decode_in_halves(
     table,
     columns,
     pixels,
@@ -246,7 +246,7 @@ def _blend(
 
 
 @triton.jit(do_not_specialize=["total", "per_channel"])
-def _finish_convolution(
+def _apply_epilogue(
     x,
     bias,
     shortcut,
@@ -296,7 +296,7 @@ def pack(expert: Expert, first: LIIFParts, channels: int, *, width: int, product
         first: its first layer, taken apart.
         channels: D.
         width: C.
-        products: as of :func:`look_around`.
+        products: as of :func:`precompute_first_layer`.
     """
     *between, last = expert.linears[1:]
     factors = _as_tf32 if products == "tf32" else torch.Tensor.contiguous
@@ -323,7 +323,7 @@ def _as_tf32(factors: Tensor) -> Tensor:
     return torch.where(factors.isnan(), factors, rounded.view(torch.float32))
 
 
-def look_around(
+def precompute_first_layer(
     table: Tensor, latent: Tensor, pixels: Tensor, expert: PackedExpert, *, products: str
 ) -> None:
     """Writes the first layer of an expert, but for the relative coordinate, at its LR pixels.
@@ -340,7 +340,7 @@ def look_around(
     part = min(table.shape[1], _FEATURES)
     if len(pixels):
         with torch.cuda.device_of(table):
-            _look_around[(triton.cdiv(len(pixels), block), table.shape[1] // part)](
+            _precompute_first_layer[(triton.cdiv(len(pixels), block), table.shape[1] // part)](
                 latent,
                 pixels,
                 expert.taps,
@@ -359,7 +359,7 @@ def look_around(
             )
 
 
-def paint(
+def decode(
     answers: Tensor,
     table: Tensor,
     pixels: Tensor,
@@ -381,7 +381,7 @@ def paint(
         rel_y: (h, P), the rows around each row of LR pixels.
         rel_x: (w, R), likewise.
         expert: which one.
-        products: as of :func:`look_around`.
+        products: as of :func:`precompute_first_layer`.
         queries: computed by a program at a time.
         warps: of 32 threads, that share them.
         halves: compute a layer's features in halves; the weights of more than 128 would not fit.
@@ -389,7 +389,7 @@ def paint(
     total = len(pixels) * rel_y.shape[1] * rel_x.shape[1]
     if not total:
         return
-    kernel = _paint_in_halves if halves else _paint
+    kernel = _decode_in_halves if halves else _decode
     with torch.cuda.device_of(table):
         kernel[(triton.cdiv(total, queries),)](
             table,
@@ -438,7 +438,7 @@ def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
     return blended
 
 
-def finish_convolution_(
+def apply_epilogue_(
     x: Tensor,
     bias: Tensor,
     *,
@@ -456,7 +456,7 @@ def finish_convolution_(
         scale: of x.
     """
     with torch.cuda.device_of(x):
-        _finish_convolution[(triton.cdiv(x.numel(), _FINISHED),)](
+        _apply_epilogue[(triton.cdiv(x.numel(), _FINISHED),)](
             x,
             bias,
             x if shortcut is None else shortcut,

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class MidGrey(nn.Module):
+class GreyBase(nn.Module):
     """LIIF paints on grey, so that answers in [-1, 1] become RGB in [0, 1]."""
 
     def forward(self, lr: Tensor, coord: Tensor) -> Tensor:
@@ -12,7 +12,7 @@ class MidGrey(nn.Module):
         return lr.new_full((1, 1, 1), 0.5)
 
 
-class BilinearPicture(nn.Module):
+class BilinearBase(nn.Module):
     """LTE paints on the LR picture, sampled bilinearly (LTE, section 3)."""
 
     def forward(self, lr: Tensor, coord: Tensor) -> Tensor:
