@@ -1,6 +1,7 @@
-"""Where queries are: pixel centres, cells, and the latents a query is decoded from.
+"""Pixel centres, and the latents from which a query is decoded.
 
-A coordinate is (y, x) in [-1, 1]², a cell the size (2/H, 2/W) of one output pixel (LIIF, section 3).
+A query is a coordinate (y, x) in [-1, 1]². A cell is the size (2/H, 2/W) of an output pixel (LIIF,
+section 3).
 """
 
 from typing import NamedTuple
@@ -8,52 +9,61 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# LIIF moves a query by this much on top of half a latent, so that a query exactly between two latents
-# rounds the same way everywhere, and keeps it this far inside the picture.
+# LIIF shifts a query by this much in addition to half a latent. Queries exactly between two latents thus
+# always round the same way. LIIF also clamps shifted queries to this distance from the image border.
 _EPSILON = 1e-6
-# Keeps a query that lies on a latent's centre from dividing by zero.
+# Avoids a division by zero for a query at the centre of a latent.
 MIN_AREA = 1e-9
 
 
 class Neighbours(NamedTuple):
-    """The V latents each query is decoded from: 4 with a local ensemble, else 1."""
+    """The V latents from which each query is decoded: 4 with a local ensemble, otherwise 1.
 
-    index: Tensor  # (V, B, Q) row of the latent in a table flattened from (B, h, w)
-    rel: Tensor  # (V, B, Q, 2) from the latent to the query, in latents: [-1, 1] but for the picture's rim
-    weight: Tensor  # (V, B, Q) sums to 1 over V
+    Attributes:
+        index: (V, B, Q), row of the latent in a table flattened from (B, h, w).
+        rel: (V, B, Q, 2), coordinate of the query relative to the latent, in half latents, y first.
+            It is in [-2, 2] with a local ensemble, otherwise in [-1, 1].
+        weight: (V, B, Q), weight in the local ensemble; sums to 1 over V.
+    """
 
-    def blend(self, answers: Tensor) -> Tensor:
-        """The neighbours' answers (V*B*Q, C) by their weights, (B, Q, C)."""
-        return (answers.view(*self.weight.shape, -1) * self.weight[..., None]).sum(0)
+    index: Tensor
+    rel: Tensor
+    weight: Tensor
+
+    def blend(self, outputs: Tensor) -> Tensor:
+        """Average the outputs at the neighbours, (V*B*Q, C), by weight. Return (B, Q, C)."""
+        outputs = outputs.view(*self.weight.shape, -1)  # (V, B, Q, C)
+        return (outputs * self.weight[..., None]).sum(0)
 
 
 def pixel_centers(
     n: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> Tensor:
-    """Centres of n pixels side by side in [-1, 1]: -1 + (2i + 1)/n, shape (n,)."""
-    # The order of operations is LIIF's: in float32 it decides on which side of a latent a query falls.
+    """Return the centres of n adjacent pixels that fill [-1, 1]: -1 + (2i + 1)/n, shape (n,)."""
+    # Same order of operations as in LIIF. In float32 it decides which latent is nearest to a query.
     return -1 + 1 / n + (2 / n) * torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device)
 
 
 def make_coord(
     height: int, width: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> Tensor:
-    """Coordinates of every pixel of a picture, row by row, shape (height * width, 2)."""
+    """Return the (y, x) coordinates of all pixels of an image, row by row, shape (height * width, 2)."""
     y = pixel_centers(height, dtype=dtype, device=device)
     x = pixel_centers(width, dtype=dtype, device=device)
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flatten(0, 1)  # (H*W, 2)
 
 
 def axis_neighbours(coord: Tensor, n: int, *, local_ensemble: bool) -> tuple[Tensor, Tensor]:
-    """The latents nearest to coordinates along one axis.
+    """Find the latents nearest to coordinates along one axis.
 
     Args:
-        coord: coordinates along the axis, any shape.
-        n: latents along the axis.
-        local_ensemble: one latent on either side of the coordinate, instead of the nearest one.
+        coord: coordinates in [-1, 1], any shape.
+        n: number of latents along the axis.
+        local_ensemble: return the latents on both sides of the coordinate instead of the nearest one.
 
     Returns:
-        index (2 or 1, *coord.shape) in [0, n), and the coordinate relative to it, in latents.
+        Indices in [0, n) and the coordinates relative to them, in half latents. Both have the shape
+        (2, *coord.shape) with a local ensemble, otherwise (1, *coord.shape).
     """
     shifts = [-1 / n + _EPSILON, 1 / n + _EPSILON] if local_ensemble else [0.0]
     shifted = torch.stack([coord + shift for shift in shifts]).clamp(-1 + _EPSILON, 1 - _EPSILON)
@@ -63,26 +73,29 @@ def axis_neighbours(coord: Tensor, n: int, *, local_ensemble: bool) -> tuple[Ten
 
 
 def ensemble_weights(rel_y: Tensor, rel_x: Tensor) -> Tensor:
-    """Weight of each neighbour: the area of the rectangle diagonally opposite (LIIF, Eq. 4).
+    """Weight each neighbour by the area of the diagonally opposite rectangle (LIIF, Eq. 4).
 
     Args:
-        rel_y, rel_x: (V, ...) relative coordinates in the order of :func:`neighbours`, broadcastable.
+        rel_y: (V, ...), relative coordinates in the order of :func:`neighbours`.
+        rel_x: likewise, broadcastable with `rel_y`.
 
     Returns:
-        (V, ...), summing to 1 over V.
+        (V, ...), sums to 1 over V.
     """
     area = (rel_y * rel_x).abs() + MIN_AREA
+    # Reversing the order of :func:`neighbours` gives the diagonally opposite neighbour.
     return area.flip(0) / area.sum(0)
 
 
 def neighbours(coord: Tensor, height: int, width: int, *, local_ensemble: bool = True) -> Neighbours:
-    """The latents of an (height, width) grid that each query is decoded from.
+    """Find the latents from which each query is decoded.
 
     Args:
-        coord: (B, Q, 2) in [-1, 1].
-        height, width: size of the latent.
-        local_ensemble: decode from the four latents around the query (in the order of the signs
-            --, -+, +-, ++ of their offsets in y and x), instead of the nearest one.
+        coord: (B, Q, 2) in [-1, 1], y first.
+        height: number of rows of latents.
+        width: number of columns of latents.
+        local_ensemble: use the four latents around the query instead of the nearest one. Their offsets in
+            (y, x) have the signs --, -+, +-, ++, in this order.
     """
     index_y, rel_y = axis_neighbours(coord[..., 0], height, local_ensemble=local_ensemble)
     index_x, rel_x = axis_neighbours(coord[..., 1], width, local_ensemble=local_ensemble)

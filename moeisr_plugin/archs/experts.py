@@ -1,4 +1,4 @@
-"""The experts: MLPs of growing depth that turn an embedding into RGB (paper, section 3.2)."""
+"""Experts: MLPs of increasing depth that map an embedding to RGB (paper, section 3.2)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,23 +8,25 @@ from torch import Tensor, nn
 
 from moeisr_plugin.ops.linear import linear, relu_
 
-# Share of the default initialisation left in a hidden layer that starts as the identity: enough to
-# break the symmetry between its units, little enough that depth costs nothing at first.
+# Fraction of the default initialisation that is added to the identity. It is large enough to break the
+# symmetry between units, and small enough that a deep expert starts as accurate as a shallow one.
 _IDENTITY_NOISE = 0.3
 
 
 class Expert(nn.Module):
-    """An MLP with ReLU between its layers, with the published decoders' keys: ``layers.0``, ``layers.2``...
+    """An MLP with ReLU between its linear layers.
+
+    Its state-dict keys are those of the published decoders: ``layers.0``, ``layers.2``, ...
 
     Args:
         in_features: width of the embedding.
-        hidden_dim: width of every hidden layer.
+        hidden_dim: width of each hidden layer.
         depth: number of linear layers, at least 2.
-        identity_start: start the hidden layers beyond the first near the identity. After a ReLU the
-            identity is exactly representable, so a deep expert begins as good as a shallow one.
+        identity_start: initialise the hidden layers after the first one near the identity. The identity
+            does not change the output of a ReLU, so a deep expert starts as accurate as a shallow one.
 
     Raises:
-        ValueError: if depth is below 2.
+        ValueError: If `depth` is less than 2.
     """
 
     def __init__(
@@ -44,18 +46,23 @@ class Expert(nn.Module):
 
     @property
     def linears(self) -> list[nn.Linear]:
-        """The layers with parameters, first to last."""
+        """The linear layers, first to last."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     @property
     def first(self) -> nn.Linear:
-        """The layer that reads the embedding; an embedding evaluates it folded."""
+        """The layer on the embedding. :meth:`.Embedding.precompute` evaluates it in folded form."""
         return self.linears[0]
 
     def finish(self, hidden: Tensor) -> Tensor:
-        """From the first layer's output before its ReLU, (..., hidden_dim), to RGB in [-1, 1], (..., 3).
+        """Evaluate everything after the first linear layer.
 
-        The first layer's output is overwritten: in training, memory is what a layer takes its time for.
+        Args:
+            hidden: output of the first layer before its ReLU, (..., hidden_dim). It is overwritten, because
+                training is limited by memory bandwidth.
+
+        Returns:
+            RGB, nominally in [-1, 1], (..., 3).
         """
         *between, last = self.linears[1:]
         hidden = relu_(hidden)
@@ -64,21 +71,27 @@ class Expert(nn.Module):
         return linear(hidden, last.weight, last.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """From the whole embedding, (..., in_features), to RGB in [-1, 1], (..., 3)."""
+        """Map embeddings, (..., in_features), to RGB, nominally in [-1, 1], (..., 3)."""
         return self.layers(features)
 
     def macs(self) -> int:
-        """Multiply-accumulates of one query, unfolded: what the paper counts as FLOPs."""
+        """Return the multiply-accumulates of one query, not folded. The paper calls them FLOPs."""
         return sum(linear.weight.numel() for linear in self.linears)
 
 
 def make_experts(
     *, in_features: int, hidden_dim: int, depths: Sequence[int], identity_start: bool = False
 ) -> nn.ModuleList:
-    """One expert per depth, shallowest first.
+    """Build one expert for each depth.
+
+    Args:
+        in_features: width of the embedding.
+        hidden_dim: width of each hidden layer.
+        depths: numbers of linear layers, strictly increasing.
+        identity_start: see :class:`Expert`.
 
     Raises:
-        ValueError: if the depths do not grow.
+        ValueError: If `depths` is empty or does not increase, or if a depth is less than 2.
     """
     depths = list(depths)
     if not depths or depths != sorted(set(depths)):

@@ -1,4 +1,4 @@
-"""LIIF, LTE and their mixtures of experts, as compositions of their parts."""
+"""LIIF, LTE, and MoEISR on either, each composed of encoder, embedding, experts and mapper."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -19,12 +19,12 @@ class LIIF(ImplicitSR):
     """Local implicit image function (Chen et al., CVPR 2021): one expert on the LIIF embedding.
 
     Args:
-        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
-        hidden_dim: width of the decoder.
-        depth: linear layers of the decoder.
-        unfold: feature unfolding.
-        cell_decode: cell decoding.
-        local_ensemble: blend four answers around each query.
+        encoder: an encoder, or the options that build it: its registered ``type`` and its parameters.
+        hidden_dim: width of the hidden layers of the decoder.
+        depth: number of linear layers of the decoder.
+        unfold: feature unfolding; embed 3x3 latents instead of one.
+        cell_decode: cell decoding; give the cell to the decoder.
+        local_ensemble: blend the outputs at the four latents around each query.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LIIF(ImplicitSR):
         super().__init__(
             encoder=built_encoder,
             embedding=embedding,
-            **_sole_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
+            **_single_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
             base=GreyBase(),
             local_ensemble=local_ensemble,
             hyper_parameters=hyper_parameters,
@@ -55,12 +55,12 @@ class LTE(ImplicitSR):
     """Local texture estimator (Lee and Jin, CVPR 2022): one expert on the LTE embedding.
 
     Args:
-        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
-        hidden_dim: width of the decoder.
-        depth: linear layers of the decoder.
+        encoder: an encoder, or the options that build it: its registered ``type`` and its parameters.
+        hidden_dim: width of the hidden layers of the decoder.
+        depth: number of linear layers of the decoder.
         num_freq_features: width of the embedding, two features per frequency.
-        max_trained_scale: cells at larger scales are clipped to this one's, as published.
-        local_ensemble: blend four answers around each query.
+        max_trained_scale: the cell is clipped to the cell at this scale, as in the published code.
+        local_ensemble: blend the outputs at the four latents around each query.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class LTE(ImplicitSR):
         super().__init__(
             encoder=built_encoder,
             embedding=embedding,
-            **_sole_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
+            **_single_expert(in_features=embedding.in_features, hidden_dim=hidden_dim, depth=depth),
             base=BilinearBase(),
             local_ensemble=local_ensemble,
             hyper_parameters=hyper_parameters,
@@ -92,20 +92,20 @@ class LTE(ImplicitSR):
 
 @ARCH_REGISTRY.register()
 class MoEISRLIIF(ImplicitSR):
-    """MoEISR on LIIF (paper, section 3.2): experts of growing depth and a mapper.
+    """MoEISR on LIIF (paper, section 3.2): experts of increasing depth and a mapper.
 
     Args:
-        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
-        hidden_dim: width of the experts; 256 in the paper's ``-b``, 128 in its ``-s``.
-        expert_depths: linear layers of each expert, growing.
-        identity_start: start the experts' deeper layers near the identity.
-        mapper_depth: convolutions of the mapper; 1 in the paper's ``-m1``.
-        mapper_kernel_size: their kernel.
-        mapper_hidden_dim: their width; the latent's if not given.
+        encoder: an encoder, or the options that build it: its registered ``type`` and its parameters.
+        hidden_dim: width of the hidden layers of the experts. The paper has 256 in ``-b``, 128 in ``-s``.
+        expert_depths: number of linear layers of each expert, strictly increasing.
+        identity_start: initialise the hidden layers of experts after the first one near the identity.
+        mapper_depth: number of convolutions of the mapper. The paper's ``-m1`` has 1.
+        mapper_kernel_size: size of their kernels, odd.
+        mapper_hidden_dim: width between them. Defaults to the width of the latent.
         tau: temperature of the Gumbel-softmax in training.
-        unfold: feature unfolding.
-        cell_decode: cell decoding.
-        local_ensemble: blend four answers around each query.
+        unfold: feature unfolding; embed 3x3 latents instead of one.
+        cell_decode: cell decoding; give the cell to the decoder.
+        local_ensemble: blend the outputs at the four latents around each query.
     """
 
     def __init__(
@@ -150,20 +150,20 @@ class MoEISRLIIF(ImplicitSR):
 
 @ARCH_REGISTRY.register()
 class MoEISRLTE(ImplicitSR):
-    """MoEISR on LTE (paper, section 3.2): experts of growing depth and a mapper.
+    """MoEISR on LTE (paper, section 3.2): experts of increasing depth and a mapper.
 
     Args:
-        encoder: an encoder, or the options that build one: its registered ``type`` and parameters.
-        hidden_dim: width of the experts; 256 in the paper's ``-b``, 128 in its ``-s``.
-        expert_depths: linear layers of each expert, growing.
-        identity_start: start the experts' deeper layers near the identity.
-        mapper_depth: convolutions of the mapper.
-        mapper_kernel_size: their kernel.
-        mapper_hidden_dim: their width; the latent's if not given.
+        encoder: an encoder, or the options that build it: its registered ``type`` and its parameters.
+        hidden_dim: width of the hidden layers of the experts. The paper has 256 in ``-b``, 128 in ``-s``.
+        expert_depths: number of linear layers of each expert, strictly increasing.
+        identity_start: initialise the hidden layers of experts after the first one near the identity.
+        mapper_depth: number of convolutions of the mapper.
+        mapper_kernel_size: size of their kernels, odd.
+        mapper_hidden_dim: width between them. Defaults to the width of the latent.
         tau: temperature of the Gumbel-softmax in training.
-        num_freq_features: width of the embedding, two features per frequency; 256 in ``-b`` and ``-s``.
-        max_trained_scale: cells at larger scales are clipped to this one's, as published.
-        local_ensemble: blend four answers around each query.
+        num_freq_features: width of the embedding, two features per frequency. The paper has 256.
+        max_trained_scale: the cell is clipped to the cell at this scale, as in the published code.
+        local_ensemble: blend the outputs at the four latents around each query.
     """
 
     def __init__(
@@ -215,40 +215,40 @@ class _Decoder(TypedDict):
     mapper: nn.Module
 
 
-def _sole_expert(*, in_features: int, hidden_dim: int, depth: int) -> _Decoder:
-    """One expert, and the mapper that has nothing to choose."""
+def _single_expert(*, in_features: int, hidden_dim: int, depth: int) -> _Decoder:
+    """Build one expert and a mapper with constant scores."""
     experts = make_experts(in_features=in_features, hidden_dim=hidden_dim, depths=[depth])
     return {"experts": experts, "mapper": SingleExpertMapper()}
 
 
 def _mixture(experts: nn.ModuleList, **mapper: Any) -> _Decoder:
-    """Experts, and a mapper with a score for each."""
+    """Combine experts with a mapper that scores each of them."""
     return {"experts": experts, "mapper": Mapper(num_experts=len(experts), **mapper)}
 
 
 def _build_encoder(encoder: nn.Module | Mapping[str, Any]) -> tuple[nn.Module, int]:
-    """The encoder and the width of its latent."""
+    """Build the encoder if necessary. Return it and the width of its latent."""
     net = encoder if isinstance(encoder, nn.Module) else build_network(dict(encoder))
     channels = getattr(net, "latent_channels", None)
     if not isinstance(channels, int):
         raise ValueError(
-            f"{type(net).__name__} does not state the width of its latent: "
+            f"encoder {type(net).__name__} does not state the width of its latent; "
             "give it an integer attribute latent_channels"
         )
     return net, channels
 
 
 def _record(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of a constructor in plain types, with the registered name."""
+    """Return the keyword arguments of a constructor in plain types, and the registered name."""
     plain = {key: _plain(value) for key, value in arguments.items() if key not in ("self", "__class__")}
     if isinstance(plain["encoder"], nn.Module):
-        # An encoder built elsewhere cannot be rebuilt from options unless it says how.
+        # A module can only be rebuilt from options if it states its hyper-parameters.
         plain["encoder"] = getattr(plain["encoder"], "hyper_parameters", None)
     return {"type": cls.__name__, **plain}
 
 
 def _plain(value: Any) -> Any:
-    """Mappings and sequences, of whatever kind and depth, as dictionaries and lists."""
+    """Convert nested mappings and sequences of any type to dictionaries and lists."""
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Arbitrary-scale super-resolution by an implicit decoder: an embedding, experts and a mapper."""
+"""Arbitrary-scale super-resolution with an implicit decoder: embedding, experts and mapper."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,40 +14,57 @@ from moeisr_plugin.ops.precision import at_least_float32
 
 
 class Encoding(NamedTuple):
-    """All that decoding needs of an LR picture; made once, decoded as often as one likes."""
+    """An encoded LR image. It can be decoded any number of times.
 
-    lr: Tensor  # (B, 3, h, w) in [0, 1]
-    latent: Tensor  # (B, D, h, w)
-    scores: Tensor  # (B, J, h, w), how well each expert suits each LR pixel
+    Attributes:
+        lr: LR image, (B, 3, h, w) in [0, 1].
+        latent: (B, D, h, w).
+        scores: score of each expert at each LR pixel, (B, J, h, w).
+    """
+
+    lr: Tensor
+    latent: Tensor
+    scores: Tensor
 
 
 class Routing(NamedTuple):
-    """What is each expert's: of LR pixels, and of what queries are decoded from."""
+    """Indices routed to each expert.
+
+    Attributes:
+        near: the V neighbours of each query.
+        pixels: J tensors (N_j,), the LR pixels in [0, B*h*w) of each expert.
+        queries: J tensors (M_j,), the neighbours in [0, V*B*Q) of each expert.
+    """
 
     near: coordinates.Neighbours
-    pixels: tuple[Tensor, ...]  # J of (N_j,), of the B*h*w LR pixels
-    queries: tuple[Tensor, ...]  # J of (M_j,), of the V*B*Q neighbours
+    pixels: tuple[Tensor, ...]
+    queries: tuple[Tensor, ...]
 
 
 class Decoding(NamedTuple):
-    """The answer to a forward pass."""
+    """Output of a forward pass.
 
-    rgb: Tensor  # (B, Q, 3), nominally in [0, 1]
-    scores: Tensor  # (B, J, h, w), in float32 or better, as losses sum them over all pixels
+    Attributes:
+        rgb: (B, Q, 3), nominally in [0, 1].
+        scores: (B, J, h, w), in float32 or better, because losses sum them over all pixels.
+    """
+
+    rgb: Tensor
+    scores: Tensor
 
 
 class ImplicitSR(nn.Module):
-    """A network that answers for the colour at any coordinate of a picture (paper, Eqs. 1-5).
+    """Implicit network that predicts the colour at any coordinate of an image (paper, Eqs. 1-5).
 
     Args:
-        encoder: LR picture in [-1, 1], (B, 3, h, w), to latent (B, D, h, w).
-        embedding: what the experts are told about a query.
-        experts: shallowest first.
-        mapper: latent to scores (B, J, h, w).
-        base: the picture the experts paint on.
-        local_ensemble: blend the answers from the four latents around a query.
+        encoder: maps an LR image in [-1, 1], (B, 3, h, w), to a latent (B, D, h, w).
+        embedding: maps a query to the input of the experts.
+        experts: J experts, shallowest first.
+        mapper: maps the latent to scores (B, J, h, w).
+        base: image to which the output of the experts is added; see :mod:`.base_image`.
+        local_ensemble: blend the outputs at the four latents around a query.
         tau: temperature of the Gumbel-softmax in training.
-        hyper_parameters: the keyword arguments that rebuild the network, with its registered ``type``.
+        hyper_parameters: keyword arguments that rebuild the network, and its registered ``type``.
     """
 
     def __init__(
@@ -71,10 +88,10 @@ class ImplicitSR(nn.Module):
         self.local_ensemble = local_ensemble
         self.tau = tau
         self.hyper_parameters = hyper_parameters
-        self.allow_tf32 = False  # in rendering, on a GPU; see `render.precision`
+        self.allow_tf32 = False  # only for rendering on a GPU; see `render.casting`
 
     def encode(self, lr: Tensor) -> Encoding:
-        """From an LR picture in [0, 1], (B, 3, h, w), to its latent and the mapper's scores."""
+        """Encode an LR image in [0, 1], (B, 3, h, w), and score the experts at its pixels."""
         latent = self.encoder((lr - 0.5) / 0.5)
         return Encoding(lr, latent, self.mapper(latent))
 
@@ -87,27 +104,31 @@ class ImplicitSR(nn.Module):
         gate: Callable[[Tensor], Tensor] | None = None,
         choice: Tensor | None = None,
     ) -> Decoding:
-        """Colours at coordinates, in training mode by the soft mixture, else by one expert per LR pixel.
+        """Predict colours at coordinates.
+
+        In training mode all experts are mixed, otherwise each LR pixel is routed to one expert.
 
         Args:
             lr: (B, 3, h, w) in [0, 1].
             coord: (B, Q, 2) in [-1, 1], y first.
-            cell: (B, 2), size of an output pixel, (2/H, 2/W), which the experts are told as it is: on LTE
-                cells beyond the trained ones are clipped only where a whole grid is rendered.
-            gate: in training mode, scores to weights of the experts, both (B, J, h, w); Gumbel-softmax
-                if not given.
-            choice: (B, h, w) in [0, J), the expert of each LR pixel, in either mode and whatever the gate; no
-                others are asked.
+            cell: (B, 2), size of an output pixel, (2/H, 2/W). It is not clipped here. LTE clips cells beyond
+                the trained scales only when it renders a whole grid.
+            gate: maps scores to gates, both (B, J, h, w). Used in training mode only. Defaults to the
+                Gumbel-softmax.
+            choice: (B, h, w) in [0, J), the expert of each LR pixel. If given, only these experts are
+                evaluated, in both modes, and `gate` is ignored.
 
         Raises:
-            ValueError: if the batches differ, or the choice is not one for each LR pixel.
+            ValueError: If the batch sizes differ, or `choice` does not have the shape (B, h, w).
         """
         if not len(lr) == len(coord) == len(cell):
-            raise ValueError(f"batches of {len(lr)} pictures, {len(coord)} coord and {len(cell)} cell differ")
+            raise ValueError(
+                f"batch sizes of lr, coord and cell differ: {len(lr)}, {len(coord)} and {len(cell)}"
+            )
         if choice is not None and choice.shape != lr[:, 0].shape:
-            raise ValueError(f"a choice of {tuple(choice.shape)} for pictures of {tuple(lr[:, 0].shape)}")
+            raise ValueError(f"choice has shape {tuple(choice.shape)}; give {tuple(lr[:, 0].shape)}")
         coord, cell = at_least_float32(coord), at_least_float32(cell)
-        # Before encoding, as a GPU's host waits for the groups' sizes, and would wait for the encoder.
+        # Before encoding: the host waits for the sizes of the groups, and must not wait for the encoder.
         routed = None if choice is None else self.route(choice, coord)
         encoding = self.encode(lr)
         if self.training and routed is None:
@@ -124,28 +145,41 @@ class ImplicitSR(nn.Module):
         *,
         gate: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Colours (B, Q, 3) by all experts, weighted (paper, Eq. 5). Arguments as of :meth:`forward`."""
+        """Predict colours (B, Q, 3) by the soft mixture of all experts (paper, Eq. 5).
+
+        The arguments are those of :meth:`forward`.
+        """
         gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
         terms = self.precompute(encoding, cell)
         near = self.neighbours(coord, encoding.latent.shape[2:])
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
-        answers = routing.mix_experts(self.expert_list, terms, gates, near.index.flatten(), rel)
-        return self.add_base(encoding.lr, coord, near.blend(answers))
+        outputs = routing.mix_experts(self.expert_list, terms, gates, near.index.flatten(), rel)
+        return self.add_base(encoding.lr, coord, near.blend(outputs))
 
     def dispatch(
         self, encoding: Encoding, coord: Tensor, cell: Tensor, *, routed: Routing | None = None
     ) -> Tensor:
-        """Colours (B, Q, 3), each neighbour's by its own expert: that of the largest score (paper, Eq. 4), or
-        as they are dealt.
+        """Predict colours (B, Q, 3) by one expert per LR pixel (paper, Eq. 4).
+
+        Args:
+            encoding: the encoded LR image.
+            coord: (B, Q, 2) in [-1, 1], y first.
+            cell: (B, 2), size of an output pixel, (2/H, 2/W).
+            routed: result of :meth:`route`. Defaults to routing by the largest score.
         """
         near, pixels, queries = routed or self.route(routing.choose_expert(encoding.scores), coord)
         terms = self.precompute(encoding, cell, pixels)
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
-        answers = routing.dispatch_experts(self.expert_list, terms, queries, near.index.flatten(), rel)
-        return self.add_base(encoding.lr, coord, near.blend(answers))
+        outputs = routing.dispatch_experts(self.expert_list, terms, queries, near.index.flatten(), rel)
+        return self.add_base(encoding.lr, coord, near.blend(outputs))
 
     def route(self, choice: Tensor, coord: Tensor) -> Routing:
-        """What each expert answers for, by the choice of one for each LR pixel, (B, h, w)."""
+        """Route LR pixels and queries to experts.
+
+        Args:
+            choice: (B, h, w) in [0, J), expert of each LR pixel.
+            coord: (B, Q, 2) in [-1, 1], y first.
+        """
         near = self.neighbours(coord, choice.shape[1:])
         of_pixels = choice.flatten()  # (B*h*w,)
         of_queries = of_pixels[near.index.flatten()]  # (V*B*Q,)
@@ -160,7 +194,7 @@ class ImplicitSR(nn.Module):
     def precompute(
         self, encoding: Encoding, cell: Tensor, groups: Sequence[Tensor] | None = None
     ) -> PixelTerms:
-        """What is computed once per LR pixel, for all experts or, in groups, for the chosen one alone."""
+        """Compute the terms that depend only on the LR pixel. See :meth:`.Embedding.precompute`."""
         latent = encoding.latent
         height, width = latent.shape[2:]
         rel_cell = torch.stack([cell[:, 0] * height, cell[:, 1] * width], dim=1)  # (B, 2)
@@ -168,14 +202,14 @@ class ImplicitSR(nn.Module):
         return self.embedding.precompute(self.pad(latent), rel_cell, firsts, groups)
 
     def neighbours(self, coord: Tensor, latent_size: Sequence[int]) -> coordinates.Neighbours:
-        """The latents, of (h, w), that each coordinate, (B, Q, 2), is decoded from."""
+        """Find the latents of an (h, w) grid from which each coordinate, (B, Q, 2), is decoded."""
         height, width = latent_size
         return coordinates.neighbours(coord, height, width, local_ensemble=self.local_ensemble)
 
     def pad(self, latent: Tensor) -> Tensor:
-        """The latent with the rim of zeros that the embedding looks at."""
+        """Pad a latent with zeros by the radius of the embedding."""
         return F.pad(latent, [self.embedding.radius] * 4)
 
-    def add_base(self, lr: Tensor, coord: Tensor, answers: Tensor) -> Tensor:
-        """Blended answers in [-1, 1], (B, Q, 3), painted on the base picture, (B, Q, 3)."""
-        return self.base(lr, coord) + 0.5 * answers
+    def add_base(self, lr: Tensor, coord: Tensor, outputs: Tensor) -> Tensor:
+        """Add half of the blended outputs, (B, Q, 3) in [-1, 1], to the base image. Return (B, Q, 3)."""
+        return self.base(lr, coord) + 0.5 * outputs

@@ -1,4 +1,4 @@
-"""The mapper: how well each expert suits each LR pixel (paper, Eq. 3)."""
+"""The mapper, which scores each expert at each LR pixel (paper, Eq. 3)."""
 
 from itertools import pairwise
 
@@ -6,17 +6,17 @@ from torch import Tensor, nn
 
 
 class Mapper(nn.Sequential):
-    """Convolutions on the latent, (B, D, h, w), to a score per expert and LR pixel, (B, J, h, w).
+    """Convolutions with ReLU between them, from the latent (B, D, h, w) to scores (B, J, h, w).
 
     Args:
         latent_channels: width D of the latent.
-        num_experts: J.
-        depth: number of convolutions; the paper's ablation ``-m1`` has one.
-        kernel_size: odd, so that the scores keep the latent's size.
-        hidden_dim: width between the convolutions; the latent's by default.
+        num_experts: number J of experts.
+        depth: number of convolutions. The paper's ablation ``-m1`` has one.
+        kernel_size: size of each kernel; odd, so that scores have the size of the latent.
+        hidden_dim: width between the convolutions. Defaults to `latent_channels`.
 
     Raises:
-        ValueError: if depth is below 1 or kernel_size is even.
+        ValueError: If `depth` is less than 1 or `kernel_size` is even.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class Mapper(nn.Sequential):
 
 
 class SingleExpertMapper(nn.Module):
-    """The mapper of a decoder with one expert: it has nothing to choose."""
+    """Mapper of a decoder with a single expert: all scores are zero."""
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Scores of one expert, all alike, (B, 1, h, w)."""
+        """Return zeros of shape (B, 1, h, w)."""
         return latent.new_zeros(latent.shape[0], 1, *latent.shape[2:])

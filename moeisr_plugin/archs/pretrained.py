@@ -1,4 +1,4 @@
-"""Weights for a network: reading them, and seeing whether they fit, also when its tail is cut away."""
+"""Read pretrained weights and check that they fit a network, or a network without its tail."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -9,24 +9,25 @@ from torch import Tensor, nn
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 
 ENTRIES = ("params_ema", "params", "state_dict")
-DERIVED = ("attn_mask", "relative_position_index")  # SwinIR's buffers follow from its options
+DERIVED = ("attn_mask", "relative_position_index")  # buffers of SwinIR, computed from its options
 
 
 def read_weights(
     path: str, param_key: str | None = None, *, fallback: str | None = None
 ) -> dict[str, Tensor]:
-    """Reads named tensors from a checkpoint, of torch or safetensors, without running code it may contain.
+    """Read named tensors from a torch or safetensors checkpoint, without executing pickled code.
 
     Args:
-        path: The file.
-        param_key: The entry to read; None takes the first there is of `ENTRIES`, else the checkpoint itself.
-        fallback: The entry to read where there is no `param_key`.
+        path: path of the file.
+        param_key: entry to read. If None, read the first existing entry of `ENTRIES`; if none exists, read
+            the checkpoint itself.
+        fallback: entry to read if `param_key` does not exist.
 
     Returns:
-        The tensors by name, on the CPU, without the 'module.' that data-parallel training puts in front.
+        The tensors by name, on the CPU. The prefix 'module.' of data-parallel training is removed.
 
     Raises:
-        CheckpointError: If there is no such file, or it is no such checkpoint, or lacks the entry.
+        CheckpointError: If the file is missing or unreadable, lacks the entry, or holds no named tensors.
     """
     checkpoint = read_tensor_file(path)
     entries = list(checkpoint) if isinstance(checkpoint, Mapping) else []
@@ -37,22 +38,22 @@ def read_weights(
         raise CheckpointError(f"{path}: no entry {key!r}; param_key can be {enumerate_names(entries)}")
     weights = checkpoint if key is None else checkpoint[key]
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: no named tensors there; name their entry by param_key")
+        raise CheckpointError(f"{path}: holds no named tensors; name their entry by param_key")
     return {str(name).removeprefix("module."): value for name, value in weights.items()}
 
 
 def check_fit(weights: Mapping[str, Any], wanted: Mapping[str, Tensor], source: object, network: str) -> None:
-    """Compares names and shapes of weights with those that a network wants.
+    """Check that weights have the names and shapes that a network expects.
 
     Args:
-        weights: What is given, by name.
-        wanted: What the network holds.
-        source: Where the weights come from, for the message.
-        network: What the network is called, likewise.
+        weights: the weights by name.
+        wanted: the state dict of the network.
+        source: origin of the weights, for the message.
+        network: name of the network, for the message.
 
     Raises:
-        CheckpointError: Naming the first weights that are missing, unknown, or of another shape, and how many
-            more there are of each.
+        CheckpointError: If weights are missing, unknown, or of another shape. The message names the first few
+            of each kind and counts the others.
     """
     misfits = {
         "missing": [name for name in wanted if name not in weights],
@@ -63,24 +64,25 @@ def check_fit(weights: Mapping[str, Any], wanted: Mapping[str, Tensor], source: 
             if name in weights and _shape(weights[name]) != str(tuple(value.shape))
         ],
     }
-    told = [f"{misfit}: {enumerate_names(names)}" for misfit, names in misfits.items() if names]
-    if told:
-        raise CheckpointError(f"{source}: does not fit {network}; {'; '.join(told)}")
+    problems = [f"{misfit}: {enumerate_names(names)}" for misfit, names in misfits.items() if names]
+    if problems:
+        raise CheckpointError(f"{source}: does not fit {network}; {'; '.join(problems)}")
 
 
 def load_cut_network(
     net: nn.Module, weights: Mapping[str, Tensor], tail: Collection[str], source: str
 ) -> None:
-    """Sets every parameter of a network whose tail is cut away from the weights of the full one.
+    """Load the weights of a full network into the same network without its tail.
 
     Args:
-        net: The network, without its tail.
-        weights: Tensors by the full network's names.
-        tail: The top-level modules that were cut; their weights are left out.
-        source: Where the weights come from, for messages.
+        net: the network without its tail.
+        weights: weights of the full network by name.
+        tail: names of the removed top-level modules. Their weights are ignored.
+        source: origin of the weights, for messages.
 
     Raises:
-        CheckpointError: If a weight is missing, has no place (a deeper network's) or another shape.
+        CheckpointError: If a weight is missing, unknown (for example of a deeper network), or of another
+            shape.
     """
     wanted = {name: value for name, value in net.state_dict().items() if not name.endswith(DERIVED)}
     given = {
@@ -93,12 +95,12 @@ def load_cut_network(
 
 
 def enumerate_names(names: list[str]) -> str:
-    """Joins the first names, and says how many there are beyond."""
+    """Join the first four names and state the number of the others."""
     return ", ".join(map(str, names[:4])) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _shape(value: Any) -> str:
-    """The shape of a tensor whose numbers can be copied into a parameter; of anything else, what it is."""
+    """Return the shape of a dense real tensor. For any other value, describe its type."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
     if value.layout != torch.strided or value.is_quantized or value.is_complex():

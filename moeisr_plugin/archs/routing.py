@@ -1,7 +1,7 @@
-"""From the mapper's scores to the experts' answers: a soft mixture in training, hard dispatch after.
+"""Routing from scores to experts: soft mixture in training, hard dispatch in inference.
 
-Scores are (B, J, h, w). The experts answer for N queries, each told by the row of its latent in a table
-flattened from (B, h, w) and by its coordinate relative to it.
+Scores have the shape (B, J, h, w) for J experts. A query is given by ``index``, its LR pixel as a row of a
+table flattened from (B, h, w), and by ``rel``, its coordinate relative to this pixel.
 """
 
 from collections.abc import Sequence
@@ -18,27 +18,32 @@ from moeisr_plugin.ops.rows import gather_rows
 
 
 def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-    """Weights of the experts in training: Gumbel-softmax of the scores (paper, Eq. 5), summing to 1 over J.
+    """Draw gates by the Gumbel-softmax of the scores (paper, Eq. 5).
 
     Args:
         scores: (B, J, h, w).
-        tau: temperature; large values even the weights out.
-        generator: source of the noise; torch's default generator of the device if not given.
+        tau: temperature. Larger values make the gates more even.
+        generator: source of the noise. Defaults to the default generator of the device.
 
     Returns:
-        (B, J, h, w), in float32 or better.
+        Gates (B, J, h, w) in float32 or better, which sum to 1 over J.
     """
     scores = at_least_float32(scores)
-    # The same noise for the same seed, in whatever order the scores lie in memory.
+    # Independent of the memory format of the scores, so that a seed gives the same noise.
     noise = torch.empty_like(scores, memory_format=torch.contiguous_format)
     noise = -noise.exponential_(generator=generator).log()
     return F.softmax((scores + noise) / tau, dim=1)
 
 
 def random_choice(maps: Tensor, num_experts: int, *, generator: torch.Generator | None = None) -> Tensor:
-    """One of J experts at random for each pixel of maps (B, C, h, w): all learn from all pixels.
+    """Assign each pixel to a uniformly random expert, so that all experts learn from all pixels.
 
-    Not the same weight for all: that would train the experts' mean, and no expert to stand alone.
+    Equal gates would train only the mean of the experts, not each expert on its own.
+
+    Args:
+        maps: (B, C, h, w), any values.
+        num_experts: number J of experts.
+        generator: source of the randomness. Defaults to the default generator of the device.
 
     Returns:
         (B, h, w) in [0, J).
@@ -47,25 +52,28 @@ def random_choice(maps: Tensor, num_experts: int, *, generator: torch.Generator 
 
 
 def random_gates(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """A random choice, whatever the scores, as weights of the experts, (B, J, h, w)."""
+    """Return :func:`random_choice` as one-hot gates (B, J, h, w). The values of the scores do not matter."""
     choice = random_choice(scores, scores.shape[1], generator=generator)
     return F.one_hot(choice, scores.shape[1]).movedim(-1, 1).to(scores)  # (B, h, w, J) -> (B, J, h, w)
 
 
 def choose_expert(scores: Tensor) -> Tensor:
-    """The expert of each LR pixel after training (paper, Eq. 4): arg max, (B, h, w)."""
+    """Choose the expert with the largest score at each LR pixel (paper, Eq. 4). Return (B, h, w)."""
     return scores.argmax(dim=1)
 
 
 def use_everywhere(scores: Tensor, expert: int) -> Tensor:
-    """Scores, (B, J, h, w) as the given ones, that choose one expert, in [0, J), for every pixel."""
+    """Return scores (B, J, h, w) that choose the same expert, in [0, J), for each pixel."""
     everywhere = torch.zeros_like(scores)
     everywhere[:, expert] = 1
     return everywhere
 
 
 def shuffle_scores(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """The same scores (B, J, h, w) in the same shares, dealt to the pixels of each picture at random."""
+    """Permute the pixels of scores (B, J, h, w) at random.
+
+    Each image keeps the number of pixels per expert. All images get the same permutation.
+    """
     order = torch.randperm(scores[0, 0].numel(), generator=generator).to(scores.device)
     return scores.flatten(2)[:, :, order].view_as(scores)  # (B, J, h, w)
 
@@ -73,51 +81,58 @@ def shuffle_scores(scores: Tensor, *, generator: torch.Generator | None = None) 
 def mix_experts(
     experts: Sequence[Expert], terms: PixelTerms, gates: Tensor, index: Tensor, rel: Tensor
 ) -> Tensor:
-    """Every expert's answer, weighted by the gates of the LR pixel it decodes from (paper, Eq. 5).
+    """Average the outputs of all experts, weighted by the gates of the LR pixel (paper, Eq. 5).
 
     Args:
         experts: J experts.
-        terms: what the embedding knows of each LR pixel.
+        terms: precomputed terms of each LR pixel.
         gates: (B, J, h, w).
-        index: (N,).
-        rel: (N, 2).
+        index: (N,), LR pixel of each query.
+        rel: (N, 2), coordinate relative to the LR pixel.
 
     Returns:
-        RGB in [-1, 1], (N, 3).
+        RGB, nominally in [-1, 1], (N, 3).
     """
     weight = gather_rows(gates.permute(0, 2, 3, 1).flatten(0, 2), index)  # (N, J)
     hidden = terms.first_layers(index, rel)
-    answers = [expert.finish(h) for expert, h in zip(experts, hidden, strict=True)]
-    return torch.stack(answers, dim=-1).mul(weight[:, None]).sum(-1)  # (N, 3, J) -> (N, 3)
+    outputs = [expert.finish(h) for expert, h in zip(experts, hidden, strict=True)]
+    return torch.stack(outputs, dim=-1).mul(weight[:, None]).sum(-1)  # (N, 3, J) -> (N, 3)
 
 
 def dispatch_experts(
     experts: Sequence[Expert], terms: PixelTerms, groups: Sequence[Tensor], index: Tensor, rel: Tensor
 ) -> Tensor:
-    """The answer of the one expert that a query is dealt to (paper, Eq. 4).
+    """Evaluate for each query the expert it is routed to (paper, Eq. 4).
 
     Args:
         experts: J experts.
-        terms: what the embedding knows of each LR pixel.
-        groups: J of (N_j,), of the N queries those that are each expert's.
-        index: (N,).
-        rel: (N, 2).
+        terms: precomputed terms of each LR pixel.
+        groups: J tensors (N_j,), the queries in [0, N) that are routed to each expert.
+        index: (N,), LR pixel of each query.
+        rel: (N, 2), coordinate relative to the LR pixel.
 
     Returns:
-        RGB in [-1, 1], (N, 3).
+        RGB, nominally in [-1, 1], (N, 3).
     """
-    answers = [
+    outputs = [
         expert.finish(terms.first_layer(j, index[group], rel[group]))
         for j, (expert, group) in enumerate(zip(experts, groups, strict=True))
     ]
-    answers = torch.cat(answers)
-    return torch.empty_like(answers).index_copy(0, torch.cat(list(groups)), answers)
+    outputs = torch.cat(outputs)  # (N, 3), grouped by expert
+    return torch.empty_like(outputs).index_copy(0, torch.cat(list(groups)), outputs)
 
 
 def group_by_expert(choice: Tensor, num_experts: int) -> tuple[Tensor, ...]:
-    """Which of N each expert is chosen for, (N,) in [0, J) to J of (N_j,), each growing.
+    """Group items by their expert.
 
-    On a GPU the host waits once, for the groups' sizes.
+    On a GPU, the host waits once, for the sizes of the groups.
+
+    Args:
+        choice: (N,) in [0, J), expert of each item.
+        num_experts: number J of experts.
+
+    Returns:
+        J tensors (N_j,), the indices of the items of each expert in increasing order.
     """
     in_order, positions = choice.sort(stable=True)
     first_of_next = torch.searchsorted(in_order, torch.arange(1, num_experts, device=choice.device))

@@ -1,4 +1,4 @@
-"""Under autocast layers compute in 16 bits; what must be precise, and rendering, stay as they are."""
+"""Autocast: layers compute in 16 bits; coordinates, LTE angles, gates and rendering stay in float32."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ def arguments():
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_a_step_in_bfloat16_goes_where_one_in_float32_goes(decoder):
+def test_gradients_in_bfloat16_point_in_the_direction_of_those_in_float32(decoder):
     net = network(decoder).train()
     directions = []
     for autocast in (bfloat16(enabled=False), bfloat16()):
@@ -34,13 +34,13 @@ def test_a_step_in_bfloat16_goes_where_one_in_float32_goes(decoder):
         assert rgb.dtype == scores.dtype == torch.float32
         (rgb * torch.linspace(-1, 1, rgb.numel()).view_as(rgb)).sum().backward()
         directions.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
-    # The redrawn frequencies are high, so that a latent's rounding turns LTE's sines.
+    # The random frequencies are high, so LTE amplifies the rounding of the latent.
     assert torch.cosine_similarity(*directions, dim=0) > (0.9 if "LTE" in decoder else 0.99)
     assert (directions[0] != directions[1]).any()
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_hard_dispatch_in_bfloat16(decoder):
+def test_hard_dispatch_in_bfloat16_is_close_to_float32(decoder):
     net = network(decoder).eval()
     lr, coord, cell = arguments()
     with torch.no_grad():
@@ -48,15 +48,15 @@ def test_hard_dispatch_in_bfloat16(decoder):
         expected = net.dispatch(precise, coord, cell)
         with bfloat16():
             coarse = net.encode(lr)
-            # Encoders may end in what autocast leaves in float32, or not.
+            # The last operation of an encoder decides the type of its latent under autocast.
             for latent in (precise.latent, coarse.latent):
-                answers = net.dispatch(precise._replace(latent=latent), coord, cell)
-                assert (answers - expected).square().mean() < 0.01 * expected.var()
+                rgb = net.dispatch(precise._replace(latent=latent), coord, cell)
+                assert (rgb - expected).square().mean() < 0.01 * expected.var()
     assert coarse.latent.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("decoder", ["LTE", "MoEISRLTE"])
-def test_the_angles_of_lte_are_as_without_autocast(decoder):
+def test_autocast_does_not_change_the_angles_of_lte(decoder):
     net = network(decoder)
     lr, _, cell = arguments()
     encoding = net.encode(lr)
@@ -68,7 +68,7 @@ def test_the_angles_of_lte_are_as_without_autocast(decoder):
     assert torch.equal(terms.phase, expected.phase)
 
 
-def test_gates_are_drawn_in_float32():
+def test_gates_are_computed_in_float32():
     net = network("MoEISRLIIF")
     with torch.no_grad(), bfloat16():
         scores = net.encode(picture(1, 200, 200).float()).scores
@@ -80,7 +80,7 @@ def test_gates_are_drawn_in_float32():
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_rendering_is_the_same_under_autocast(decoder):
+def test_autocast_does_not_change_rendering(decoder):
     net = network(decoder).eval()
     lr = picture(1, 7, 9).float()
     expected = render.render(net, render.encode(net, lr), (20, 31))

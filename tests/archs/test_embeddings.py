@@ -1,4 +1,4 @@
-"""The embeddings: what is folded equals the whole first layer on the whole embedding."""
+"""Folded first layers match the first layer on the full embedding."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def case(name, batch=2):
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", EMBEDDINGS)
-def test_folded_first_layers_equal_the_whole_ones(name, batch):
+def test_folded_first_layers_match_those_on_the_full_embedding(name, batch):
     embedding, firsts, padded, rel_cell, index, rel = case(name, batch)
     features = embedding.features(padded, rel_cell, index, rel)
     assert features.shape == (40, embedding.in_features)
@@ -43,10 +43,10 @@ def test_folded_first_layers_equal_the_whole_ones(name, batch):
 
 @pytest.mark.parametrize("gathered", [1, 7, 4096])
 @pytest.mark.parametrize("name", EMBEDDINGS)
-def test_each_pixel_has_its_own_experts_first_layer(name, gathered, monkeypatch):
+def test_terms_of_groups_match_those_of_all_experts(name, gathered, monkeypatch):
     monkeypatch.setattr("moeisr_plugin.archs.embeddings._GATHERED_PIXELS", {"cpu": gathered})
     embedding, firsts, padded, rel_cell, index, rel = case(name)
-    choice = torch.randint(2, (2 * HEIGHT * WIDTH,)) * 2  # expert 1 gets no pixel
+    choice = torch.randint(2, (2 * HEIGHT * WIDTH,)) * 2  # no pixel is routed to expert 1
     groups = [(choice == expert).nonzero()[:, 0] for expert in range(3)]
     terms = embedding.precompute(padded, rel_cell, firsts, groups)
     everything = embedding.precompute(padded, rel_cell, firsts).first_layers(index, rel)
@@ -59,14 +59,14 @@ def test_each_pixel_has_its_own_experts_first_layer(name, gathered, monkeypatch)
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", EMBEDDINGS)
 @torch.no_grad()
-def test_a_grid_around_each_pixel_is_its_queries(name, batch):
+def test_first_layer_on_a_grid_matches_single_queries(name, batch):
     embedding, firsts, padded, rel_cell, index, _ = case(name, batch)
     terms = embedding.precompute(padded, rel_cell, firsts)
     rel_y, rel_x = torch.rand(40, 3).double() * 2 - 1, torch.rand(40, 5).double() * 2 - 1
     grids, workspace = rel_y.new_empty(40, 3, 5, 6), Workspace()
-    for part in (slice(0, 9), slice(9, 33), slice(33, 40)):  # memory that has served, too small, too large
-        around = (index[part], rel_y[part], rel_x[part])
-        grids[part] = terms.first_layer_on_grid(1, *around, workspace=workspace)
+    for part in (slice(0, 9), slice(9, 33), slice(33, 40)):  # buffers are new, then too small, then too large
+        pixels = (index[part], rel_y[part], rel_x[part])
+        grids[part] = terms.first_layer_on_grid(1, *pixels, workspace=workspace)
     for row in range(3):
         for column in range(5):
             rel = torch.stack([rel_y[:, row], rel_x[:, column]], dim=1)
@@ -74,7 +74,7 @@ def test_a_grid_around_each_pixel_is_its_queries(name, batch):
             torch.testing.assert_close(grids[:, row, column], expected, rtol=0, atol=1e-12)
 
 
-def test_liif_columns_are_the_unfolded_latent_channel_by_channel_then_rel_then_cell():
+def test_liif_columns_are_unfolded_latent_then_rel_then_cell():
     embedding, _, padded, rel_cell, *_ = case("LIIF")
     row, column = 2, 1
     index, rel = torch.tensor([HEIGHT * WIDTH + row * WIDTH + column]), torch.tensor([[0.1, -0.2]]).double()
@@ -85,7 +85,7 @@ def test_liif_columns_are_the_unfolded_latent_channel_by_channel_then_rel_then_c
     torch.testing.assert_close(features, torch.stack(expected))
 
 
-def test_lte_reads_its_frequencies_in_consecutive_pairs():
+def test_lte_frequencies_are_consecutive_pairs():
     embedding, _, padded, rel_cell, *_ = case("LTE")
     row, column, rel = 3, 0, torch.tensor([[0.3, -0.8]]).double()
     index = torch.tensor([row * WIDTH + column])
@@ -97,7 +97,7 @@ def test_lte_reads_its_frequencies_in_consecutive_pairs():
     torch.testing.assert_close(embedding.features(padded, rel_cell, index, rel)[0], expected)
 
 
-def test_the_cell_of_a_grid_in_latents():
+def test_cell_relative_to_a_latent():
     liif, lte = EMBEDDINGS["LIIF"](), EMBEDDINGS["LTE"]()
     assert liif.rel_cell((30, 100), (10, 10)) == pytest.approx((2 / 3, 0.2))
     assert lte.rel_cell((30, 100), (10, 10)) == pytest.approx((2 / 3, 0.5))  # clipped to the cell at x4

@@ -1,4 +1,4 @@
-"""The experts."""
+"""Experts match their layers written out, and start near the identity on request."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from moeisr_plugin.archs.experts import Expert, make_experts
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5])
-def test_an_expert_is_linear_layers_with_relu_between(depth):
+def test_an_expert_matches_its_layers_written_out(depth):
     torch.manual_seed(0)
     expert = Expert(in_features=7, hidden_dim=6, depth=depth)
     assert len(expert.linears) == depth
@@ -21,7 +21,7 @@ def test_an_expert_is_linear_layers_with_relu_between(depth):
     torch.testing.assert_close(expert.finish(expert.first(features)), hidden)
 
 
-def test_layers_that_start_as_the_identity_pass_the_hidden_state_on(monkeypatch):
+def test_layers_at_the_identity_do_not_change_the_output(monkeypatch):
     monkeypatch.setattr("moeisr_plugin.archs.experts._IDENTITY_NOISE", 0.0)
     torch.manual_seed(0)
     deep = Expert(in_features=7, hidden_dim=6, depth=5, identity_start=True)
@@ -32,7 +32,7 @@ def test_layers_that_start_as_the_identity_pass_the_hidden_state_on(monkeypatch)
     torch.testing.assert_close(deep(features), shallow(features))
 
 
-def test_what_starts_near_the_identity_is_not_quite_it():
+def test_identity_start_keeps_part_of_the_default_initialisation():
     torch.manual_seed(0)
     plain = Expert(in_features=7, hidden_dim=6, depth=4)
     torch.manual_seed(0)
@@ -45,7 +45,7 @@ def test_what_starts_near_the_identity_is_not_quite_it():
         torch.testing.assert_close(near.linears[i].weight, plain.linears[i].weight)
 
 
-def test_depths_that_make_no_sense_are_refused():
+def test_invalid_depths_are_refused():
     with pytest.raises(ValueError, match="depth must be 2 or more"):
         make_experts(in_features=7, hidden_dim=6, depths=[1, 2])
     for depths in ([], [3, 2], [2, 2]):

@@ -1,4 +1,4 @@
-"""The four networks against the papers' equations (references.py)."""
+"""The four networks match the equations of the papers (references.py)."""
 
 import json
 
@@ -30,10 +30,10 @@ NETWORKS = {
 }
 MIXTURES = [name for name in NETWORKS if name.startswith("MoEISR")]
 PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
-# The angles of LTE's sines reach tens of radians here, of which float32 keeps 1e-6.
+# LTE takes sines of angles up to tens of radians, which float32 resolves to about 1e-6.
 LTE_FLOAT32 = 1e-4
 
-# ×2.6 by ×3.143, and ×1.2 by ×7.571: another cell for each sample and axis
+# scales ×2.6 by ×3.143 and ×1.2 by ×7.571: each sample and axis has a different cell
 CELLS = torch.tensor([[2 / 13, 2 / 22], [2 / 6, 2 / 53]], dtype=torch.float64)
 
 
@@ -60,7 +60,7 @@ def assert_same_gradients(net, rgb, reference, expected_rgb, tolerance):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_training_mixes_the_experts_as_written(name, dtype, tolerance):
+def test_training_matches_the_soft_mixture(name, dtype, tolerance):
     tolerance = LTE_FLOAT32 if "LTE" in name and dtype == torch.float32 else tolerance
     net, lr, coord = case(name)
     reference = Reference(net)
@@ -78,7 +78,7 @@ def test_training_mixes_the_experts_as_written(name, dtype, tolerance):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("name", MIXTURES)
-def test_a_choice_is_a_mixture_with_gates_of_0_and_1(name, dtype, tolerance, training):
+def test_a_given_choice_matches_one_hot_gates(name, dtype, tolerance, training):
     tolerance = LTE_FLOAT32 if "LTE" in name and dtype == torch.float32 else tolerance
     net, lr, coord = case(name)
     reference = Reference(net)
@@ -92,12 +92,12 @@ def test_a_choice_is_a_mixture_with_gates_of_0_and_1(name, dtype, tolerance, tra
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_evaluation_answers_by_the_expert_of_the_largest_score(name, dtype, tolerance):
+def test_evaluation_matches_hard_dispatch(name, dtype, tolerance):
     tolerance = LTE_FLOAT32 if "LTE" in name and dtype == torch.float32 else tolerance
     net, lr, coord = case(name)
     reference = Reference(net)
     chosen = reference.encode(lr)[1].argmax(1).unique()
-    assert len(chosen) > 1 or name not in MIXTURES  # or the test would not see the routing
+    assert len(chosen) > 1 or name not in MIXTURES  # otherwise routing would not matter
     rgb = net.to(dtype).eval()(*cast(dtype, lr, coord, CELLS)).rgb
     expected = reference(lr, coord, CELLS)
     assert_near(rgb, expected, tolerance)
@@ -107,7 +107,7 @@ def test_evaluation_answers_by_the_expert_of_the_largest_score(name, dtype, tole
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (7, 1)])
 @pytest.mark.parametrize("name", ["LIIF", "MoEISRLIIF", "MoEISRLTE"])
-def test_latents_one_pixel_high_or_wide(name, size, training):
+def test_latents_of_one_pixel_in_height_or_width(name, size, training):
     net, lr, coord = case(name, size, count=8)
     reference = Reference(net)
     rgb = net.double().train(training)(lr, coord, CELLS, gate=lambda scores: scores.softmax(1)).rgb
@@ -119,13 +119,13 @@ def test_latents_one_pixel_high_or_wide(name, size, training):
 
 @pytest.mark.parametrize("grid", [(3, 4), (9, 12), (15, 4)])
 @pytest.mark.parametrize("name", ["MoEISRLIIF", "MoEISRLTE", "LIIF no ensemble"])
-def test_grids_with_queries_on_the_centres_of_latents(name, grid):
-    """Odd integer scales put queries exactly between LIIF's shifted latents: its 1e-6 decides."""
+def test_queries_at_the_centres_of_latents(name, grid):
+    """With odd integer scales, shifted queries lie exactly between latents, and LIIF's 1e-6 decides."""
     net, lr = lively(NETWORKS[name]()), picture(2, 3, 4)
     coord = grid_queries(2, *grid)
     cell = torch.tensor([[2 / grid[0], 2 / grid[1]]] * 2, dtype=torch.float64)
     expected = Reference(net)(lr, coord, cell)
-    # On the centres of the last row and column LIIF's 1e-9 decides, a little larger than rounding.
+    # At the centres of the last row and column, LIIF's 1e-9 decides, which is close to rounding errors.
     last = (1 - 1 / torch.tensor([3, 4], dtype=torch.float64) - coord[0]).abs() < 1e-12
     decided = ~last.any(dim=1)
     for dtype, tolerance in PRECISIONS:
@@ -135,7 +135,7 @@ def test_grids_with_queries_on_the_centres_of_latents(name, grid):
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_an_expert_that_gets_every_pixel_leaves_none_to_the_others(name):
+def test_all_pixels_can_be_routed_to_one_expert(name):
     net, lr, coord = case(name, count=8)
     reference, net = Reference(net), net.double()
     for expert in range(len(net.experts)):
@@ -152,7 +152,7 @@ def test_an_expert_that_gets_every_pixel_leaves_none_to_the_others(name):
 
 
 @pytest.mark.parametrize("mixture", [MoEISRLIIF, MoEISRLTE])
-def test_training_without_a_gate_draws_gumbel_noise_at_the_networks_temperature(mixture):
+def test_the_default_gate_is_gumbel_softmax_at_the_temperature_of_the_network(mixture):
     net = lively(mixture(**LIIF_TINY, tau=3.0)).double().train()
     lr, coord = picture(2, 5, 7), queries(2, 5, 7, 10)
     torch.manual_seed(11)
@@ -166,20 +166,20 @@ def test_training_without_a_gate_draws_gumbel_noise_at_the_networks_temperature(
     assert not torch.allclose(net(lr, coord, CELLS).rgb, rgb)
 
 
-def test_a_choice_is_one_for_each_pixel():
+def test_a_choice_of_another_shape_is_refused():
     net, lr, coord = case("MoEISRLIIF", count=4)
-    with pytest.raises(ValueError, match=r"a choice of \(2, 7, 5\) for pictures of \(2, 5, 7\)"):
+    with pytest.raises(ValueError, match=r"choice has shape \(2, 7, 5\); give \(2, 5, 7\)"):
         net.double()(lr, coord, CELLS, choice=torch.zeros(2, 7, 5, dtype=torch.long))
 
 
-def test_evaluation_draws_nothing():
+def test_evaluation_draws_no_random_numbers():
     net, lr, coord = case("MoEISRLTE", count=4)
     before = torch.get_rng_state()
     net.double().eval()(lr, coord, CELLS)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_samples_do_not_see_each_other():
+def test_samples_of_a_batch_are_independent():
     net, lr, coord = case("MoEISRLIIF")
     net = net.double().eval()
     together = net(lr, coord, CELLS).rgb
@@ -221,7 +221,7 @@ def test_default_decoders_have_the_published_number_of_parameters():
         (lambda e: MoEISRLTE(encoder=e, hidden_dim=128), [33_152, 49_536, 65_920]),
     ],
 )
-def test_macs_of_a_query_are_those_of_the_paper(make, macs):
+def test_macs_of_a_query_match_the_paper(make, macs):
     assert [expert.macs() for expert in make(EDSREncoder(num_block=1)).experts] == macs
 
 
@@ -232,36 +232,36 @@ def test_hyper_parameters_rebuild_the_network(name):
     assert again.hyper_parameters == net.hyper_parameters
     again.load_state_dict(net.state_dict())
     lr, coord = picture(2, 5, 7).float(), queries(2, 5, 7, 4).float()
-    answers = [each.eval()(lr, coord, CELLS.float()).rgb for each in (net, again)]
-    torch.testing.assert_close(*answers, rtol=0, atol=0)
+    colours = [each.eval()(lr, coord, CELLS.float()).rgb for each in (net, again)]
+    torch.testing.assert_close(*colours, rtol=0, atol=0)
 
 
-def test_hyper_parameters_of_any_sequence_are_plain():
+def test_hyper_parameters_have_plain_types():
     net = MoEISRLIIF(**LIIF_TINY, expert_depths=range(2, 4))
     assert json.loads(json.dumps(net.hyper_parameters))["expert_depths"] == [2, 3]
 
 
-def test_published_keys():
+def test_state_dict_keys_are_the_published_ones():
     keys = {key for key in LTE(**LTE_TINY).state_dict() if not key.startswith("encoder.")}
     convs = {f"embedding.{part}.{kind}" for part in ("coef", "freq") for kind in ("weight", "bias")}
     layers = {f"experts.0.layers.{i}.{kind}" for i in (0, 2, 4, 6) for kind in ("weight", "bias")}
     assert keys == convs | layers | {"embedding.phase.weight"}
 
 
-def test_an_encoder_must_state_the_width_of_its_latent():
+def test_an_encoder_without_latent_channels_is_refused():
     with pytest.raises(ValueError, match="latent_channels"):
         LIIF(encoder=torch.nn.Conv2d(3, 4, 3))
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_network_of_reduced_precision_takes_precise_coordinates(training):
+def test_a_network_in_bfloat16_accepts_float32_coordinates(training):
     net = lively(NETWORKS["MoEISRLTE"]()).bfloat16().train(training)
     rgb, _ = net(picture(1, 5, 7).bfloat16(), queries(1, 5, 7, 4).float(), CELLS[:1].float())
     assert rgb.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["LIIF", "MoEISRLTE"])
-def test_coordinates_of_16_bits_have_answers(name):
+def test_coordinates_in_float16_match_float32(name):
     net, lr = lively(NETWORKS[name]()).half().eval(), picture(1, 6, 8).half()
     coord, cell = grid_queries(1, 6, 8).half(), torch.tensor([[2 / 6, 2 / 8]]).half()
     assert torch.equal(net(lr, coord, cell).rgb, net(lr, coord.float(), cell.float()).rgb)
@@ -269,11 +269,11 @@ def test_coordinates_of_16_bits_have_answers(name):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_batches_that_differ_are_refused(training):
+def test_different_batch_sizes_are_refused(training):
     net, lr, coord = case("LIIF", count=4)
     for batch in (
         (lr.float(), coord[:1].float(), CELLS.float()),
         (lr.float(), coord.float(), CELLS[:1].float()),
     ):
-        with pytest.raises(ValueError, match="batches of 2 pictures"):
+        with pytest.raises(ValueError, match="batch sizes of lr, coord and cell differ: 2, "):
             net.train(training)(*batch)

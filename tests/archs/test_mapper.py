@@ -1,4 +1,4 @@
-"""The mapper."""
+"""The mapper matches its convolutions written out."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from moeisr_plugin.archs.mapper import Mapper, SingleExpertMapper
 @pytest.mark.parametrize(
     ("depth", "kernel_size", "hidden_dim"), [(5, 3, None), (1, 3, None), (3, 1, 8), (2, 5, 4)]
 )
-def test_a_mapper_is_convolutions_with_relu_between(depth, kernel_size, hidden_dim):
+def test_a_mapper_matches_its_convolutions_written_out(depth, kernel_size, hidden_dim):
     torch.manual_seed(0)
     mapper = Mapper(
         latent_channels=6, num_experts=4, depth=depth, kernel_size=kernel_size, hidden_dim=hidden_dim
@@ -28,14 +28,14 @@ def test_a_mapper_is_convolutions_with_relu_between(depth, kernel_size, hidden_d
     torch.testing.assert_close(mapper(latent), expected)
 
 
-def test_options_that_make_no_sense_are_refused():
+def test_invalid_options_are_refused():
     with pytest.raises(ValueError, match="mapper_depth"):
         Mapper(latent_channels=6, num_experts=4, depth=0)
     with pytest.raises(ValueError, match="mapper_kernel_size must be odd"):
         Mapper(latent_channels=6, num_experts=4, kernel_size=2)
 
 
-def test_a_sole_expert_is_always_chosen():
+def test_scores_of_a_single_expert_are_zero():
     scores = SingleExpertMapper()(torch.randn(2, 6, 5, 7, dtype=torch.float64))
     assert scores.shape == (2, 1, 5, 7)
     assert scores.dtype == torch.float64

@@ -1,4 +1,4 @@
-"""From scores to the experts' answers."""
+"""Routing: gates, random assignment, soft mixture and hard dispatch."""
 
 import math
 
@@ -14,23 +14,23 @@ def scores_of(batch=2, num_experts=4, height=5, width=7):
     return torch.randn(batch, num_experts, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def test_gumbel_gates_are_the_softmax_of_scores_and_gumbel_noise():
+def test_gumbel_gates_have_the_gumbel_softmax_distribution():
     scores = scores_of(height=100, width=100)
     gates = routing.gumbel_gates(scores, tau=2.0, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(gates.sum(1), torch.ones(2, 100, 100))
-    # log gates = (scores + noise) / tau + a constant per pixel, so that differences between experts show
-    # the noise: that of two Gumbel variables is logistic, with variance π²/3.
+    # log(gates) = (scores + noise) / tau + a constant per pixel. So differences between experts reveal the
+    # difference of two Gumbel variables, which is logistic with variance π²/3.
     difference = (gates[:, 0].log() - gates[:, 1].log()) * 2.0 - (scores[:, 0] - scores[:, 1])
     assert difference.mean().item() == pytest.approx(0, abs=0.05)
     assert difference.var().item() == pytest.approx(math.pi**2 / 3, rel=0.05)
-    # The larger of scores plus noise falls on an expert with the softmax's probability.
+    # The arg max of scores plus noise is an expert with its softmax probability.
     even = torch.zeros(1, 4, 100, 100)
     even[:, 3] = math.log(3)  # half of the pixels
     shares = torch.bincount(routing.gumbel_gates(even).argmax(1).flatten(), minlength=4) / 10_000
     torch.testing.assert_close(shares, torch.tensor([1 / 6, 1 / 6, 1 / 6, 1 / 2]), rtol=0, atol=0.03)
 
 
-def test_gumbel_gates_are_reproducible():
+def test_gumbel_gates_depend_only_on_the_seed():
     scores = scores_of()
     draws = []
     for seed in (3, 3, 4):
@@ -42,14 +42,14 @@ def test_gumbel_gates_are_reproducible():
     assert torch.equal(*by_generator)
 
 
-def test_a_random_choice_deals_pixels_to_experts_alike():
+def test_random_choice_is_uniform():
     maps = torch.empty(2, 3, 50, 50)
     choice = routing.random_choice(maps, 4, generator=torch.Generator().manual_seed(0))
     assert choice.shape == (2, 50, 50)
     torch.testing.assert_close(choice.flatten().bincount() / 5000, torch.full((4,), 0.25), rtol=0, atol=0.03)
 
 
-def test_random_gates_are_a_random_choice():
+def test_random_gates_are_the_one_hot_random_choice():
     scores = scores_of()
     choice = routing.random_choice(scores, 4, generator=torch.Generator().manual_seed(0))
     gates = routing.random_gates(scores, generator=torch.Generator().manual_seed(0))
@@ -58,21 +58,21 @@ def test_random_gates_are_a_random_choice():
     assert set(gates.unique().tolist()) == {0.0, 1.0}
 
 
-def test_dealing_at_random_keeps_each_pictures_shares():
+def test_shuffled_scores_keep_the_shares_of_each_image():
     scores = scores_of()
-    dealt = routing.shuffle_scores(scores, generator=torch.Generator().manual_seed(0))
-    assert not torch.equal(dealt, scores)
+    shuffled = routing.shuffle_scores(scores, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(shuffled, scores)
     for sample in range(2):
         rows = [tuple(row) for row in scores[sample].flatten(1).t().tolist()]
-        assert sorted(rows) == sorted(tuple(row) for row in dealt[sample].flatten(1).t().tolist())
+        assert sorted(rows) == sorted(tuple(row) for row in shuffled[sample].flatten(1).t().tolist())
 
 
-def test_using_an_expert_everywhere():
+def test_use_everywhere_chooses_one_expert():
     assert (routing.choose_expert(routing.use_everywhere(scores_of(), 2)) == 2).all()
 
 
 @pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [1], [0, 3]])
-def test_dispatch_is_every_experts_answer_picked_by_arg_max(chosen):
+def test_dispatch_and_mixture_match_all_experts_evaluated(chosen):
     torch.manual_seed(0)
     embedding = LIIFEmbedding(latent_channels=3)
     experts = [Expert(in_features=embedding.in_features, hidden_dim=6, depth=depth) for depth in (2, 3, 4, 5)]
@@ -83,14 +83,14 @@ def test_dispatch_is_every_experts_answer_picked_by_arg_max(chosen):
     assert choice.unique().tolist() == chosen
     index, rel = torch.randint(2 * 5 * 7, (300,)), torch.rand(300, 2)
     features = embedding.features(latent, rel_cell, index, rel)
-    everyone = torch.stack([expert(features) for expert in experts])  # (J, N, 3)
+    every_output = torch.stack([expert(features) for expert in experts])  # (J, N, 3)
     groups = routing.group_by_expert(choice, 4)
     terms = embedding.precompute(latent, rel_cell, [expert.first for expert in experts], groups)
-    answers = routing.dispatch_experts(experts, terms, routing.group_by_expert(choice[index], 4), index, rel)
-    torch.testing.assert_close(answers, everyone[choice[index], torch.arange(300)])
+    outputs = routing.dispatch_experts(experts, terms, routing.group_by_expert(choice[index], 4), index, rel)
+    torch.testing.assert_close(outputs, every_output[choice[index], torch.arange(300)])
 
     gates = routing.gumbel_gates(scores)
     terms = embedding.precompute(latent, rel_cell, [expert.first for expert in experts])
     weights = torch.stack([gates[k // 35, :, k // 7 % 5, k % 7] for k in index.tolist()], dim=1)  # (J, N)
-    expected = (everyone * weights[..., None]).sum(0)
+    expected = (every_output * weights[..., None]).sum(0)
     torch.testing.assert_close(routing.mix_experts(experts, terms, gates, index, rel), expected)

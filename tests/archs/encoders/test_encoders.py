@@ -366,9 +366,9 @@ def wider(state):
             r"conv_first\.weight \(16, 3, 3, 3\) instead of \(8, 3, 3, 3\)",
         ),
         (lambda state: {"params": {}}, r"missing: conv_first\.weight, .* and 6 more$"),
-        (lambda state: {"params": [1, 2]}, "no named tensors there; name their entry by param_key"),
-        (lambda state: {"iter": 5}, "no named tensors there"),
-        (lambda state: state["conv_first.weight"], "no named tensors there"),
+        (lambda state: {"params": [1, 2]}, "holds no named tensors; name their entry by param_key"),
+        (lambda state: {"iter": 5}, "holds no named tensors"),
+        (lambda state: state["conv_first.weight"], "holds no named tensors"),
         (lambda state: torch.nn.Conv2d(3, 3, 3), "not a readable checkpoint"),
     ],
 )
