@@ -1,1 +1,1 @@
-"""Fast tensor primitives that know nothing of the method."""
+"""Fast tensor primitives that do not depend on the method."""

@@ -1,4 +1,4 @@
-"""How much is computed at a time, which depends on where."""
+"""Limits on the size of a computation step, by device."""
 
 from collections.abc import Mapping
 
@@ -6,5 +6,5 @@ from torch import Tensor
 
 
 def limit_for(limits: Mapping[str, int], like: Tensor) -> int:
-    """The limit for a tensor's type of device; a type that is not known has the processor's."""
+    """Return the limit for the device type of a tensor. Unknown device types have the limit of the CPU."""
     return limits.get(like.device.type, limits["cpu"])

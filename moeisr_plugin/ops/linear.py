@@ -1,8 +1,8 @@
-"""Linear layers by the library that a processor multiplies soonest with, and the ReLU between them.
+"""Linear layer on the fastest CPU backend (oneDNN or MKL), and an in-place ReLU.
 
-Torch leaves products of float32 to MKL, which keeps to AVX2 on processors that Intel did not make. oneDNN,
-which torch does convolutions with, does not, and gives the same up to rounding. The ReLU stays torch's:
-oneDNN's makes 0 of NaN, and a broken network's picture look whole.
+Torch multiplies float32 matrices with MKL, which uses at most AVX2 on processors of other makers than Intel.
+oneDNN has no such limit and gives the same result up to rounding. Its fused ReLU is not used, because it maps
+NaN to 0 and thus hides damaged weights.
 """
 
 import functools
@@ -12,14 +12,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# oneDNN copies what is transposed, which had better be done within a processor's cache.
+# oneDNN copies transposed matrices. Blocks of this many rows stay in the cache.
 _BLOCK_ROWS = 2048
-_onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # what torch.compile makes of linear layers
-_MINUS_INFINITY = {torch.bfloat16: -0x80, torch.float16: -0x400}  # as an integer
+_onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # used by torch.compile
+_MINUS_INFINITY = {torch.bfloat16: -0x80, torch.float16: -0x400}  # bits as int16
 
 
 def linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear layer: (..., n_in) to (..., n_out)."""
+    """Apply a linear layer.
+
+    Args:
+        features: (..., n_in).
+        weight: (n_out, n_in).
+        bias: (n_out,).
+
+    Returns:
+        (..., n_out).
+    """
     if onednn_is_faster(features, weight):
         compute = _onednn_linear if torch.is_inference_mode_enabled() else _OneDNNLinear.apply
         rows = compute(features.flatten(0, -2), weight, bias)  # (N, n_out)
@@ -28,11 +37,11 @@ def linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 
 def relu_(hidden: Tensor) -> Tensor:
-    """ReLU in place; NaN stays NaN.
+    """Apply ReLU in place. NaN stays NaN.
 
-    Without gradients, numbers of 16 bits are compared as integers, of which those up to that of -Inf are the
-    negative numbers, and those between it and 0 NaN: a processor that has no arithmetic of such numbers would
-    convert each to float32 and back.
+    Without gradients, 16-bit floats are compared as int16 on a CPU. Otherwise, a CPU without 16-bit
+    arithmetic converts each number to float32 and back. As integers, negative floats are at most -Inf, and
+    NaN with a sign bit lies between -Inf and 0.
     """
     if hidden.dtype in _MINUS_INFINITY and hidden.device.type == "cpu" and not torch.is_grad_enabled():
         torch.threshold_(hidden.view(torch.int16), _MINUS_INFINITY[hidden.dtype], 0)
@@ -41,7 +50,7 @@ def relu_(hidden: Tensor) -> Tensor:
 
 
 def onednn_is_faster(features: Tensor, weight: Tensor) -> bool:
-    """Whether a product is faster so."""
+    """Return whether oneDNN multiplies these matrices, and faster than MKL."""
     return (
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
@@ -63,7 +72,7 @@ def _onednn_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 class _OneDNNLinear(torch.autograd.Function):
-    """The same of rows, (N, n_in) to (N, n_out), with derivatives, which are linear layers themselves."""
+    """Differentiable oneDNN linear layer, (N, n_in) to (N, n_out). Its derivatives are linear layers."""
 
     generate_vmap_rule = True
 
@@ -102,13 +111,14 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 def _gradient_of_weight(features: Tensor, gradient: Tensor) -> Tensor:
+    """Sum the outer products of (N, n_out) and (N, n_in), block by block. Return (n_out, n_in)."""
     blocks = zip(gradient.split(_BLOCK_ROWS), features.split(_BLOCK_ROWS), strict=True)
     return torch.stack([linear(g.t(), x.t()) for g, x in blocks]).sum(0)  # (n_out, n_in)
 
 
 @functools.cache
 def _onednn_supports(dtype: torch.dtype) -> bool:
-    """Whether this processor's oneDNN computes in a type, and was found to do so sooner."""
+    """Return whether oneDNN supports a type on this CPU and was measured to be faster."""
     if (
         _onednn is None
         or not torch.backends.mkldnn.is_available()

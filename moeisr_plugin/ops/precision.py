@@ -1,4 +1,4 @@
-"""In which numbers a network computes, and what must not become coarse where it does so in 16 bits."""
+"""Numeric types of a network, and contexts for operations that need at least float32."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""By the names that users ask for them by; the default, float32, is exact."""
+"""Types of parameters and latents by their option name. The default is float32."""
 
 
 def without_autocast(like: Tensor) -> AbstractContextManager:
-    """A context without autocast on a tensor's device: numbers are computed with in the types they have."""
+    """Return a context that disables autocast on the device of a tensor."""
     device = like.device.type
-    known = torch.amp.is_autocast_available(device)  # not so of meta tensors
+    known = torch.amp.is_autocast_available(device)  # False for meta tensors
     return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 def at_least_float32(numbers: Tensor) -> Tensor:
-    """The tensor itself, or in float32 where it has 16 bits."""
+    """Convert tensors of 16 bits to float32. Return others unchanged."""
     return numbers.to(float32_or_better(numbers))
 
 
 def float32_or_better(like: Tensor) -> torch.dtype:
-    """The type of a tensor, or float32 where that has 16 bits, which cannot tell coordinates apart."""
+    """Return the type of a tensor, or float32 if it has 16 bits, which cannot resolve coordinates."""
     return torch.promote_types(like.dtype, torch.float32)

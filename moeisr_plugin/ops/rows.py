@@ -1,12 +1,20 @@
-"""Rows of a table, as queries ask for them."""
+"""Gather rows, with a gradient that is deterministic on a CPU."""
 
 from torch import Tensor
 
 
 def gather_rows(table: Tensor, index: Tensor) -> Tensor:
-    """The rows of a table, (M, ...), at index, (N,), as ``table[index]``, with the same gradient each time.
+    """Return ``table[index]``.
 
-    On a CPU that of ``table[index]`` is not the same: threads add to a row in whatever order they come, and
-    two of them take up to three times as long. On a GPU it is sorted first, and that of index_select is not.
+    On a CPU, the backward pass of ``table[index]`` adds rows in an order that depends on the threads, and two
+    threads can take three times as long as one. The backward pass of `index_select` has a fixed order there.
+    On a GPU it is the other way round: ``table[index]`` sorts the indices first, `index_select` does not.
+
+    Args:
+        table: (M, ...).
+        index: (N,) in [0, M).
+
+    Returns:
+        (N, ...).
     """
     return table.index_select(0, index) if table.device.type == "cpu" else table[index]

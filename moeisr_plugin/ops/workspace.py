@@ -1,4 +1,4 @@
-"""Memory that serves one block of queries after another."""
+"""Reusable scratch buffers."""
 
 import math
 
@@ -7,15 +7,23 @@ from torch import Tensor
 
 
 class Workspace:
-    """Tensors by name, whose memory is used again: new memory can cost more than what is written to it."""
+    """Named scratch buffers. Reusing memory is often faster than allocating it for each block."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
 
     def empty(self, name: str, shape: tuple[int, ...], *, like: Tensor) -> Tensor:
-        """A contiguous tensor of another's type and device; what was taken by this name before is lost."""
+        """Return an uninitialised contiguous tensor of the type and device of another tensor.
+
+        It overwrites the tensor that an earlier call returned for the same name.
+        """
         size = math.prod(shape)
-        held = self._held.get(name)
-        if held is None or held.numel() < size or held.dtype != like.dtype or held.device != like.device:
-            held = self._held[name] = torch.empty(size, dtype=like.dtype, device=like.device)
-        return held[:size].view(shape)
+        buffer = self._buffers.get(name)
+        if (
+            buffer is None
+            or buffer.numel() < size
+            or buffer.dtype != like.dtype
+            or buffer.device != like.device
+        ):
+            buffer = self._buffers[name] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return buffer[:size].view(shape)

@@ -1,4 +1,4 @@
-"""Linear layers by oneDNN against float64, their derivatives, where it is chosen, and the ReLU in place."""
+"""oneDNN linear layers match float64, also in their derivatives; selection of oneDNN; in-place ReLU."""
 
 from functools import partial
 from typing import Any
@@ -20,8 +20,8 @@ needs_onednn = pytest.mark.skipif(
 
 
 @pytest.fixture
-def multiplied(monkeypatch):
-    """The shapes of what oneDNN is given."""
+def onednn_shapes(monkeypatch):
+    """Record the shapes of the features that oneDNN multiplies."""
     shapes, original = [], linear_module._onednn
 
     def recorded(features, *args):
@@ -42,7 +42,7 @@ def layer(shape, n_out, *, bias=True) -> Any:
     ("shape", "n_out"), [((257, 129), 67), ((5, 3, 7, 64), 3), ((1, 16), 128), ((0, 4), 5)]
 )
 @pytest.mark.parametrize("gradients", [False, True])
-def test_a_linear_layer_is_its_equation_up_to_rounding(shape, n_out, bias, gradients):
+def test_linear_matches_its_equation_in_float64(shape, n_out, bias, gradients):
     features, weight, offset = layer(shape, n_out, bias=bias)
     expected = features.double() @ weight.double().t() + (0 if offset is None else offset.double())
     with torch.set_grad_enabled(gradients):
@@ -51,7 +51,7 @@ def test_a_linear_layer_is_its_equation_up_to_rounding(shape, n_out, bias, gradi
 
 
 @needs_onednn
-def test_features_that_do_not_lie_side_by_side_are_multiplied_as_well(multiplied):
+def test_features_that_are_not_contiguous(onednn_shapes):
     features, weight, bias = layer((66, 31), 9)
     with torch.inference_mode():
         torch.testing.assert_close(linear(features[::2], weight, bias), F.linear(features[::2], weight, bias))
@@ -60,11 +60,11 @@ def test_features_that_do_not_lie_side_by_side_are_multiplied_as_well(multiplied
         )
         spread = torch.arange(18.0)[::2]
         torch.testing.assert_close(linear(features, weight, spread), F.linear(features, weight, spread))
-    assert multiplied == [(33, 31), (31, 66), (66, 31)]
+    assert onednn_shapes == [(33, 31), (31, 66), (66, 31)]
 
 
 @needs_onednn
-def test_what_onednn_does_not_know_or_may_not_do_is_left_to_torch(multiplied):
+def test_unsupported_cases_are_left_to_torch(onednn_shapes):
     features, weight, bias = layer((9, 8), 4)
     with torch.inference_mode():
         with torch.autocast("cpu", torch.bfloat16):
@@ -77,14 +77,14 @@ def test_what_onednn_does_not_know_or_may_not_do_is_left_to_torch(multiplied):
         linear(features, weight[0])
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
             linear(features, weight.t(), bias)
-        assert not multiplied
+        assert not onednn_shapes
         linear(features, weight, bias)
-    assert multiplied == [(9, 8)]
+    assert onednn_shapes == [(9, 8)]
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("shape", [(5001, 24), (3, 7, 5, 24)])  # more rows than are multiplied at a time
-def test_gradients_are_those_of_the_equation(shape, bias):
+@pytest.mark.parametrize("shape", [(5001, 24), (3, 7, 5, 24)])  # more rows than a block of the gradient
+def test_gradients_match_the_equation_in_float64(shape, bias):
     features, weight, offset = layer(shape, 17, bias=bias)
     given = [part.requires_grad_() for part in (features, weight, offset) if part is not None]
     answer = linear(features, weight, offset)
@@ -97,7 +97,7 @@ def test_gradients_are_those_of_the_equation(shape, bias):
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5 * other.abs().max().item())
 
 
-def test_gradients_are_computed_of_what_needs_them_alone():
+def test_gradients_are_computed_only_where_required():
     features, weight, bias = layer((9, 8), 4)
     weight.requires_grad_()
     linear(features, weight, bias).sum().backward()
@@ -110,7 +110,7 @@ def test_gradients_are_computed_of_what_needs_them_alone():
     torch.testing.assert_close(bias.grad, torch.full((4,), 3.0))
 
 
-def test_gradients_have_gradients():
+def test_second_derivatives_match_torch():
     features, weight, bias = (part.requires_grad_() for part in layer((9, 8), 4))
 
     def of_slope(compute):
@@ -124,8 +124,8 @@ def test_gradients_have_gradients():
 
 
 @needs_onednn
-@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of vmap
-def test_transformations_of_functions_see_a_linear_layer(multiplied):
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # from vmap
+def test_function_transforms_match_torch(onednn_shapes):
     features, weight, bias = layer((9, 8), 4)
 
     def cubed(layer, features, weight, bias):
@@ -137,7 +137,7 @@ def test_transformations_of_functions_see_a_linear_layer(multiplied):
             for each in (linear, F.linear)
         )
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-2)
-    assert multiplied
+    assert onednn_shapes
     many = torch.randn(5, 4, 8)
     torch.testing.assert_close(
         torch.vmap(partial(linear, features))(many), torch.stack([F.linear(features, each) for each in many])
@@ -159,7 +159,7 @@ def test_a_network_can_be_traced():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("gradients", [False, True])
-def test_relu_in_place_is_the_larger_of_a_number_and_0(dtype, gradients):
+def test_relu_in_place_matches_maximum_with_0(dtype, gradients):
     hidden = torch.tensor([[-2.5, -0.0, 0.0, 3.25], [float("inf"), -float("inf"), 1e-6, -1e-6]]).to(dtype)
     expected = torch.maximum(hidden, hidden.new_zeros(()))
     with torch.set_grad_enabled(gradients):
@@ -169,7 +169,7 @@ def test_relu_in_place_is_the_larger_of_a_number_and_0(dtype, gradients):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("gradients", [False, True])
-def test_what_is_no_number_stays_none(dtype, gradients):
+def test_nan_stays_nan(dtype, gradients):
     features = torch.ones(3, 8, dtype=dtype)
     features[0, 0], features[1, :2] = float("nan"), torch.tensor([float("inf"), -float("inf")])
     with torch.set_grad_enabled(gradients):
@@ -183,7 +183,7 @@ def test_what_is_no_number_stays_none(dtype, gradients):
 
 @pytest.mark.parametrize("make", [LIIF, LTE, MoEISRLIIF, MoEISRLTE])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_broken_network_paints_no_whole_picture(make, dtype):
+def test_nan_in_weights_reaches_the_rendered_image(make, dtype):
     net = lively(make(encoder=TINY_ENCODER, hidden_dim=20)).eval().to(dtype)
     next(iter(net.encoder.parameters())).data.fill_(float("nan"))
     found = render.render(net, render.encode(net, picture(1, 13, 17).float()), (31, 29))
@@ -192,24 +192,24 @@ def test_a_broken_network_paints_no_whole_picture(make, dtype):
 
 @needs_onednn
 @pytest.mark.parametrize("make", [LIIF, LTE, MoEISRLIIF, MoEISRLTE])
-def test_pictures_are_those_of_plain_products(make, multiplied, monkeypatch):
+def test_rendering_with_onednn_is_as_accurate_as_without(make, onednn_shapes, monkeypatch):
     net = lively(make(encoder=TINY_ENCODER, hidden_dim=20)).eval()
     encoding = render.encode(net, picture(1, 13, 17).float())
     found = render.render(net, encoding, (53, 49))
-    assert multiplied
+    assert onednn_shapes
     monkeypatch.setattr(linear_module, "onednn_is_faster", lambda *_: False)
     plain = render.render(net, encoding, (53, 49))
     expected = render.render(net.double(), type(encoding)(*(part.double() for part in encoding)), (53, 49))
-    # Lively networks magnify rounding errors: plain products' are the measure.
+    # Random networks amplify rounding errors, so the error of torch sets the tolerance.
     assert (found - expected).abs().max() < 4 * (plain - expected).abs().max() + 1e-6
 
 
 @pytest.mark.skipif(not linear_module._onednn_supports(torch.bfloat16), reason="needs 16-bit arithmetic")
 @torch.inference_mode()
-def test_bfloat16_rounds_once(multiplied):
+def test_bfloat16_is_rounded_only_once(onednn_shapes):
     torch.manual_seed(0)
     features, weight, bias = (torch.randn(shape).bfloat16() for shape in ((65, 33), (12, 33), (12,)))
     found = linear(features, weight, bias)
     expected = F.linear(features.double(), weight.double(), bias.double()).bfloat16()
     torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-5)
-    assert multiplied == [(65, 33)]
+    assert onednn_shapes == [(65, 33)]

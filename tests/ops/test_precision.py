@@ -1,4 +1,4 @@
-"""In which numbers a network renders."""
+"""Casting a network to the precision of rendering."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from moeisr_plugin.render.casting import to_precision
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32", "tf32"])
 @pytest.mark.parametrize("mixture", [MoEISRLIIF, MoEISRLTE])
-def test_all_is_cast_but_the_angles_of_lte(mixture, precision):
+def test_all_parameters_are_cast_except_the_angles_of_lte(mixture, precision):
     net = to_precision(mixture(encoder=TINY_ENCODER, hidden_dim=6), precision)
     dtype = torch.float32 if precision == "tf32" else getattr(torch, precision)
     precise = {"embedding.freq.weight", "embedding.freq.bias", "embedding.phase.weight"}

@@ -1,4 +1,4 @@
-"""Rows of a table: their values, and gradients that are the same each time."""
+"""Gathered rows: their values, and gradients that are deterministic."""
 
 import pytest
 import torch
@@ -17,10 +17,10 @@ def four_threads():
 
 
 @pytest.mark.parametrize("shape", [(7,), (7, 5), (7, 3, 2)])
-def test_they_and_their_gradient_are_those_of_a_plain_sum(shape):
+def test_rows_and_gradient_match_a_loop(shape):
     generator = torch.Generator().manual_seed(0)
     table = torch.rand(shape, generator=generator, dtype=torch.float64, requires_grad=True)
-    index = torch.randint(6, (40,), generator=generator)  # the last row is asked for by none
+    index = torch.randint(6, (40,), generator=generator)  # the last row is not gathered
     rows = gather_rows(table, index)
     assert torch.equal(rows, torch.stack([table[i] for i in index.tolist()]))
     weight = torch.rand(rows.shape, generator=generator, dtype=torch.float64)
@@ -31,13 +31,13 @@ def test_they_and_their_gradient_are_those_of_a_plain_sum(shape):
 
 @pytest.mark.usefixtures("four_threads")
 @pytest.mark.parametrize("kind", ["MoEISRLIIF", "MoEISRLTE"])
-@pytest.mark.parametrize("dealt", [False, True])
-def test_a_network_has_the_same_gradient_each_time(kind, dealt):
+@pytest.mark.parametrize("assigned", [False, True])
+def test_gradients_of_a_network_are_deterministic(kind, assigned):
     torch.manual_seed(0)
     encoder = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
     net = build_network({"type": kind, "encoder": encoder, "hidden_dim": 64}).train()
     lr, coord, cell = torch.rand(4, 3, 20, 23), torch.rand(4, 1500, 2) * 2 - 1, torch.full((4, 2), 0.04)
-    choice = routing.random_choice(lr, len(net.experts)) if dealt else None
+    choice = routing.random_choice(lr, len(net.experts)) if assigned else None
 
     def gradients():
         torch.manual_seed(1)
