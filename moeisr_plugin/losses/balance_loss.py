@@ -1,4 +1,4 @@
-"""The loss that keeps the mapper from sending every pixel to the same expert."""
+"""Balance loss, which prevents the mapper from routing all pixels to the same expert."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -17,14 +17,14 @@ class BalanceLoss(nn.Module):
     D is the softmax of the mapper's scores over the experts, without noise.
 
     Args:
-        loss_weight: β of the paper's Eq. 6.
-        expert_weights: w_j, one per expert, shallowest first; all 1 if not given. A larger w_j lets the
-            expert be chosen less often.
-        reduction: ``sum`` is Eq. 7 to the letter; ``mean`` divides it by K, so that it weighs the same
-            whatever the size of the batch.
+        loss_weight: β in Eq. 6 of the paper.
+        expert_weights: w_j for each expert, shallowest first. Defaults to 1. An expert with a larger w_j
+            is chosen less often.
+        reduction: ``sum`` is Eq. 7 as published. ``mean`` divides it by K, so that the loss does not depend
+            on the number of pixels.
 
     Raises:
-        ValueError: for another reduction.
+        ValueError: If `reduction` is unknown.
     """
 
     def __init__(
@@ -36,29 +36,35 @@ class BalanceLoss(nn.Module):
     ) -> None:
         super().__init__()
         if reduction not in ("sum", "mean"):
-            raise ValueError(f"reduction of the balance loss must be sum or mean, not {reduction!r}")
+            raise ValueError(f"reduction of BalanceLoss is {reduction!r}; give sum or mean")
         self.loss_weight = loss_weight
         self.expert_weights = expert_weights
         self.reduction = reduction
 
     def forward(self, scores: Tensor) -> Tensor:
-        """The loss of the mapper's scores (B, J, h, w), a scalar.
+        """Compute the loss over the batches of all processes.
 
-        Not being linear in the batch, it is taken over the batches of all processes at once, and so is the
-        same in each of them.
+        The loss is not linear in the batch, so all processes share their loads and return the same value.
+
+        Args:
+            scores: scores of the mapper, (B, J, h, w).
+
+        Returns:
+            A scalar.
 
         Raises:
-            ValueError: if there is not one weight per expert.
+            ValueError: If the number of `expert_weights` is not J.
         """
         num_experts = scores.shape[1]
         weights = self.expert_weights or [1.0] * num_experts
         if len(weights) != num_experts:
             raise ValueError(
-                f"expert_weights of the balance loss has {len(weights)} values for {num_experts} experts"
+                f"expert_weights of BalanceLoss has {len(weights)} values for {num_experts} experts; "
+                "give one per expert"
             )
         own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
         own_pixels = own_load.new_full((1,), scores.numel() // num_experts)
         load, num_pixels = processes.total(torch.cat([own_load, own_pixels])).split([num_experts, 1])
-        weighed = torch.stack([weight * share for weight, share in zip(weights, load, strict=True)])  # (J,)
-        loss = (weighed - num_pixels / num_experts).abs().sum()
+        weighted = torch.stack([weight * share for weight, share in zip(weights, load, strict=True)])  # (J,)
+        loss = (weighted - num_pixels / num_experts).abs().sum()
         return self.loss_weight * (loss / num_pixels.squeeze() if self.reduction == "mean" else loss)

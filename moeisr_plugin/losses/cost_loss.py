@@ -1,4 +1,4 @@
-"""The loss by which the mapper pays for depth."""
+"""Cost loss, which makes the mapper pay for deep experts."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from moeisr_plugin.utils import processes
 
 @LOSS_REGISTRY.register()
 class CostLoss(nn.Module):
-    """What the mapper's choice costs: Σ_k Σ_j D_kj c_j / K over K LR pixels and J experts.
+    """Mean cost of routing, Σ_k Σ_j D_kj c_j / K over K LR pixels and J experts.
 
-    D is the softmax of the mapper's scores over the experts, without noise. Not of the paper. The balance
-    loss asks for shares and leaves open who gets the deep experts; a price on depth lets it go where it saves
-    more error than it costs.
+    D is the softmax of the mapper's scores over the experts, without noise. This loss is not in the paper.
+    The balance loss fixes the shares of the experts, but not which pixels get the deep ones. With a price on
+    depth, a pixel is routed to a deep expert only if this reduces its error by more than the price.
 
     Args:
-        loss_weight: the price of the deepest expert, in the unit of the pixel loss.
-        expert_costs: c_j, one per expert, shallowest first; evenly from 0 to 1 if not given, as each of the
-            paper's experts has one layer more than the one before.
+        loss_weight: price of the deepest expert, in the unit of the pixel loss.
+        expert_costs: c_j for each expert, shallowest first. Defaults to evenly spaced values from 0 to 1,
+            because each expert of the paper has one layer more than the previous one.
     """
 
     def __init__(self, *, loss_weight: float = 1.0, expert_costs: Sequence[float] | None = None) -> None:
@@ -29,16 +29,23 @@ class CostLoss(nn.Module):
         self.expert_costs = expert_costs
 
     def forward(self, scores: Tensor) -> Tensor:
-        """The loss of the mapper's scores (B, J, h, w), a scalar, the same in all processes.
+        """Compute the mean cost over the batches of all processes.
+
+        Args:
+            scores: scores of the mapper, (B, J, h, w).
+
+        Returns:
+            A scalar, equal in all processes.
 
         Raises:
-            ValueError: if there is not one cost per expert.
+            ValueError: If the number of `expert_costs` is not J.
         """
         num_experts = scores.shape[1]
         costs = self.expert_costs or torch.linspace(0, 1, num_experts).tolist()
         if len(costs) != num_experts:
             raise ValueError(
-                f"expert_costs of the cost loss has {len(costs)} values for {num_experts} experts"
+                f"expert_costs of CostLoss has {len(costs)} values for {num_experts} experts; "
+                "give one per expert"
             )
         own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
         load = processes.total(own_load)

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al., CVPR 2018), by the package of its authors where that is installed."""
+"""LPIPS (Zhang et al., CVPR 2018), computed by the optional package of its authors."""
 
 import importlib
 from typing import Any
@@ -8,17 +8,17 @@ import torch
 
 from moeisr_plugin.metrics.psnr_ssim import TooSmallError
 
-_SMALLEST = 31  # that AlexNet reduces to something
+_SMALLEST = 31  # smallest side of an input of AlexNet
 
 
 class LpipsDistance:
-    """LPIPS with AlexNet, of whole pictures in RGB.
+    """LPIPS with AlexNet on whole RGB images.
 
     Args:
-        device: where to compute.
+        device: device of the network.
 
     Raises:
-        ValueError: the package is not installed.
+        ValueError: If the package lpips is not installed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -30,10 +30,17 @@ class LpipsDistance:
         self.net = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
 
     def __call__(self, img: np.ndarray, img2: np.ndarray) -> float:
-        """The distance of two pictures (H, W, 3) BGR in [0, 255], not rounded; 0 for equal ones.
+        """Compute the distance of two images.
+
+        Args:
+            img: (H, W, 3) BGR in [0, 255], not rounded.
+            img2: the other image, of the same shape.
+
+        Returns:
+            The distance, 0 for equal images.
 
         Raises:
-            TooSmallError: fewer than 31x31 pixels.
+            TooSmallError: If the images have fewer than 31x31 pixels.
         """
         h, w = img.shape[:2]
         if min(h, w) < _SMALLEST:

@@ -1,8 +1,8 @@
-"""PSNR and SSIM by a named protocol, because numbers by different ones cannot be compared.
+"""PSNR and SSIM by a named protocol. Values of different protocols cannot be compared.
 
-The protocols are those of LIIF (Chen et al., CVPR 2021), which LTE and MoEISR follow: values are clipped,
-not rounded to 8 bits. The toolbox's own metrics compare what was rounded, take luma by other coefficients and
-leave the border to the user.
+The protocols are those of LIIF (Chen et al., CVPR 2021), which LTE and MoEISR follow. Values are clipped, but
+not rounded to 8 bits. The toolbox's own metrics differ: they compare rounded values, use other luma
+coefficients, and leave the width of the border to the user.
 """
 
 import math
@@ -19,14 +19,19 @@ _SSIM_WINDOW = 11
 
 
 class TooSmallError(ValueError):
-    """A picture has fewer pixels than a metric needs."""
+    """An image has fewer pixels than a metric needs."""
 
 
 class Protocol(NamedTuple):
-    """How two pictures are compared."""
+    """A protocol for comparing two images.
 
-    luma: bool  # Y of YCbCr instead of RGB; grey pictures are compared as they are
-    margin: int  # border left out on each side, beyond the scale rounded up
+    Attributes:
+        luma: compare Y of YCbCr instead of RGB. Grey images are compared directly.
+        margin: pixels excluded on each side, in addition to the scale rounded up.
+    """
+
+    luma: bool
+    margin: int
 
 
 PROTOCOLS = {
@@ -45,22 +50,22 @@ def calculate_psnr_protocol(
     quantise: bool = False,
     **kwargs,
 ) -> float:
-    """PSNR by a published protocol.
+    """Compute the PSNR by a published protocol.
 
     Args:
-        img: (H, W), (H, W, 1) or (H, W, 3) BGR in [0, 255], of any dtype; clipped to the range.
-        img2: the other picture, of the same shape.
-        protocol: a key of `PROTOCOLS`. benchmark: luma, without a border as wide as the scale. div2k: RGB,
-            without a border 6 pixels wider than that. Widths are rounded up.
-        scale: a number, or (vertical, horizontal).
-        quantise: round to 8 bits first, as after saving the picture.
+        img: (H, W), (H, W, 1) or (H, W, 3) BGR in [0, 255], of any dtype. It is clipped to this range.
+        img2: the other image, of the same shape.
+        protocol: a key of `PROTOCOLS`. ``benchmark`` compares luma and excludes a border as wide as the
+            scale. ``div2k`` compares RGB and excludes a border wider by 6 pixels. Widths are rounded up.
+        scale: the scale, or (vertical, horizontal) scales.
+        quantise: round to 8 bits first, as if the image had been saved.
 
     Returns:
-        PSNR in dB; infinity for equal pictures.
+        PSNR in dB; infinity for equal images.
 
     Raises:
-        ValueError: an unknown protocol, or shapes that differ.
-        TooSmallError: pictures smaller than the border.
+        ValueError: If the protocol is unknown or the shapes differ.
+        TooSmallError: If the images have no pixels inside the border.
     """
     compared, compared2 = _compared_parts(img, img2, protocol, scale, quantise)
     mse = np.mean((compared - compared2) ** 2)
@@ -77,17 +82,16 @@ def calculate_ssim_protocol(
     quantise: bool = False,
     **kwargs,
 ) -> float:
-    """SSIM of what PSNR compares by the same protocol (Wang et al., 2004: 11x11 Gaussian window, sigma 1.5).
+    """Compute the SSIM by a published protocol (Wang et al., 2004: 11x11 Gaussian window, sigma 1.5).
 
-    Args:
-        img, img2, protocol, scale, quantise: as in `calculate_psnr_protocol`.
+    The arguments are those of `calculate_psnr_protocol`.
 
     Returns:
-        SSIM, averaged over channels; 1 for equal pictures.
+        SSIM, averaged over channels; 1 for equal images.
 
     Raises:
-        ValueError: as in `calculate_psnr_protocol`.
-        TooSmallError: fewer than 11x11 pixels within the border.
+        ValueError: If the protocol is unknown or the shapes differ.
+        TooSmallError: If the images have fewer than 11x11 pixels inside the border.
     """
     compared, compared2 = _compared_parts(img, img2, protocol, scale, quantise)
     if min(compared.shape[:2]) < _SSIM_WINDOW:
@@ -101,19 +105,19 @@ def calculate_ssim_protocol(
 def _compared_parts(
     img: np.ndarray, img2: np.ndarray, protocol: str, scale: float | Sequence[float], quantise: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The channels and the area a protocol compares, (H', W', C) float64."""
+    """Return the channels and the area that a protocol compares, each (H', W', C) in float64."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol is {protocol!r}; give one of {', '.join(PROTOCOLS)}")
     if img.shape != img2.shape:
-        raise ValueError(f"pictures of shapes {img.shape} and {img2.shape} cannot be compared")
+        raise ValueError(f"images have shapes {img.shape} and {img2.shape}; give two of the same shape")
     luma, margin = PROTOCOLS[protocol]
-    # Less a hair, so that a scale worked out from sizes is not rounded up for its last bit.
+    # The tolerance prevents rounding up because of rounding errors in a scale computed from sizes.
     top, left = (math.ceil(s - 1e-6) + margin for s in np.broadcast_to(scale, 2))
     height, width = img.shape[:2]
     if height <= 2 * top or width <= 2 * left:
         raise TooSmallError(
-            f"a picture of {height}x{width} is nothing but border: protocol {protocol} at scale {scale} "
-            f"leaves out {top} rows and {left} columns on each side"
+            f"an image of {height}x{width} has no pixels inside the border: protocol {protocol} at scale "
+            f"{scale} excludes {top} rows and {left} columns on each side"
         )
 
     def part(picture: np.ndarray) -> np.ndarray:

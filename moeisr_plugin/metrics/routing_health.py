@@ -1,4 +1,4 @@
-"""Numbers that tell whether a mixture of experts is one."""
+"""Statistics of routing: shares, confidence, and correlation of depth with image content."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ from torch.nn import functional as F
 
 
 def expert_shares(scores: Tensor) -> Tensor:
-    """The share of LR pixels that choose each expert, (J,), of scores (B, J, h, w)."""
+    """Return the share of LR pixels routed to each expert, (J,), from scores (B, J, h, w)."""
     chosen = torch.bincount(scores.argmax(dim=1).flatten(), minlength=scores.shape[1])
     return chosen / chosen.sum()
 
 
 def mean_confidence(scores: Tensor) -> Tensor:
-    """The largest probability of an LR pixel, averaged: 1/J if the mapper knows nothing, at most 1."""
+    """Return the mean of the largest probability at each LR pixel, in [1/J, 1], from scores (B, J, h, w)."""
     return scores.softmax(dim=1).amax(dim=1).mean()
 
 
 def gradient_energy(lr: Tensor) -> Tensor:
-    """How much happens around each LR pixel: its squared gradient, averaged over 3x3 pixels.
+    """Compute the squared gradient magnitude of the grey image, averaged over 3x3 pixels.
 
     Args:
         lr: (B, 3, h, w) in [0, 1].
@@ -34,15 +34,15 @@ def gradient_energy(lr: Tensor) -> Tensor:
 
 
 def depth_difficulty_correlation(scores: Tensor, depths: Sequence[int], lr: Tensor) -> Tensor:
-    """Rank correlation (Spearman's) of an LR pixel's expert depth with its gradient energy.
+    """Compute Spearman's rank correlation of expert depth and gradient energy over LR pixels.
 
     Args:
         scores: (B, J, h, w).
-        depths: J depths.
-        lr: (B, 3, h, w).
+        depths: depths of the J experts.
+        lr: (B, 3, h, w) in [0, 1].
 
     Returns:
-        A scalar in [-1, 1]; 0 if all pixels chose the same expert.
+        A scalar in [-1, 1]; 0 if all pixels are routed to the same expert.
     """
     depth = torch.as_tensor(depths, dtype=torch.float64, device=scores.device)[scores.argmax(dim=1)]
     ranks = torch.stack([_ranks(depth.flatten()), _ranks(gradient_energy(lr).flatten())])  # (2, B*h*w)
@@ -50,7 +50,7 @@ def depth_difficulty_correlation(scores: Tensor, depths: Sequence[int], lr: Tens
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """Ranks from 0, equal values sharing the mean of theirs."""
+    """Return ranks from 0. Equal values share their mean rank."""
     _, group, count = values.unique(return_inverse=True, return_counts=True)
     last = count.cumsum(0) - 1
     return (last - (count - 1) / 2).double()[group]

@@ -235,7 +235,7 @@ def test_pictures_that_are_nothing_but_border_are_skipped(plain, tmp_path):
     evaluation = evaluate([plain], tmp_path / "mixed", [(2, 2), (9, 9)], protocol="div2k")
     [skipped] = evaluation.skipped
     assert (skipped.dataset, skipped.scale, skipped.picture) == ("mixed", "9", "small")
-    assert "nothing but border" in skipped.reason
+    assert "no pixels inside the border" in skipped.reason
     assert len(figures(evaluation)) == len(figures(evaluation, "plain")) == 3
 
 

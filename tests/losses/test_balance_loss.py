@@ -1,4 +1,4 @@
-"""The balance loss against Eq. 7 written out."""
+"""The balance loss matches Eq. 7 of the paper written out."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def equation_7(scores, weights):
 
 @pytest.mark.parametrize("weights", [None, [1.0, 1.0, 1.0, 3.7], [3.7, 1.0, 1.0, 1.0]])
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_it_is_the_papers_equation(weights, reduction):
+def test_loss_matches_equation_7(weights, reduction):
     scores = torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(0)) * 3
     loss = build_loss(
         {"type": "BalanceLoss", "loss_weight": 0.5, "expert_weights": weights, "reduction": reduction}
@@ -29,13 +29,13 @@ def test_it_is_the_papers_equation(weights, reduction):
     assert loss(scores).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_its_gradient_is_right():
+def test_gradient_matches_finite_differences():
     loss = build_loss({"type": "BalanceLoss", "expert_weights": [1.0, 2.0, 0.5]})
     scores = torch.randn(1, 3, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.autograd.gradcheck(loss, scores.requires_grad_())
 
 
-def test_even_scores_cost_nothing_and_one_experts_all():
+def test_loss_of_even_scores_is_zero_and_of_one_expert_is_largest():
     loss = build_loss({"type": "BalanceLoss", "reduction": "mean"})
     assert loss(torch.zeros(1, 4, 3, 3)).item() == pytest.approx(0, abs=1e-6)
     alone = torch.zeros(1, 4, 3, 3)
@@ -43,8 +43,8 @@ def test_even_scores_cost_nothing_and_one_experts_all():
     assert loss(alone).item() == pytest.approx(3 / 4 + 3 * 1 / 4)
 
 
-def test_bad_options_are_refused_in_a_line():
-    with pytest.raises(ValueError, match="must be sum or mean, not 'average'"):
+def test_invalid_options_are_refused():
+    with pytest.raises(ValueError, match="reduction of BalanceLoss is 'average'; give sum or mean"):
         build_loss({"type": "BalanceLoss", "reduction": "average"})
     loss = build_loss({"type": "BalanceLoss", "expert_weights": [1.0, 1.0]})
     with pytest.raises(ValueError, match="2 values for 4 experts"):

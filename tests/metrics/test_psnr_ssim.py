@@ -1,4 +1,4 @@
-"""The protocols against the published formula in float64, the toolbox's metrics and scikit-image."""
+"""The protocols match the published formula in float64, the toolbox's metrics and scikit-image."""
 
 import math
 
@@ -13,7 +13,7 @@ SCALES = [2, 3, 4, 3.7, (2, 3.5), 1.0]
 
 
 def pictures(height=53, width=61, channels=3, noise=12.0):
-    """A smooth BGR picture in [0, 255] and a noisy one that leaves the range, float64."""
+    """Return a noisy BGR image that exceeds [0, 255] and the smooth image in this range, in float64."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width][..., None]  # (H, W, 1) each
     picture = 127 + 110 * np.sin(y / 7 + np.arange(channels)) * np.cos(x / 9)
@@ -21,7 +21,7 @@ def pictures(height=53, width=61, channels=3, noise=12.0):
 
 
 def published_psnr(sr, hr, dataset, scale):
-    """LIIF's calc_psnr for RGB in [0, 1], with a border per axis."""
+    """Compute calc_psnr of LIIF for RGB in [0, 1], with a border per axis."""
     diff = sr.clip(0, 255)[..., ::-1] / 255 - hr[..., ::-1] / 255
     scale_y, scale_x = (math.ceil(s) for s in (scale if isinstance(scale, tuple) else (scale, scale)))
     if dataset == "benchmark":
@@ -36,7 +36,7 @@ def published_psnr(sr, hr, dataset, scale):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_psnr_is_the_published_one(protocol, scale, channels):
+def test_psnr_matches_the_published_formula(protocol, scale, channels):
     sr, hr = pictures(channels=channels)
     result = calculate_psnr_protocol(sr, hr, protocol=protocol, scale=scale)
     assert result == pytest.approx(published_psnr(sr, hr, protocol, scale), abs=1e-4)
@@ -50,7 +50,7 @@ def test_psnr_is_the_published_one(protocol, scale, channels):
     ],
 )
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_rounded_rgb_is_the_toolboxs_metric(metric, toolbox, scale):
+def test_rounded_rgb_matches_the_toolbox(metric, toolbox, scale):
     sr, hr = pictures()
     rounded = [np.rint(picture.clip(0, 255)).astype(np.uint8) for picture in (sr, hr)]
     expected = toolbox(*rounded, crop_border=scale + 6)
@@ -61,7 +61,7 @@ def test_rounded_rgb_is_the_toolboxs_metric(metric, toolbox, scale):
 
 @pytest.mark.parametrize("scale", [2, 3.7, (2, 3.5)])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_ssim_is_scikit_images(protocol, scale):
+def test_ssim_matches_scikit_image(protocol, scale):
     sr, hr = pictures()
     top, left = (math.ceil(s) for s in (scale if isinstance(scale, tuple) else (scale, scale)))
     if protocol == "benchmark":
@@ -83,14 +83,14 @@ def test_ssim_is_scikit_images(protocol, scale):
     assert result == pytest.approx(np.mean(values), abs=1e-6)
 
 
-def test_equal_pictures_and_grey_in_every_shape():
+def test_equal_images_of_each_shape_and_type():
     _, hr = pictures(channels=1)
     for picture in (hr, hr[..., 0], hr.astype(np.float32), hr.astype(np.uint8)):
         assert calculate_psnr_protocol(picture, picture, protocol="benchmark", scale=2) == math.inf
         assert calculate_ssim_protocol(picture, picture, protocol="benchmark", scale=2) == pytest.approx(1)
 
 
-def test_what_lies_in_the_border_does_not_count():
+def test_the_border_is_excluded():
     _, hr = pictures()
     sr = hr.copy()
     sr[:10] = sr[-10:] = 0
@@ -100,13 +100,13 @@ def test_what_lies_in_the_border_does_not_count():
     assert calculate_psnr_protocol(sr, hr, protocol="div2k", scale=(3.2, 1)) < 30
 
 
-def test_a_scale_worked_out_from_sizes_is_not_rounded_up_for_its_last_bit():
+def test_rounding_errors_of_a_scale_do_not_widen_the_border():
     sr, hr = pictures()
     expected = calculate_psnr_protocol(sr, hr, protocol="benchmark", scale=3)
     assert calculate_psnr_protocol(sr, hr, protocol="benchmark", scale=3.0000000001) == expected
 
 
-def test_the_toolbox_finds_the_metrics_by_name():
+def test_metrics_are_registered_with_the_toolbox():
     sr, hr = pictures()
     data = {"img": sr, "img2": hr}
     opt = {"protocol": "benchmark", "scale": [2, 3.5], "better": "higher"}
@@ -117,17 +117,17 @@ def test_the_toolbox_finds_the_metrics_by_name():
 
 
 @pytest.mark.parametrize("metric", [calculate_psnr_protocol, calculate_ssim_protocol])
-def test_what_cannot_be_compared_is_refused(metric):
+def test_images_that_cannot_be_compared_are_refused(metric):
     sr, hr = pictures()
     with pytest.raises(ValueError, match="protocol is 'set5'; give one of benchmark, div2k"):
         metric(sr, hr, protocol="set5", scale=2)
-    with pytest.raises(ValueError, match=r"shapes \(53, 61, 3\) and \(53, 60, 3\) cannot be compared"):
+    with pytest.raises(ValueError, match=r"shapes \(53, 61, 3\) and \(53, 60, 3\); give two of the same"):
         metric(sr, hr[:, 1:], protocol="div2k", scale=2)
-    with pytest.raises(ValueError, match="16x61 is nothing but border: protocol div2k at scale 2"):
+    with pytest.raises(ValueError, match="16x61 has no pixels inside the border: protocol div2k at scale 2"):
         metric(sr[:16], hr[:16], protocol="div2k", scale=2)
 
 
-def test_ssim_needs_a_window_within_the_border():
+def test_ssim_needs_a_window_inside_the_border():
     sr, hr = pictures(height=14)
     assert calculate_psnr_protocol(sr, hr, protocol="benchmark", scale=2) < 60
     with pytest.raises(ValueError, match="SSIM needs 11x11 pixels; protocol benchmark leaves 10x57"):
