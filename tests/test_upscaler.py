@@ -174,7 +174,9 @@ def test_a_network_without_numbers_gives_no_picture(weights, tmp_path, precision
     checkpoint["params"]["experts.0.layers.2.bias"][:] = np.nan
     save_checkpoint(tmp_path / "broken.pth", checkpoint)
     encoded = Upscaler(tmp_path / "broken.pth", device="cpu", precision=precision).encode(picture(9, 5, 3))
-    with pytest.raises(ValueError, match=f"the network answers with NaN or Inf; its weights are .*{remedy}"):
+    with pytest.raises(
+        ValueError, match=f"the output of the network contains NaN or Inf; its weights are .*{remedy}"
+    ):
         encoded.within_budget(0).render(scale=2)
 
 

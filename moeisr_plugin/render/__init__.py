@@ -1,4 +1,4 @@
-"""Rendering: encode a picture once, decode any output grid."""
+"""Rendering: encode an image once, then decode any output grid."""
 
 from moeisr_plugin.render.budget import within_budget
 from moeisr_plugin.render.encoding import encode

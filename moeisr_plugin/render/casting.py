@@ -1,4 +1,4 @@
-"""In which numbers a network renders."""
+"""Numeric precision of rendering."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,20 +10,24 @@ from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.precision import PRECISIONS
 
 TF32 = "tf32"
-"""float32, but on NVIDIA GPUs factors of products are rounded to 10 bits of mantissa."""
+"""float32, but NVIDIA GPUs round the factors of products to a mantissa of 10 bits."""
 
 
 def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
-    """The network itself, its parameters cast but for those of the embedding that must not be coarse.
+    """Cast the parameters of a network in place.
 
-    Coordinates, weights of the local ensemble and colours stay in float32, and so do the angles of LTE.
+    Parts of the embedding that need more precision keep their type, for example the angles of LTE.
+    Coordinates, weights of the local ensemble and colours stay in float32.
 
     Args:
         net: the network.
-        precision: one of `PRECISIONS`, or `TF32`.
+        precision: a key of `PRECISIONS`, or `TF32`.
+
+    Returns:
+        The same network.
 
     Raises:
-        ValueError: if it is none of them.
+        ValueError: If the precision is unknown.
     """
     known = (*PRECISIONS, TF32)
     if precision not in known:
@@ -40,10 +44,10 @@ def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
 
 
 def require_finite(net: ImplicitSR, picture: Tensor) -> None:
-    """Refuses what a network has rendered if it is no picture.
+    """Check that a rendered image has only finite values.
 
     Raises:
-        ValueError: NaN or Inf in it.
+        ValueError: If the image contains NaN or Inf.
     """
     if picture.isfinite().all():
         return
@@ -51,35 +55,40 @@ def require_finite(net: ImplicitSR, picture: Tensor) -> None:
     dtype = next(net.parameters()).dtype
     if dtype not in (torch.float32, torch.float64):
         cause += f", or too large for {str(dtype).removeprefix('torch.')}: try precision float32"
-    raise ValueError(f"the network answers with NaN or Inf; {cause}")
+    raise ValueError(f"the output of the network contains NaN or Inf; {cause}")
 
 
 def float32_products(net: ImplicitSR, like: Tensor) -> AbstractContextManager[None]:
-    """A context in which products and convolutions on a tensor's GPU round to TF32, or do not, both alike.
+    """Return a context in which matrix products and convolutions on a GPU use the same precision.
 
-    They do if the network allows it, or torch's switch for products does; the one for convolutions is on if
-    nobody asks. Whoever has set the new switches of torch 2.9 keeps what they say.
+    They use TF32 if the network or torch's setting for matrix products allows it. Without this context, torch
+    uses TF32 for convolutions by default. The context does nothing on a CPU, or if the settings of torch 2.9
+    (``fp32_precision``) are in use and differ.
+
+    Args:
+        net: network with the attribute `allow_tf32`.
+        like: a tensor on the device of rendering.
     """
     if like.device.type != "cuda":
         return nullcontext()
     try:
-        products_are, _ = _allowed_tf32()
-    except RuntimeError:  # only the new switches can tell
+        products_use_tf32, _ = _allowed_tf32()
+    except RuntimeError:  # torch 2.9 cannot express its new settings by the old ones
         return nullcontext()
-    return rounded_to_tf32(net.allow_tf32 or products_are)
+    return rounded_to_tf32(net.allow_tf32 or products_use_tf32)
 
 
 def rounds_to_tf32() -> bool:
-    """Whether products of float32 on GPUs round to TF32 as torch's switches are."""
+    """Return whether torch's settings allow TF32 for matrix products on a GPU."""
     try:
         return _allowed_tf32()[0]
-    except RuntimeError:  # only the new switches can tell
+    except RuntimeError:  # torch 2.9 cannot express its new settings by the old ones
         return getattr(torch.backends.cuda.matmul, "fp32_precision", "ieee") == "tf32"
 
 
 @contextmanager
 def rounded_to_tf32(allowed: bool) -> Iterator[None]:
-    """A context in which products and convolutions of float32 on GPUs round to TF32, or do not."""
+    """Return a context in which matrix products and convolutions on GPUs may use TF32, or must not."""
     before = _allowed_tf32()
     try:
         _allow_tf32(allowed, allowed)
@@ -89,7 +98,7 @@ def rounded_to_tf32(allowed: bool) -> Iterator[None]:
 
 
 def _allowed_tf32() -> tuple[bool, bool]:
-    """Whether products and convolutions may round."""
+    """Return whether torch's settings allow TF32 for matrix products and for convolutions."""
     return bool(torch.backends.cuda.matmul.allow_tf32), torch.backends.cudnn.allow_tf32
 
 

@@ -1,10 +1,12 @@
 """Parameters and multiply-accumulates (MACs), which the paper calls FLOPs.
 
-The MACs of a decoder are told in two ways: *as published*, where every query evaluates the whole of its
-expert four times, once per neighbour, and the mapper once per LR pixel (paper, Table 3); and *as executed* by
-`render`, where what depends on the LR pixel alone is computed once per LR pixel, and every LR pixel paints as
-many output pixels as the one that is asked for most. In both, only products of matrices and convolutions
-count.
+The MACs of a decoder are counted in two ways. Both count only matrix products and convolutions.
+
+*As published* (paper, Table 3): each query evaluates a whole expert once per neighbour, that is, four times.
+The mapper is evaluated once per LR pixel.
+
+*As executed* by `render`: terms that depend only on the LR pixel are computed once per LR pixel. All LR
+pixels have as many queries as the one with the most.
 """
 
 import copy
@@ -34,7 +36,7 @@ def _convolution_flops(
     return 2 * math.prod(weight) * picture[0] * math.prod(out_shape[2:])
 
 
-# Operators that torch's counter passes over, as far as this torch has them.
+# Operators unknown to torch's counter, if this version of torch has them.
 _UNCOUNTED = {
     operator: flops
     for operator, flops in (
@@ -47,12 +49,12 @@ _UNCOUNTED = {
 
 @dataclass(frozen=True)
 class Workload:
-    """What falls to each of J experts in rendering a picture.
+    """Work of each of J experts in rendering an image.
 
     Attributes:
-        lr_pixels: LR pixels.
-        queries: queries, counted once for each neighbour they are decoded from.
-        pixel_grid: rows and columns of the output that are decoded from one LR pixel, at most.
+        lr_pixels: number of LR pixels of each expert.
+        queries: number of queries of each expert, counted once per neighbour.
+        pixel_grid: largest numbers of rows and columns of the output that are decoded from one LR pixel.
     """
 
     lr_pixels: tuple[int, ...]
@@ -61,7 +63,7 @@ class Workload:
 
 
 def parameters(net: ImplicitSR) -> dict[str, int]:
-    """Numbers of parameters by part."""
+    """Count the parameters of each part of a network."""
     return {
         name: sum(parameter.numel() for parameter in part.parameters())
         for name, part in net.named_children()
@@ -70,9 +72,9 @@ def parameters(net: ImplicitSR) -> dict[str, int]:
 
 
 def count_macs(compute: Callable[[], object]) -> int:
-    """MACs of the matrix products and convolutions that a call runs.
+    """Count the MACs of the matrix products and convolutions in a call.
 
-    Nothing in it is done by kernels of Triton's, which do the same products uncounted.
+    The call runs without Triton kernels, because torch does not count their products.
     """
     with without_kernels(), FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
         compute()
@@ -80,21 +82,21 @@ def count_macs(compute: Callable[[], object]) -> int:
 
 
 def encoder_macs(net: ImplicitSR, lr_size: tuple[int, int]) -> int:
-    """MACs of encoding an LR picture of a size (h, w)."""
+    """Count the MACs of encoding an LR image of size (h, w)."""
     return _macs_of_module(net.encoder, (1, 3, *lr_size))
 
 
 def mapper_macs(net: ImplicitSR, lr_size: tuple[int, int]) -> int:
-    """MACs of mapping an LR picture of a size (h, w)."""
+    """Count the MACs of the mapper for an LR image of size (h, w)."""
     return _macs_of_module(net.mapper, (1, _latent_channels(net), *lr_size))
 
 
 def workload(net: ImplicitSR, choice: Tensor, size: tuple[int, int]) -> Workload:
-    """The workload of rendering an output of a size (H, W) with an expert map (h, w)."""
+    """Compute the workload of rendering an output of size (H, W) with an expert map (h, w)."""
     visits, pixel_grid = zip(
         *(_along_axis(net, n, n_lr) for n, n_lr in zip(size, choice.shape, strict=True)), strict=True
     )
-    visits = visits[0][:, None] * visits[1]  # (h, w) how often each LR pixel is a query's neighbour
+    visits = visits[0][:, None] * visits[1]  # (h, w), how often each LR pixel is a neighbour of a query
     choice = choice.cpu()
     chosen = [choice == expert for expert in range(len(net.experts))]
     return Workload(
@@ -105,23 +107,29 @@ def workload(net: ImplicitSR, choice: Tensor, size: tuple[int, int]) -> Workload
 
 
 def extreme_workloads(net: ImplicitSR, lr_size: tuple[int, int], size: tuple[int, int]) -> list[Workload]:
-    """The workloads that any routing lies between: all to the shallowest expert, all to the deepest."""
+    """Return the workloads with all LR pixels routed to the shallowest expert, and to the deepest.
+
+    There is only one workload if the network has one expert.
+    """
     experts = sorted({0, len(net.experts) - 1})
     return [workload(net, torch.full(lr_size, expert), size) for expert in experts]
 
 
 def published_macs(net: ImplicitSR, work: Workload) -> int:
-    """MACs of decoding a picture of which this is the workload, as the paper counts them."""
+    """Count the MACs of decoding as published: mapper and whole experts for each query."""
     experts = sum(expert.macs() * n for expert, n in zip(net.expert_list, work.queries, strict=True))
     return _mapper_macs(net, work) + experts
 
 
 def executed_macs(net: ImplicitSR, work: Workload) -> int:
-    """MACs that decoding it executes: operators counted on one LR pixel of each expert, times how many."""
+    """Count the MACs of decoding as executed.
+
+    Operators are counted for one LR pixel of each expert and multiplied by the number of its LR pixels.
+    """
     fixed, executed = 0, _mapper_macs(net, work)
     for expert, lr_pixels in enumerate(work.lr_pixels):
         one, two = (count_macs(lambda n=n, j=expert: _precompute_row(net, j, lr_pixels=n)) for n in (1, 2))
-        fixed = 2 * one - two  # what one picture costs, whatever its size
+        fixed = 2 * one - two  # independent of the size of the image
         executed += (two - one + _pixel_grid_macs(net, expert, work.pixel_grid)) * lr_pixels
     return fixed + executed
 
@@ -132,7 +140,7 @@ def _mapper_macs(net: ImplicitSR, work: Workload) -> int:
 
 @torch.no_grad()
 def _pixel_grid_macs(net: ImplicitSR, expert: int, pixel_grid: tuple[int, int]) -> int:
-    """What an expert computes for the output pixels around one LR pixel."""
+    """Count the MACs of one expert for the output pixels around one LR pixel."""
     terms, mlp = _precompute_row(net, expert, lr_pixels=1), net.expert_list[expert]
     rel_y, rel_x = (mlp.first.weight.new_zeros(1, n) for n in pixel_grid)
     pixel = torch.zeros(1, dtype=torch.long, device=rel_y.device)
@@ -143,7 +151,7 @@ def _pixel_grid_macs(net: ImplicitSR, expert: int, pixel_grid: tuple[int, int]) 
 
 @torch.no_grad()
 def _precompute_row(net: ImplicitSR, expert: int, *, lr_pixels: int) -> PixelTerms:
-    """What the embedding computes for a row of LR pixels that one expert decodes."""
+    """Compute the terms of a row of LR pixels that are all routed to one expert."""
     latent = net.expert_list[expert].first.weight.new_zeros(1, _latent_channels(net), 1, lr_pixels)
     pixels = torch.arange(lr_pixels, device=latent.device)
     groups = [pixels if j == expert else pixels[:0] for j in range(len(net.experts))]
@@ -153,13 +161,13 @@ def _precompute_row(net: ImplicitSR, expert: int, *, lr_pixels: int) -> PixelTer
 
 @torch.no_grad()
 def _macs_of_module(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """Counted on tensors without contents, so that size costs nothing."""
+    """Count MACs on meta tensors, so that large images take no time."""
     module = copy.deepcopy(module).to("meta", torch.float32).eval()
     return count_macs(lambda: module(torch.empty(shape, device="meta")))
 
 
 def _along_axis(net: ImplicitSR, n: int, n_lr: int) -> tuple[Tensor, int]:
-    """How often each LR pixel along an axis is a neighbour, (n_lr,), and the most that one is."""
+    """Return how often each LR pixel along an axis is a neighbour, (n_lr,), and its largest grid."""
     axis = grid_axis(n, n_lr, local_ensemble=net.local_ensemble, dtype=torch.float32)
     return torch.bincount(axis.index.flatten(), minlength=n_lr), axis.offsets.shape[1]
 

@@ -1,7 +1,7 @@
-"""Encoders on a GPU: a convolution's bias, and the ReLU or the shortcut after it, in one pass.
+"""Convolutions with epilogues on a GPU: bias, ReLU and shortcut in a single pass over memory.
 
-torch takes a pass over the convolution's output for each, and a pass a third of the convolution's time or
-more. What is not known here, as others made or changed it, computes itself.
+torch makes one pass for each of them, which takes a third of the time of the convolution or more. Modules
+that are unknown or have hooks use their own forward.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,14 +18,17 @@ from moeisr_plugin.render import triton_backend
 
 
 def forward_with_epilogues(module: nn.Module, x: Tensor) -> Tensor:
-    """What a network, or a part of one, gives of x, (B, C, h, w), without gradients.
+    """Evaluate a network, or a part of it, with epilogues in its convolutions. For inference only.
 
     Args:
-        module: evaluated as it is, but for its convolutions.
-        x: of a GPU and a type that `triton_backend.supports` is true of.
+        module: the network or its part.
+        x: (B, C, h, w), on a device and of a type that `triton_backend.supports` accepts.
+
+    Returns:
+        Output of the module up to rounding, (B, C', h', w').
     """
-    way = _FORWARDS.get(type(module))
-    return module(x) if way is None or _has_hooks(module) else way(module, x)
+    forward = _FORWARDS.get(type(module))
+    return module(x) if forward is None or _has_hooks(module) else forward(module, x)
 
 
 def _sequence(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -77,7 +80,7 @@ def _convolve(
     scale: float = 1.0,
     shortcut: Tensor | None = None,
 ) -> Tensor:
-    """relu(convolution(x)) * scale + shortcut."""
+    """Return relu(convolution(x)) * scale + shortcut, with or without ReLU and shortcut."""
     c = convolution
     if not _is_plain(c) or c.bias is None:
         y = c(x)
@@ -90,12 +93,12 @@ def _convolve(
 
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether it is a convolution that does what its numbers say and no more."""
+    """Return whether a module is a convolution with default forward, no hooks and zero padding."""
     return type(module) is nn.Conv2d and not _has_hooks(module) and module.padding_mode == "zeros"
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    """Whether somebody has hooks that would not be called; weights may be made in them."""
+    """Return whether a module has forward hooks. They may compute its weights, so they must be called."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 

@@ -1,7 +1,7 @@
-"""Convolutions as their device does them soonest: on a processor those of 3x3 by Winograd's algorithm.
+"""Convolutions on the fastest backend: NNPACK's Winograd algorithm on a CPU, Triton epilogues on a GPU.
 
-NNPACK, which comes with torch, takes 64 products for 36 outputs where there are 324, and gives the same
-up to rounding. Torch itself does not use it for single pictures.
+NNPACK is part of torch. For a 3x3 kernel it needs 64 instead of 324 products per 36 outputs, and gives the
+same result up to rounding. Torch does not use it for a batch of one.
 """
 
 import functools
@@ -16,24 +16,24 @@ from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.casting import rounds_to_tf32
 from moeisr_plugin.render.convolution_epilogues import forward_with_epilogues
 
-# With less, transforming picture and kernel outweighs the products saved: measured beside direct convolutions
-# by AVX2, and by AVX-512, which NNPACK does not use, from 16 to 256 channels and 31x45 to 576x576 pixels.
+# Below these limits the transforms of image and kernel take longer than the saved products. Measured against
+# direct convolutions with AVX2 and AVX-512, for 16 to 256 channels and 31x45 to 576x576 pixels.
 _FEWEST_CHANNELS = 64
 _FEWEST_PIXELS = 48 * 48
-# With fewer pixels a GPU waits for its host, which starts kernels of Triton more slowly than those of torch.
-# With them an H200 took 1.5 times as long to encode 96x96, and 0.55 times as long to encode 1280x720.
+# With fewer pixels a GPU waits for its host, which launches Triton kernels more slowly than torch kernels.
+# Time of an H200 with Triton epilogues, relative to torch: 1.5 for 96x96 pixels, 0.55 for 1280x720.
 _MIN_EPILOGUE_PIXELS = 2**18
-_nnpack_convolution = getattr(torch, "_nnpack_spatial_convolution", None)  # not part of torch's interface
+_nnpack_convolution = getattr(torch, "_nnpack_spatial_convolution", None)  # not a public function of torch
 
 
 def with_fast_convolutions(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A network's forward pass without gradients, its convolutions done as its device does them soonest."""
-    can_use_winograd = any(_supports_winograd(m) for m in network.modules() if isinstance(m, nn.Conv2d))
+    """Return the forward pass of a network with convolutions on the fastest backend. For inference only."""
+    can_use_winograd = any(_layer_supports_winograd(m) for m in network.modules() if isinstance(m, nn.Conv2d))
 
     def compute(picture: Tensor) -> Tensor:
         if picture[:, 0].numel() >= _MIN_EPILOGUE_PIXELS and triton_backend.supports(picture):
             exact = picture.dtype == torch.float32 and not rounds_to_tf32()
-            # Tensor cores want the channels last.
+            # Tensor cores need channels last.
             return forward_with_epilogues(network, picture.contiguous() if exact else channels_last(picture))
         if can_use_winograd and winograd_is_faster(picture):
             with WinogradConvolutions():
@@ -44,10 +44,10 @@ def with_fast_convolutions(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def channels_last(picture: Tensor) -> Tensor:
-    """The picture (B, C, h, w) with its channels last in memory, and strides that say so.
+    """Return an image (B, C, h, w) in channels-last format, with the canonical strides of this format.
 
-    Of a batch of one, torch calls its channels last whatever the stride of the batch, but a convolution that
-    does not find the one it expects puts the channels first.
+    For a batch of one, torch accepts any batch stride as channels last. But a convolution with an unexpected
+    batch stride returns channels first.
     """
     channels, height, width = picture.shape[1:]
     strides = (height * width * channels, 1, width * channels, channels)
@@ -55,7 +55,7 @@ def channels_last(picture: Tensor) -> Tensor:
 
 
 class WinogradConvolutions(TorchFunctionMode):
-    """A context, without gradients, in which NNPACK computes the convolutions that it is faster at."""
+    """Context in which NNPACK computes the convolutions for which it is faster. For inference only."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.conv2d:
@@ -64,9 +64,9 @@ class WinogradConvolutions(TorchFunctionMode):
 
 
 def winograd_is_faster(picture: Tensor) -> bool:
-    """Whether convolutions of a picture (1, C, h, w) are faster so, if they have channels enough.
+    """Return whether NNPACK is faster on an image (1, C, h, w), if the convolution has enough channels.
 
-    Only in a single thread: NNPACK's work is shared by two worse than that of direct convolutions.
+    NNPACK is used with one thread only, because it scales worse to several threads than direct convolutions.
     """
     return (
         not torch.compiler.is_compiling()
@@ -83,7 +83,7 @@ def winograd_is_faster(picture: Tensor) -> bool:
 
 @functools.cache
 def _has_nnpack() -> bool:
-    # It computes only after it was asked for.
+    # NNPACK works only after a call of `is_available`, which initialises it.
     return (
         torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
         and _nnpack_convolution is not None
@@ -91,7 +91,7 @@ def _has_nnpack() -> bool:
     )
 
 
-def _conv2d(  # named as torch.conv2d names them
+def _conv2d(  # parameter names of torch.conv2d
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -102,19 +102,19 @@ def _conv2d(  # named as torch.conv2d names them
 ) -> Tensor:
     if (
         _nnpack_convolution
-        and _winograd_applies(weight, stride, padding, dilation, groups)
+        and _supports_winograd(weight, stride, padding, dilation, groups)
         and winograd_is_faster(input)
     ):
         return _nnpack_convolution(input.contiguous(), weight.contiguous(), bias, _pair(padding))
     return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
-def _supports_winograd(convolution: nn.Conv2d) -> bool:
+def _layer_supports_winograd(convolution: nn.Conv2d) -> bool:
     c = convolution
-    return _winograd_applies(c.weight, c.stride, c.padding, c.dilation, c.groups)
+    return _supports_winograd(c.weight, c.stride, c.padding, c.dilation, c.groups)
 
 
-def _winograd_applies(weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
+def _supports_winograd(weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
     return (
         weight.shape[2:] == (3, 3)
         and min(weight.shape[:2]) >= _FEWEST_CHANNELS
@@ -125,5 +125,5 @@ def _winograd_applies(weight: Tensor, stride: Any, padding: Any, dilation: Any, 
 
 
 def _pair(numbers: Any) -> Any:
-    """A number for both axes, or one for each, as (y, x)."""
+    """Return (y, x) for a number that applies to both axes, or for a pair."""
     return (numbers, numbers) if isinstance(numbers, int) else tuple(numbers)

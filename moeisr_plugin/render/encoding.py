@@ -1,9 +1,9 @@
-"""Encode a picture in tiles, so that memory is bounded whatever the picture's size.
+"""Encode an image in tiles, so that memory for activations does not grow with its size.
 
-Only what is kept of a picture, its latent and its scores, is whole. A tile is computed with its context, the
-LR pixels around it that can change it. Encoders that state their halo thus give just what they would give of
-the whole picture. Those that have none, as attention hands information on across a picture, do not quite;
-their tiles are blended into each other, so that no seam shows.
+A tile is encoded together with its context, the surrounding LR pixels within the receptive field. If the
+encoder states the radius of its receptive field (halo), the result equals that of the whole image. Encoders
+with an unbounded receptive field, for example with attention, give a close result. Their tiles are blended
+into each other to avoid seams.
 """
 
 import math
@@ -22,25 +22,25 @@ from moeisr_plugin.ops.precision import without_autocast
 from moeisr_plugin.render.casting import float32_products
 from moeisr_plugin.render.convolutions import with_fast_convolutions
 
-# LR pixels along a side of a tile, without its context. The context of EDSR-baseline makes tiles of 512 a
-# fifth more work than a picture of 2048x1365 at once, tiles of 256 half as much again; a GPU has more memory.
+# Side of a tile in LR pixels, without context. For EDSR-baseline and an image of 2048x1365, the context adds
+# 20 % of work with tiles of 512, and 50 % with tiles of 256.
 _TILE = {"cpu": 512, "cuda": 1280}
-# Tiles are not made smaller than this to fit a GPU's memory.
+# Smallest tile that is tried when a GPU is out of memory.
 _SMALLEST_TILE = 64
-# Context where no finite one is enough. In a SwinIR of published size with random weights, leaving out what
-# reaches farther moved latents at the borders by less than a thousandth of their deviation.
+# Context for an unbounded receptive field. For a SwinIR of published size with random weights, it changes
+# latents at tile borders by less than 0.001 of their standard deviation.
 _LARGE_CONTEXT = 32
 
 
 class Tiling(NamedTuple):
-    """How a picture is cut.
+    """How an image is split into tiles.
 
     Attributes:
-        tile: LR pixels along a side of a tile, at most, without its context.
-        context: LR pixels computed around a tile, where the picture does not end.
-        blend: LR pixels along which a tile fades into the next, half of them in either; at most twice the
-            context. Tiles that fade along one pixel lie side by side.
-        grid: Tiles begin, and with their context begin, at multiples of this.
+        tile: largest side of a tile in LR pixels, without context.
+        context: LR pixels computed around a tile, within the image.
+        blend: width in LR pixels of the linear transition between two tiles, half of it in each. At most
+            twice the context. With 1, tiles are adjacent and not blended.
+        grid: tiles start at multiples of this number, with and without context.
     """
 
     tile: int
@@ -52,24 +52,25 @@ class Tiling(NamedTuple):
 class Span(NamedTuple):
     """One tile along one axis."""
 
-    computed: slice  # with its context
-    weight: Tensor  # of each computed pixel; those of all tiles sum to 1 at every pixel
+    computed: slice  # including context
+    weight: Tensor  # of each computed pixel; sums to 1 over the tiles that contain the pixel
 
 
 def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
-    """The encoding of an LR picture, as :meth:`ImplicitSR.encode` gives it without autocast.
+    """Encode an LR image in tiles, without autocast.
 
     Args:
         net: the network.
-        lr: (B, 3, h, w) in [0, 1]; read in the precision of the encoder's parameters, kept in its own.
-        tile: LR pixels along a side of what is encoded at a time, the context not counted; by default what
-            suits the device. Fewer where a GPU has no memory for as many.
+        lr: (B, 3, h, w) in [0, 1]. It is cast to the type of the encoder's parameters for encoding.
+        tile: side of a tile in LR pixels, without context. The default depends on the device. Tiles get
+            smaller if a GPU runs out of memory.
 
     Returns:
-        The same as untiled, up to rounding, if the encoder states its halo; otherwise close to it.
+        The result of :meth:`ImplicitSR.encode` up to rounding if the encoder states its halo, otherwise an
+        approximation of it.
 
     Raises:
-        ValueError: if tile is below 1.
+        ValueError: If `tile` is less than 1.
     """
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; give a number of LR pixels, 1 or more")
@@ -85,11 +86,11 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
 
 
 def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
-    """How pictures are cut for an encoder."""
+    """Choose the tiling for an encoder."""
     halo = getattr(encoder, "halo", None)
     if isinstance(halo, int):
         return Tiling(tile, context=halo)
-    # A tile's windows of attention should be the whole picture's.
+    # Attention windows of a tile must coincide with those of the whole image.
     windows = {m.window_size for m in encoder.modules() if isinstance(m, SwinTransformerBlock)}
     grid = math.lcm(*windows)
     context = -(-_LARGE_CONTEXT // grid) * grid
@@ -99,7 +100,7 @@ def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
 def _in_tiles_that_fit(
     compute: Callable[[Tensor], Tensor], picture: Tensor, tiling_of: Callable[[int], Tiling], tile: int
 ) -> Tensor:
-    """The same in tiles of this length, or of half and half again until a GPU has memory for them."""
+    """Call :func:`in_tiles`. Halve the tiles as long as a GPU runs out of memory."""
     while True:
         try:
             return in_tiles(compute, picture, tiling_of(tile))
@@ -111,9 +112,15 @@ def _in_tiles_that_fit(
 
 
 def in_tiles(compute: Callable[[Tensor], Tensor], picture: Tensor, tiling: Tiling) -> Tensor:
-    """What a function gives of a picture, (B, C, h, w) to (B, C', h, w), tile by tile.
+    """Apply a function to an image tile by tile.
 
-    What is returned has its channels last in memory, as decoders gather the latent pixel by pixel.
+    Args:
+        compute: maps (B, C, h, w) to (B, C', h, w).
+        picture: (B, C, h, w).
+        tiling: how the image is split.
+
+    Returns:
+        (B, C', h, w) in channels-last format, because decoders gather the latent pixel by pixel.
     """
     rows, columns = (spans(n, tiling) for n in picture.shape[2:])
     whole = None
@@ -132,7 +139,7 @@ def in_tiles(compute: Callable[[Tensor], Tensor], picture: Tensor, tiling: Tilin
 
 
 def spans(n: int, tiling: Tiling) -> list[Span]:
-    """The tiles along an axis of n pixels, about equally long."""
+    """Split an axis of n pixels into tiles of about equal length."""
     tile, context, blend, grid = tiling
     cells = -(-n // grid)
     count = -(-cells // max(1, tile // grid))
@@ -147,6 +154,6 @@ def spans(n: int, tiling: Tiling) -> list[Span]:
 
 
 def _zeros(like: Tensor, size: tuple[int, ...]) -> Tensor:
-    """A tensor of zeros with the batch, the channels and the type of another."""
+    """Return zeros with the batch size, channels and type of another tensor, and another height and width."""
     shape = (*like.shape[:2], *size)
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last).zero_()

@@ -1,4 +1,8 @@
-"""Decode a whole output grid, band by band: LR pixels paint their surroundings, which are blended."""
+"""Decode an output grid in bands of rows.
+
+For each band, the experts decode the output pixels around its LR pixels. Then the local ensemble blends the
+colours of neighbouring LR pixels.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,26 +22,27 @@ from moeisr_plugin.render.casting import float32_products
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.grid_decoder import grid_decoder
 
-# Queries whose answers are held at a time, which bounds memory whatever the picture's size. Beside them lies
-# what LTE knows of the LR pixels they ask, 2 KiB of each, which at x2 16 queries do.
+# Queries per band. Limits memory independently of the size of the image. In addition, LTE needs 2 KiB per LR
+# pixel, that is, per 16 queries at scale 2.
 _BAND_QUERIES = {"cpu": 2_097_152, "cuda": 8_388_608}
-# Output pixels blended at a time, whose places and weights should fit a processor's cache.
+# Output pixels per step of blending. On a CPU, their indices and weights should fit in the cache.
 _BLENDED_PIXELS = {"cpu": 65_536, "cuda": 33_554_432}
 
 
 def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor:
-    """Decode an output grid, each LR pixel's surroundings by the expert chosen for it, without autocast.
+    """Decode an output grid, each LR pixel by the expert with its largest score. Autocast is disabled.
 
     Args:
-        net: the network; its mode of training does not matter.
-        encoding: of B pictures.
-        size: (H, W) of the output; any size, each axis with its own scale.
+        net: the network, in training or evaluation mode.
+        encoding: encoding of B images.
+        size: (H, W) of the output. Any size is possible, also with different scales of the axes.
 
     Returns:
-        (B, 3, H, W), nominally in [0, 1], not clamped; float32 where the latent is of lower precision.
+        RGB (B, 3, H, W), nominally in [0, 1], not clamped. Its type is that of the latent, but at least
+        float32.
 
     Raises:
-        ValueError: if the output has no pixels.
+        ValueError: If the output has no pixels.
     """
     latent = encoding.latent
     output = latent.new_empty(len(latent), 3, *size, dtype=float32_or_better(latent))
@@ -52,47 +57,49 @@ def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor
 
 
 def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Iterator[Tensor]:
-    """The same for one picture, band by band from the top: no more than a band need be in memory.
+    """Decode an output grid of one image in bands from top to bottom, to limit memory.
+
+    The arguments are those of :func:`render`.
 
     Yields:
-        (1, 3, N, W), for an N that bounds memory and may differ from band to band.
+        RGB (1, 3, N, W). N may differ from band to band.
 
     Raises:
-        ValueError: if the output has no pixels, or there is not exactly one picture.
+        ValueError: If the output has no pixels, or the encoding has not exactly one image.
     """
     if min(size) < 1:
         raise ValueError(f"an output of {size[0]}x{size[1]} has no pixels")
     if len(encoding.latent) != 1:
-        raise ValueError(f"bands are of one picture, not of a batch of {len(encoding.latent)}")
+        raise ValueError(f"bands need one image; the encoding has {len(encoding.latent)}")
     rows, columns = (_grid_axis(net, encoding.latent, n, axis) for axis, n in enumerate(size))
     queries_per_lr_row = rows.offsets.shape[1] * columns.offsets.numel()
     blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // size[1])
     bands = split_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
     rows, columns = (axis.to(encoding.latent.device) for axis in (rows, columns))
     groups = _group_by_band(routing.choose_expert(encoding.scores)[0], bands, len(net.experts))
-    with _as_rendered(net, encoding.latent):
-        paint = grid_decoder(net, encoding.latent, _rel_cell(net, encoding.latent, size))
-    held = encoding.latent.new_empty(0)
+    with _render_context(net, encoding.latent):
+        decode = grid_decoder(net, encoding.latent, _rel_cell(net, encoding.latent, size))
+    colours = encoding.latent.new_empty(0)  # (h', w, P, R, 3), of LR rows from band.context_start
     for band, following, pixels in zip(bands, [*bands[1:], None], groups, strict=True):
-        with _as_rendered(net, encoding.latent):
-            painted = paint(
+        with _render_context(net, encoding.latent):
+            new_colours = decode(
                 _padded_rows(net, encoding.latent, band),
                 pixels,
                 rows.offsets[band.lr_start : band.lr_stop],
                 columns.offsets,
             )
-            held = torch.cat([held, painted]) if len(held) else painted
+            colours = torch.cat([colours, new_colours]) if len(colours) else new_colours
             part = rows.part(band.start, band.stop)
             part = part._replace(index=part.index - band.context_start)
-            parts = [_blend(net, encoding.lr, held, piece, columns) for piece in part.split(blended_rows)]
+            parts = [_blend(net, encoding.lr, colours, piece, columns) for piece in part.split(blended_rows)]
         yield torch.cat(parts, dim=1)[None]
         if following:
-            held = held[following.context_start - band.context_start :]
+            colours = colours[following.context_start - band.context_start :]
 
 
 @contextmanager
-def _as_rendered(net: ImplicitSR, latent: Tensor) -> Iterator[None]:
-    """The context in which a network's experts are asked."""
+def _render_context(net: ImplicitSR, latent: Tensor) -> Iterator[None]:
+    """Return the context in which the experts are evaluated."""
     with torch.inference_mode(), without_autocast(latent), float32_products(net, latent):
         yield
 
@@ -107,9 +114,17 @@ def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxi
 
 
 def _group_by_band(choice: Tensor, bands: Sequence[Band], num_experts: int) -> list[list[Tensor]]:
-    """Of each band's new LR pixels those that each expert is chosen for, by the choice for all, (h, w).
+    """Group the new LR pixels of each band by their expert.
 
-    For all bands at once, as a GPU's host waits for the groups' sizes.
+    All bands are grouped at once, because the host waits for a GPU whenever it reads the sizes of groups.
+
+    Args:
+        choice: (h, w) in [0, J), expert of each LR pixel.
+        bands: all bands.
+        num_experts: number J of experts.
+
+    Returns:
+        For each band, J tensors (N_j,), indices relative to the first new LR pixel of the band.
     """
     choice = choice[: bands[-1].lr_stop].clone()
     for number, band in enumerate(bands):
@@ -120,51 +135,60 @@ def _group_by_band(choice: Tensor, bands: Sequence[Band], num_experts: int) -> l
 
 
 def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
-    """The cell in latents, (1, 2)."""
+    """Return the cell relative to a latent, (1, 2)."""
     height, width = latent.shape[2:]
     rel_cell = net.embedding.rel_cell(size, (height, width))
     return torch.tensor([rel_cell], dtype=float32_or_better(latent), device=latent.device)
 
 
 def _padded_rows(net: ImplicitSR, latent: Tensor, band: Band) -> Tensor:
-    """A band's new rows of the latent with what the embedding looks at around them."""
+    """Return the new LR rows of a band, padded by the radius of the embedding.
+
+    The padding has neighbouring latents inside the image and zeros outside.
+    """
     height, radius = latent.shape[2], net.embedding.radius
     above, below = max(band.lr_start - radius, 0), min(band.lr_stop + radius, height)
-    rim = [radius, radius, above - (band.lr_start - radius), band.lr_stop + radius - below]
-    return F.pad(latent[:, :, above:below], rim)
+    padding = [radius, radius, above - (band.lr_start - radius), band.lr_stop + radius - below]
+    return F.pad(latent[:, :, above:below], padding)
 
 
-def _blend(net: ImplicitSR, lr: Tensor, answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
-    """The pixels where N rows and W columns of the output cross, (3, N, W).
+def _blend(net: ImplicitSR, lr: Tensor, colours: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
+    """Blend the colours at the neighbours of each output pixel and add the base image.
 
     Args:
         net: the network.
-        lr: the picture (1, 3, h, w).
-        answers: (h', w, P, R, 3), of the LR rows that ``rows.index`` counts.
-        rows: of the output.
-        columns: of the output.
+        lr: LR image, (1, 3, h, w).
+        colours: (h', w, P, R, 3), decoded from the LR rows to which ``rows.index`` refers.
+        rows: N rows of the output.
+        columns: W columns of the output.
+
+    Returns:
+        (3, N, W).
     """
     coord = torch.stack(torch.meshgrid(rows.coord, columns.coord, indexing="ij"), dim=-1)  # (N, W, 2)
-    weighted = triton_backend.kernels().blend if triton_backend.supports(answers) else _weighted
-    blended = weighted(answers, rows, columns)  # (N, W, 3)
-    painted = net.add_base(lr, coord.flatten(0, 1)[None], blended.flatten(0, 1)[None])  # (1, N*W, 3)
-    return painted[0].t().unflatten(1, blended.shape[:2])  # (3, N, W)
+    average = triton_backend.kernels().blend if triton_backend.supports(colours) else _average
+    blended = average(colours, rows, columns)  # (N, W, 3)
+    rgb = net.add_base(lr, coord.flatten(0, 1)[None], blended.flatten(0, 1)[None])  # (1, N*W, 3)
+    return rgb[0].t().unflatten(1, blended.shape[:2])  # (3, N, W)
 
 
-def _weighted(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
-    """The answers (h', w, P, R, 3) for output pixels by the weights of the local ensemble, (N, W, 3)."""
-    # Where the answers for an output pixel lie: a row's part plus a column's.
-    _, latent_width, per_pixel_rows, per_pixel_columns, _ = answers.shape
-    row_place = (rows.index * latent_width * per_pixel_rows + rows.slot) * per_pixel_columns  # (Vy, N)
-    column_place = columns.index * per_pixel_rows * per_pixel_columns + columns.slot  # (Vx, W)
-    place = row_place.int()[:, None, :, None] + column_place.int()[None, :, None]  # (Vy, Vx, N, W)
-    rel_y, rel_x = rows.rel[:, None, :, None].expand_as(place), columns.rel[None, :, None].expand_as(place)
+def _average(colours: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
+    """Average colours (h', w, P, R, 3) by the weights of the local ensemble. Return (N, W, 3)."""
+    # The index of a colour is the sum of a row part and a column part.
+    _, latent_width, per_pixel_rows, per_pixel_columns, _ = colours.shape
+    row_position = (rows.index * latent_width * per_pixel_rows + rows.slot) * per_pixel_columns  # (Vy, N)
+    column_position = columns.index * per_pixel_rows * per_pixel_columns + columns.slot  # (Vx, W)
+    position = row_position.int()[:, None, :, None] + column_position.int()[None, :, None]  # (Vy, Vx, N, W)
+    rel_y, rel_x = (
+        rows.rel[:, None, :, None].expand_as(position),
+        columns.rel[None, :, None].expand_as(position),
+    )
     weight = ensemble_weights(rel_y.flatten(0, 1), rel_x.flatten(0, 1))  # (V, N, W)
-    # A weighted bag of embeddings is a gather, a product and a sum in one.
+    # A weighted embedding bag gathers, multiplies and sums in one step.
     blended = F.embedding_bag(
-        place.flatten(0, 1).flatten(1).t().contiguous(),  # (N*W, V)
-        answers.view(-1, 3),
+        position.flatten(0, 1).flatten(1).t().contiguous(),  # (N*W, V)
+        colours.view(-1, 3),
         per_sample_weights=weight.flatten(1).t().contiguous(),
         mode="sum",
     )
-    return blended.unflatten(0, place.shape[2:])  # (N, W, 3)
+    return blended.unflatten(0, position.shape[2:])  # (N, W, 3)

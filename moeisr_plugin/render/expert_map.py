@@ -1,4 +1,4 @@
-"""Which expert paints which LR pixel, as numbers and as colours (paper, Fig. 1)."""
+"""Expert maps: the expert of each LR pixel, as indices and as colours (paper, Fig. 1)."""
 
 import torch
 from torch import Tensor
@@ -6,22 +6,22 @@ from torch import Tensor
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding
 
-# Shallowest to deepest as in the paper's Fig. 1, yellow, green, blue, red, in shades that colour-blind
-# readers can tell apart by lightness too.
+# Yellow, green, blue, red from the shallowest to the deepest expert, as in Fig. 1 of the paper. The shades
+# also differ in lightness for colour-blind readers.
 _PALETTE = ((253, 231, 76), (91, 192, 110), (52, 101, 196), (190, 38, 51))
 
 
 def expert_map(encoding: Encoding) -> Tensor:
-    """The expert of each LR pixel, (B, h, w) in [0, J), 0 the shallowest."""
+    """Return the expert of each LR pixel, (B, h, w) in [0, J). Expert 0 is the shallowest."""
     return routing.choose_expert(encoding.scores)
 
 
 def colour_experts(experts: Tensor, num_experts: int) -> Tensor:
-    """Colours of an expert map.
+    """Colour an expert map.
 
     Args:
         experts: (..., h, w) in [0, num_experts).
-        num_experts: J; the palette is spread from the shallowest to the deepest expert.
+        num_experts: number J of experts. The palette is interpolated to J colours.
 
     Returns:
         (..., h, w, 3) RGB, uint8.

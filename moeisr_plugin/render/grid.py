@@ -1,4 +1,4 @@
-"""A regular output grid over a latent: per axis a few short tables, never a coordinate per pixel."""
+"""A regular output grid over a latent, represented by short tables for each axis."""
 
 from typing import NamedTuple
 
@@ -11,29 +11,37 @@ from moeisr_plugin.archs.coordinates import axis_neighbours, pixel_centers
 class GridAxis(NamedTuple):
     """One axis of an output grid: N output pixels over n latents.
 
-    V is 2 with a local ensemble, else 1. P is the most output pixels that are decoded from one latent.
+    V is 2 with a local ensemble, otherwise 1. P is the largest number of output pixels decoded from one
+    latent. A slot is one of these P positions.
+
+    Attributes:
+        coord: (N,), coordinates of the output pixels in [-1, 1].
+        index: (V, N), neighbouring latents of each output pixel in [0, n), increasing along N.
+        rel: (V, N), coordinate relative to the latent, in half latents.
+        slot: (V, N), slot in [0, P) of the output pixel at its latent.
+        offsets: (n, P), relative coordinate of each slot; 0 in unused slots.
     """
 
-    coord: Tensor  # (N,) in [-1, 1]
-    index: Tensor  # (V, N) neighbouring latents, growing along N
-    rel: Tensor  # (V, N) relative coordinates, in latents
-    slot: Tensor  # (V, N) which of its latent's P output pixels each is
-    offsets: Tensor  # (n, P) relative coordinates of those P; 0 where a latent is asked for fewer
+    coord: Tensor
+    index: Tensor
+    rel: Tensor
+    slot: Tensor
+    offsets: Tensor
 
     def part(self, start: int, stop: int) -> "GridAxis":
-        """Output pixels start to stop alone."""
+        """Return the axis restricted to output pixels [start, stop)."""
         index, rel, slot = (t[:, start:stop] for t in (self.index, self.rel, self.slot))
         return GridAxis(self.coord[start:stop], index, rel, slot, self.offsets)
 
     def to(self, device: torch.device) -> "GridAxis":
-        """The same tables on a device, without the host waiting for what that still computes."""
+        """Copy the tables to a device. On a GPU, the host does not wait for earlier kernels."""
         if device.type != "cuda":
             return GridAxis(*(t.to(device) for t in self))
-        # From memory that stays in its place, or a copy would wait for its turn.
+        # Only copies from pinned memory are asynchronous.
         return GridAxis(*(t.pin_memory().to(device, non_blocking=True) for t in self))
 
     def split(self, length: int) -> "list[GridAxis]":
-        """Parts of so many output pixels, the last one of what is left."""
+        """Split the axis into parts of `length` output pixels. The last part may be shorter."""
         return [self.part(start, start + length) for start in range(0, len(self.coord), length)]
 
 
@@ -44,20 +52,27 @@ def grid_axis(
     local_ensemble: bool,
     dtype: torch.dtype,
 ) -> GridAxis:
-    """The tables of an axis of ``size`` output pixels over ``latent_size`` latents, on the processor."""
+    """Compute the tables of an axis on the CPU.
+
+    Args:
+        size: number N of output pixels.
+        latent_size: number n of latents.
+        local_ensemble: use the latents on both sides of an output pixel instead of the nearest one.
+        dtype: type of the coordinates.
+    """
     coord = pixel_centers(size, dtype=dtype, device="cpu")
     index, rel = axis_neighbours(coord, latent_size, local_ensemble=local_ensemble)
-    # At the rim both neighbours are the same latent, which answers once.
-    both = (index[0] == index[-1]) & torch.arange(len(index), device="cpu")[:, None].bool()  # (V, N)
-    latent = index[~both]  # (M,)
-    asked = torch.bincount(latent, minlength=latent_size)  # (n,)
+    # At the border both neighbours are the same latent. They share a slot.
+    duplicate = (index[0] == index[-1]) & torch.arange(len(index), device="cpu")[:, None].bool()  # (V, N)
+    latent = index[~duplicate]  # (M,)
+    count = torch.bincount(latent, minlength=latent_size)  # (n,)
     order = latent.argsort(stable=True)
-    first = asked.cumsum(0) - asked  # where each latent's run begins in that order
-    place = torch.empty_like(latent)
-    place[order] = torch.arange(len(latent), device="cpu") - first[latent[order]]
+    first = count.cumsum(0) - count  # (n,), start of each latent in this order
+    rank = torch.empty_like(latent)  # of each output pixel among those of its latent
+    rank[order] = torch.arange(len(latent), device="cpu") - first[latent[order]]
     slot = torch.empty_like(index)
-    slot[~both] = place
-    slot[both] = slot[0, both[-1]]
-    offsets = rel.new_zeros(latent_size, int(asked.max()))
+    slot[~duplicate] = rank
+    slot[duplicate] = slot[0, duplicate[-1]]
+    offsets = rel.new_zeros(latent_size, int(count.max()))
     offsets[index, slot] = rel
     return GridAxis(coord, index, rel, slot, offsets)

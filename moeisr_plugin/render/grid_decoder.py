@@ -1,7 +1,7 @@
-"""What each LR pixel answers for the output pixels around it, by its own expert.
+"""Evaluate the experts on the small grid of output pixels around each LR pixel.
 
-On a regular grid the queries that are decoded from an LR pixel form a small grid around it. So nothing is
-looked up per query: what is known of the pixel is spread over its grid by adding a row's and a column's part.
+On a regular output grid, the queries that are decoded from an LR pixel form a grid around it. So the first
+layer needs no lookup per query. The terms of the LR pixel are combined with a row and a column part.
 """
 
 from collections.abc import Sequence
@@ -17,31 +17,34 @@ from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 from moeisr_plugin.render.triton_backend import GridDecoder
 
-# Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
-# few are not worth sharing among threads; a GPU wants more.
+# Bytes of hidden states per step, on a CPU per thread. They should fit in its cache, but smaller steps waste
+# time on starting threads. A GPU needs larger steps.
 _BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}
 
 
 def grid_decoder(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> GridDecoder:
-    """What gives the answers of LR pixels for the output pixels around them, each by its own expert.
+    """Return a function that decodes rows of LR pixels, each by the expert it is routed to.
 
     Args:
         net: the network.
-        latent: (1, D, h, w), whose rows are painted in any portions.
-        rel_cell: (1, 2).
+        latent: (1, D, h, w), the latent whose rows are decoded later, in any number of parts.
+        rel_cell: (1, 2), the cell relative to a latent.
 
     Returns:
-        From some rows of the latent, padded, (1, D, h' + 2 * radius, w + 2 * radius), of their h'*w pixels
-        those of each of the J experts, J of (N_j,), the rows around each row of latents, (h', P), and the
-        columns around each column, (w, R), to RGB in [-1, 1], (h', w, P, R, 3), of the relative coordinates'
-        precision.
+        A function with four arguments. It decodes h' rows of the latent to RGB, nominally in [-1, 1],
+        (h', w, P, R, 3), in the type of the coordinates. Its arguments are:
+
+        - the rows of the latent, padded, (1, D, h' + 2 * radius, w + 2 * radius);
+        - J tensors (N_j,), the LR pixels in [0, h'*w) that are routed to each expert;
+        - (h', P), y of the P output rows relative to each LR row;
+        - (w, R), x of the R output columns relative to each LR column.
     """
     if triton_backend.can_decode(net, latent):
         return triton_backend.grid_decoder(net, latent, rel_cell)
-    return partial(_paint_surroundings, net, rel_cell)
+    return partial(_decode, net, rel_cell)
 
 
-def _paint_surroundings(
+def _decode(
     net: ImplicitSR,
     rel_cell: Tensor,
     padded: Tensor,
@@ -53,24 +56,25 @@ def _paint_surroundings(
     experts, channels = net.expert_list, net.expert_list[0].first.out_features
     with WinogradConvolutions():
         terms = net.embedding.precompute(padded, rel_cell, [expert.first for expert in experts], groups)
-    block, block_rows = _block_of(padded, per_pixel, channels)
+    block, block_rows = _block_size(padded, per_pixel, channels)
     workspace = Workspace()
-    answers = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)
-    for rows, painted in zip(rel_y.split(block_rows, 1), answers.split(block_rows, 1), strict=True):
+    colours = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)  # (h'*w, P, R, 3)
+    for rows, decoded in zip(rel_y.split(block_rows, 1), colours.split(block_rows, 1), strict=True):
         for j, pixels in enumerate(groups):
             row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
             for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-                hidden = terms.first_layer_on_grid(j, *part, workspace=workspace)
-                painted[part[0]] = experts[j].finish(hidden).to(answers)  # (N, P, R, 3)
-    return answers.view(-1, width, *per_pixel, 3)
+                hidden = terms.first_layer_on_grid(j, *part, workspace=workspace)  # (N, P, R, hidden_dim)
+                decoded[part[0]] = experts[j].finish(hidden).to(colours)  # (N, P, R, 3)
+    return colours.view(-1, width, *per_pixel, 3)  # (h', w, P, R, 3)
 
 
-def _block_of(like: Tensor, per_pixel: tuple[int, int], channels: int) -> tuple[int, int]:
-    """How many LR pixels are painted at a time, and how many of the rows of output pixels around them.
+def _block_size(like: Tensor, per_pixel: tuple[int, int], channels: int) -> tuple[int, int]:
+    """Return the number of LR pixels per step, and the number of grid rows around each of them.
 
-    Around a single LR pixel there can be a whole picture, which is cut into rows.
+    The grid of a single LR pixel can be a whole image, so it is also split into rows.
     """
     rows, columns = per_pixel
-    shares = torch.get_num_threads() if like.device.type == "cpu" else 1
-    limit = limit_for(_BLOCK_BYTES, like) * shares // (columns * channels * like.element_size())  # in rows
+    threads = torch.get_num_threads() if like.device.type == "cpu" else 1
+    row_bytes = columns * channels * like.element_size()
+    limit = limit_for(_BLOCK_BYTES, like) * threads // row_bytes  # in rows
     return max(1, limit // rows), min(max(1, limit), rows)

@@ -1,4 +1,4 @@
-"""Routing health of a network on one picture: what its mapper's choice is worth."""
+"""Routing health of a network on one image: is its routing better than random routing?"""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from moeisr_plugin.metrics.routing_health import (
 
 
 def share_per_depth(net: ImplicitSR, scores: Tensor) -> dict[str, float]:
-    """The share of LR pixels that choose each expert, by its depth: {"share_d2": 0.4, ...}."""
+    """Return the share of LR pixels routed to each expert by its depth: {"share_d2": 0.4, ...}."""
     shares = expert_shares(scores).tolist()
     return {f"share_d{expert.depth}": share for expert, share in zip(net.expert_list, shares, strict=True)}
 
@@ -29,21 +29,21 @@ def routing_health(
     *,
     routed: float,
 ) -> dict[str, float]:
-    """Shares of the experts, and what the mapper's choice is worth by a metric on one picture.
+    """Compute statistics of routing, and compare it to other routings by a metric on one image.
 
     Args:
-        net: a mixture.
-        encoding: of one LR picture.
-        size: (H, W) to render at.
-        measure: the metric, the larger the better, of a rendered picture (1, 3, H, W).
-        routed: the metric of the picture as the mapper routes it.
+        net: network with two or more experts.
+        encoding: encoding of one LR image.
+        size: (H, W) of the output.
+        measure: metric of a rendered image (1, 3, H, W). Larger is better.
+        routed: metric of the image rendered with the routing of the mapper.
 
     Returns:
-        share_d2, ...: share of LR pixels per expert, by its depth.
-        confidence: mean largest probability.
+        share_d2, ...: share of LR pixels of each expert, by its depth.
+        confidence: mean of the largest probability.
         depth_corr: rank correlation of expert depth and gradient energy.
-        gain: the metric, less that of the same experts dealt to pixels at random in the same shares.
-        only_d2, ...: the metric of each expert used everywhere.
+        gain: `routed` minus the metric with the same shares of experts at random pixels.
+        only_d2, ...: metric with one expert at all pixels.
     """
 
     def measured(scores: Tensor) -> float:

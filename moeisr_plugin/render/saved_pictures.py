@@ -1,4 +1,4 @@
-"""Pictures and expert maps of a network as PNG, 8 bits a channel, for people to look at."""
+"""Save rendered images and expert maps as PNG files with 8 bits per channel."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from moeisr_plugin.pictures import Picture, write_picture
 
 
 def save_picture(stem: Path, picture: Tensor) -> None:
-    """Writes `stem`.png, its folder made if need be, of (1, 3, H, W) RGB in [0, 1], clamped and rounded."""
+    """Write RGB (1, 3, H, W) in [0, 1], clamped and rounded, to `stem`.png. Create its folder if missing."""
     _write(f"{stem}.png", np.rint(toolbox_image(picture)[..., ::-1]).astype(np.uint8))
 
 
 def save_experts(stem: Path, net: ImplicitSR, encoding: Encoding) -> None:
-    """Writes `stem`_experts.png, the expert map of a mixture; nothing of a network with one expert."""
+    """Write the expert map to `stem`_experts.png if the network has two or more experts."""
     if len(net.experts) > 1:
         colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
         _write(f"{stem}_experts.png", colours.cpu().numpy())

@@ -1,4 +1,4 @@
-"""Which parts of rendering are done by kernels of Triton's, and how; all can be done without them."""
+"""Triton backend of rendering: which tensors and networks it supports, and how it launches its kernels."""
 
 import functools
 import os
@@ -20,39 +20,42 @@ from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.render.casting import rounds_to_tf32
 from moeisr_plugin.render.grid import grid_axis
 
-# What a tensor core multiplies is at least so wide, and Triton's tensors are powers of two. An expert that is
-# wider than this is computed in halves, as the weights of a layer would not fit, up to twice as much.
+# Tensor cores need a width of at least 16, and Triton a power of two. The weights of a layer wider than 128
+# do not fit in shared memory, so it is computed in two halves, up to a width of 256.
 _LEAST_WIDTH, _WHOLE_WIDTH = 16, 128
-# Of NVIDIA's GPUs those with bfloat16 and TF32.
+# NVIDIA GPUs with bfloat16 and TF32, since Ampere.
 _DEVICE, _LEAST_CAPABILITY = "cuda", (8, 0)
 
 
 GridDecoder = Callable[[Tensor, Sequence[Tensor], Tensor, Tensor], Tensor]
-"""From a padded latent, the LR pixels of each expert, and the rows and columns around them, to answers."""
+"""Function from padded latent, LR pixels per expert, and row and column offsets to RGB.
+
+See :func:`.grid_decoder.grid_decoder`.
+"""
 
 
 class Launch(NamedTuple):
-    """How experts are computed, as :func:`.kernels.paint` is told."""
+    """Launch parameters of :func:`.triton_kernels.decode`."""
 
     queries: int
     warps: int
     halves: bool = False
 
 
-# The fastest of those tried on an H200, by how factors are multiplied: up to 128 features, and more. For
-# those in float32 that is not rounded there are not registers enough.
+# Fastest measured parameters on an H200, by input precision of products: for widths up to 128, and above.
+# With tf32x3, wide experts need too many registers.
 _LAUNCHES = {
     "ieee": (Launch(128, 4), Launch(128, 8, halves=True)),
     "tf32": (Launch(64, 4), Launch(128, 8, halves=True)),
     "tf32x3": (Launch(128, 8), None),
 }
 
-_allowed: ContextVar[bool] = ContextVar("kernels of Triton's are allowed", default=True)
+_allowed: ContextVar[bool] = ContextVar("Triton kernels are allowed", default=True)
 
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """A context in which nothing is done by kernels of Triton's."""
+    """Context in which no Triton kernels are used."""
     token = _allowed.set(False)
     try:
         yield
@@ -61,9 +64,9 @@ def without_kernels() -> Iterator[None]:
 
 
 def supports(like: Tensor) -> bool:
-    """Whether there are kernels for a tensor: where it lies, and of its type.
+    """Return whether Triton kernels can be used on the device and type of a tensor.
 
-    Not if the environment says ``MOEISR_KERNELS=0``.
+    The environment variable ``MOEISR_KERNELS=0`` disables them.
     """
     return (
         like.device.type == _DEVICE
@@ -76,72 +79,72 @@ def supports(like: Tensor) -> bool:
 
 
 def can_decode(net: ImplicitSR, latent: Tensor) -> bool:
-    """Whether the experts of a network are computed by kernels, given its latent (1, D, h, w)."""
+    """Return whether Triton kernels can evaluate the experts of a network on a latent (1, D, h, w)."""
     embedding, width, channels = net.embedding, _width(net), latent.shape[1]
-    # What others made of these classes may compute otherwise.
+    # Subclasses may have another forward.
     known = type(embedding) is LIIFEmbedding and {type(expert) for expert in net.expert_list} == {Expert}
     if not (known and channels == _power_of_two(channels) and supports(latent)):
         return False
     products = _products(latent)
-    how = _launch(width, products)
-    return how is not None and _works(
+    launch = _launch(width, products)
+    return launch is not None and _works(
         _try_decoding, latent.device, width, channels, embedding.radius, latent.dtype, products
     )
 
 
 def grid_decoder(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> GridDecoder:
-    """What answers for the output pixels around LR pixels, as `surroundings.grid_decoder` gives it.
+    """Return a Triton implementation of :func:`.grid_decoder.grid_decoder`.
 
     Args:
-        net: one that :func:`can_decode` is true of.
+        net: network that :func:`can_decode` accepts.
         latent: (1, D, h, w).
-        rel_cell: (1, 2).
+        rel_cell: (1, 2), the cell relative to a latent.
     """
     embedding, experts, products = net.embedding, net.expert_list, _products(latent)
     width, channels = _width(net), latent.shape[1]
-    how = _launch(width, products)
-    assert how is not None
+    launch = _launch(width, products)
+    assert launch is not None
     assert isinstance(embedding, LIIFEmbedding)
     pack = functools.partial(kernels().pack, channels=channels, width=width, products=products)
     packed = [pack(expert, embedding.parts(expert.first, rel_cell)) for expert in experts]
 
-    def paint(padded: Tensor, groups: Sequence[Tensor], rel_y: Tensor, rel_x: Tensor) -> Tensor:
-        answers = rel_y.new_empty(len(rel_y), len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
+    def decode(padded: Tensor, groups: Sequence[Tensor], rel_y: Tensor, rel_x: Tensor) -> Tensor:
+        rgb = rel_y.new_empty(len(rel_y), len(rel_x), rel_y.shape[1], rel_x.shape[1], 3)
         table = padded.new_empty(len(rel_y) * len(rel_x), width)
         latent = padded[0].permute(1, 2, 0).contiguous()  # (h + 2 * radius, w + 2 * radius, D)
-        rel_y = rel_y.clone()  # a part of it may lie where another compiled kernel would be needed
+        rel_y = rel_y.clone()  # a view may have another alignment, for which Triton would compile again
         for expert, pixels in zip(packed, groups, strict=True):
             kernels().precompute_first_layer(table, latent, pixels, expert, products=products)
-            kernels().decode(answers, table, pixels, rel_y, rel_x, expert, products=products, **how._asdict())
-        return answers
+            kernels().decode(rgb, table, pixels, rel_y, rel_x, expert, products=products, **launch._asdict())
+        return rgb
 
-    return paint
+    return decode
 
 
 def kernels() -> ModuleType:
-    """The module of that name, for where they suit; it can be imported only where Triton is."""
+    """Import the kernels. Triton must be installed."""
     return import_module("moeisr_plugin.render.triton_kernels")
 
 
 def _width(net: ImplicitSR) -> int:
-    """How many features kernels compute for an expert, of which some may always be zero."""
+    """Return the width of the experts, rounded up. Kernels fill the additional features with zeros."""
     return _power_of_two(net.expert_list[0].first.out_features)
 
 
 def _power_of_two(width: int) -> int:
-    """The least one that is as large, and that a tensor core multiplies."""
+    """Round a width up to a power of two that tensor cores support."""
     return max(_LEAST_WIDTH, 1 << (width - 1).bit_length())
 
 
 def _products(like: Tensor) -> str:
-    """How kernels multiply: of float32 that is not rounded they take three products of what is."""
+    """Return Triton's input precision. ``tf32x3`` computes float32 products by three TF32 products."""
     if like.dtype != torch.float32:
         return "ieee"
     return "tf32" if rounds_to_tf32() else "tf32x3"
 
 
 def _launch(width: int, products: str) -> Launch | None:
-    """How experts of a width are computed; None where kernels are no faster."""
+    """Return the launch parameters for experts of a width, or None if kernels are not faster."""
     whole, wide = _LAUNCHES[products]
     if width <= _WHOLE_WIDTH:
         return whole
@@ -150,7 +153,7 @@ def _launch(width: int, products: str) -> Launch | None:
 
 @functools.cache
 def _gpu_is_supported(index: int) -> bool:
-    """Whether a GPU is one that the kernels are for, and Triton is there."""
+    """Return whether the kernels support a GPU, and Triton is installed."""
     return (
         torch.version.cuda is not None
         and find_spec("triton") is not None
@@ -160,21 +163,21 @@ def _gpu_is_supported(index: int) -> bool:
 
 @functools.cache
 def _works(attempt: Callable[..., None], device: torch.device, *how: object) -> bool:
-    """Whether a kernel compiles and runs on a device; tried once.
+    """Return whether a kernel compiles and runs on a device. Tried once per set of arguments.
 
-    Triton needs a compiler of C. That a GPU has less room than a kernel needs is nothing to be told about.
+    Triton needs a C compiler. Too little shared memory is expected on small GPUs and is not reported.
     """
     try:
         attempt(device, *how)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    except torch.cuda.OutOfMemoryError:  # which passes, and says nothing about the kernel
+    except torch.cuda.OutOfMemoryError:  # temporary, so the result must not be cached
         raise
-    except Exception as error:  # whatever Triton, the compiler or the driver find
-        if type(error).__name__ != "OutOfResources":  # Triton's, which may not be there to be imported
+    except Exception as error:  # any error of Triton, the compiler or the driver
+        if type(error).__name__ != "OutOfResources":  # by name, because Triton may be missing
             reason = " ".join(str(error).split()) or type(error).__name__
             warnings.warn(
-                f"a kernel of Triton's does not work here, and rendering goes on without: {reason[:300]}",
+                f"a Triton kernel failed; rendering continues without Triton: {reason[:300]}",
                 stacklevel=2,
             )
         return False
@@ -189,8 +192,8 @@ def _try_blending(device: torch.device) -> None:
 def _try_decoding(
     device: torch.device, width: int, channels: int, radius: int, dtype: torch.dtype, products: str
 ) -> None:
-    side, how = 2 * radius + 1, _launch(width, products)
-    assert how is not None
+    side, launch = 2 * radius + 1, _launch(width, products)
+    assert launch is not None
     zeros = functools.partial(torch.zeros, dtype=dtype, device=device)
     packed = kernels().PackedExpert(
         taps=zeros(side**2, width, channels),
@@ -203,7 +206,7 @@ def _try_decoding(
         between=1,
     )
     latent, table = zeros(side, side, channels), zeros(1, width)
-    rel, answers = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
+    rel, rgb = torch.zeros(1, 1, device=device), torch.zeros(1, 1, 1, 3, device=device)
     pixels = torch.zeros(1, dtype=torch.long, device=device)
     kernels().precompute_first_layer(table, latent, pixels, packed, products=products)
-    kernels().decode(answers, table, pixels, rel, rel, packed, products=products, **how._asdict())
+    kernels().decode(rgb, table, pixels, rel, rel, packed, products=products, **launch._asdict())

@@ -1,10 +1,10 @@
-"""Kernels in Triton, whose hidden states never reach a GPU's memory.
+"""Triton kernels that keep hidden states in registers.
 
-To write and read them there takes longer than to compute them. Importing this needs Triton; :mod:`.fused`
-tells where it is used.
+Writing hidden states to GPU memory and reading them takes longer than computing them. This module can only be
+imported if Triton is installed. :mod:`.triton_backend` decides where it is used.
 """
 
-# Triton may not be there, and its language is not Python's.
+# Triton may be missing, and its language is not typed as Python.
 # pyright: reportMissingImports=false, reportIndexIssue=false, reportArgumentType=false
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false
 
@@ -22,14 +22,15 @@ from moeisr_plugin.archs.embeddings import LIIFParts
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.render.grid import GridAxis
 
-# A product of matrices has at least so many columns, of which the last layer needs three.
+# Smallest number of columns of a matrix product. The last layer uses three of them.
 _COLOURS = tl.constexpr(16)
-# Output pixels blended and numbers of a convolution finished by a program.
-_BLENDED, _FINISHED = 256, 2048
-# Features of a first layer computed by a program; by bytes of a number, at how many LR pixels, and how many
-# neighbours are read ahead: what is read should fit into the 99 KiB that many GPUs have for it, and but for
-# float32 that is not rounded does.
-_FEATURES, _LOOKED_AT = 128, {2: (128, 3), 4: (64, 2)}
+# Output pixels per program in blending, and elements per program in epilogues.
+_BLEND_BLOCK, _EPILOGUE_BLOCK = 256, 2048
+# Features per program in the first layer.
+_FEATURES = 128
+# LR pixels per program and pipeline stages in the first layer, by bytes of an element. Except for tf32x3, the
+# buffers fit in the 99 KiB of shared memory that many GPUs have.
+_FIRST_LAYER_BLOCKS = {2: (128, 3), 4: (64, 2)}
 
 
 @triton.jit
@@ -39,7 +40,7 @@ def _relu(x):
 
 @triton.jit
 def _as_factor(x, PRODUCTS: tl.constexpr):
-    """Numbers as they are multiplied: in TF32 rounded, as tensor cores cut off what it has no bits for."""
+    """Round factors to TF32. Tensor cores truncate them, which adds a bias to sums."""
     if PRODUCTS == "tf32":
         bits = x.to(tl.int32, bitcast=True)
         rounded = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
@@ -53,7 +54,7 @@ def _precompute_first_layer(
     pixels,  # (N,)
     weights,  # (SIDE * SIDE, WIDTH, CHANNELS)
     constant,  # (WIDTH,)
-    table,  # (h * w, WIDTH), of which rows are written
+    table,  # (h * w, WIDTH), output; only the rows of `pixels` are written
     total,
     lr_width,
     SIDE: tl.constexpr,
@@ -64,10 +65,10 @@ def _precompute_first_layer(
     STAGES: tl.constexpr,
     PRODUCTS: tl.constexpr,
 ):
-    """The first layer of an expert but for the relative coordinate, at its LR pixels: a convolution there."""
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < total
-    pixel = tl.load(pixels + place, mask=inside, other=0)  # (BLOCK,)
+    """First layer of an expert without the relative coordinate, at its LR pixels, as a convolution."""
+    position = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = position < total
+    pixel = tl.load(pixels + position, mask=inside, other=0)  # (BLOCK,)
     padded_width = lr_width + SIDE - 1
     corner = (pixel // lr_width) * padded_width + pixel % lr_width
     channel = tl.arange(0, CHANNELS)
@@ -86,19 +87,19 @@ def _precompute_first_layer(
 
 @triton.jit
 def _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK: tl.constexpr):
-    """Of each query whether it is one, its LR pixel, its place around it, and its relative coordinate."""
+    """Return for each query its validity, LR pixel, position in the grid of the pixel, and coordinate."""
     query = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = query < total
     pixel = tl.load(pixels + query // (P * R), mask=inside, other=0)
-    around = (query % (P * R)).to(tl.int32)
-    y = tl.load(rel_y + (pixel // lr_width) * P + around // R, mask=inside, other=0)
-    x = tl.load(rel_x + (pixel % lr_width) * R + around % R, mask=inside, other=0)
-    return inside, pixel, around, y, x
+    grid_position = (query % (P * R)).to(tl.int32)
+    y = tl.load(rel_y + (pixel // lr_width) * P + grid_position // R, mask=inside, other=0)
+    x = tl.load(rel_x + (pixel % lr_width) * R + grid_position % R, mask=inside, other=0)
+    return inside, pixel, grid_position, y, x
 
 
 @triton.jit
 def _first_layer(table, columns, pixel, y, x, feature, WIDTH: tl.constexpr, PRODUCTS: tl.constexpr):
-    """The features of a first layer, after its ReLU: what is known of the LR pixel, and the rest."""
+    """Add the relative coordinate to the precomputed terms of the first layer. Apply ReLU."""
     hidden = tl.load(table + pixel[:, None] * WIDTH + feature[None]).to(tl.float32)
     hidden += y[:, None] * tl.load(columns + feature).to(tl.float32)[None]
     hidden += x[:, None] * tl.load(columns + WIDTH + feature).to(tl.float32)[None]
@@ -107,22 +108,22 @@ def _first_layer(table, columns, pixel, y, x, feature, WIDTH: tl.constexpr, PROD
 
 @triton.jit
 def _after_layer(products, bias, kind: tl.constexpr, PRODUCTS: tl.constexpr):
-    """The features of a layer from the products of its weights, in a type."""
+    """Add the bias to the products of a layer, apply ReLU, and convert to a type."""
     return _as_factor(_relu(products + tl.load(bias).to(tl.float32)[None]), PRODUCTS).to(kind)
 
 
 @triton.jit
-def _store_colours(answers, place, rgb, last_bias, inside):
+def _store_colours(colours, position, rgb, last_bias, inside):
     colour = tl.arange(0, _COLOURS)
-    painted = inside[:, None] & (colour < 3)[None]
+    valid = inside[:, None] & (colour < 3)[None]
     rgb += tl.load(last_bias + colour, mask=colour < 3, other=0).to(tl.float32)[None]
-    tl.store(answers + place[:, None] * 3 + colour[None], rgb, mask=painted)
+    tl.store(colours + position[:, None] * 3 + colour[None], rgb, mask=valid)
 
 
 @triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "between"])
 def _decode(
     table,  # (h * w, WIDTH)
-    columns,  # (2, WIDTH), of the relative coordinate
+    columns,  # (2, WIDTH), weights of the relative coordinate
     pixels,  # (N,)
     rel_y,  # (h, P)
     rel_x,  # (w, R)
@@ -130,7 +131,7 @@ def _decode(
     biases,  # (between, WIDTH)
     last,  # (3, WIDTH)
     last_bias,  # (3,)
-    answers,  # (h * w, P, R, 3), of which rows are written
+    colours,  # (h * w, P, R, 3), output; only the rows of `pixels` are written
     total,
     lr_width,
     P,
@@ -140,8 +141,8 @@ def _decode(
     BLOCK: tl.constexpr,
     PRODUCTS: tl.constexpr,
 ):
-    """The answers of an expert for the output pixels around its LR pixels."""
-    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
+    """Decode the output pixels around the LR pixels of an expert."""
+    inside, pixel, grid_position, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
     feature = tl.arange(0, WIDTH)
     hidden = _first_layer(table, columns, pixel, y, x, feature, WIDTH, PRODUCTS)  # (BLOCK, WIDTH)
     square = feature[None] * WIDTH + feature[:, None]
@@ -152,7 +153,7 @@ def _decode(
     colour = tl.arange(0, _COLOURS)
     weight = tl.load(last + colour[None] * WIDTH + feature[:, None], mask=(colour < 3)[None], other=0)
     rgb = tl.dot(hidden, weight, input_precision=PRODUCTS)
-    _store_colours(answers, pixel * (P * R) + around, rgb, last_bias, inside)
+    _store_colours(colours, pixel * (P * R) + grid_position, rgb, last_bias, inside)
 
 
 @triton.jit(do_not_specialize=["total", "lr_width", "P", "R", "between"])
@@ -166,7 +167,7 @@ def _decode_in_halves(
     biases,
     last,
     last_bias,
-    answers,
+    colours,
     total,
     lr_width,
     P,
@@ -176,9 +177,9 @@ def _decode_in_halves(
     BLOCK: tl.constexpr,
     PRODUCTS: tl.constexpr,
 ):
-    """The same, with the features of a layer in two halves."""
+    """Like `_decode`, with the features of a layer in two halves."""
     HALF: tl.constexpr = WIDTH // 2
-    inside, pixel, around, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
+    inside, pixel, grid_position, y, x = _queries(pixels, rel_y, rel_x, total, lr_width, P, R, BLOCK)
     feature = tl.arange(0, HALF)
     low = _first_layer(table, columns, pixel, y, x, feature, WIDTH, PRODUCTS)  # (BLOCK, HALF)
     high = _first_layer(table, columns, pixel, y, x, feature + HALF, WIDTH, PRODUCTS)
@@ -195,22 +196,22 @@ def _decode_in_halves(
         high = _after_layer(after_high, bias + HALF, table.dtype.element_ty, PRODUCTS)
     colour = tl.arange(0, _COLOURS)
     weight = last + colour[None] * WIDTH + feature[:, None]
-    is_one = (colour < 3)[None]
-    rgb = tl.dot(low, tl.load(weight, mask=is_one, other=0), input_precision=PRODUCTS)
-    rgb = tl.dot(high, tl.load(weight + HALF, mask=is_one, other=0), rgb, input_precision=PRODUCTS)
-    _store_colours(answers, pixel * (P * R) + around, rgb, last_bias, inside)
+    is_colour = (colour < 3)[None]
+    rgb = tl.dot(low, tl.load(weight, mask=is_colour, other=0), input_precision=PRODUCTS)
+    rgb = tl.dot(high, tl.load(weight + HALF, mask=is_colour, other=0), rgb, input_precision=PRODUCTS)
+    _store_colours(colours, pixel * (P * R) + grid_position, rgb, last_bias, inside)
 
 
 @triton.jit(do_not_specialize=["height", "width", "lr_width", "P", "R"])
 def _blend(
-    answers,  # (h, w, P, R, 3)
+    colours,  # (h, w, P, R, 3)
     index_y,  # (V, N)
     slot_y,
     rel_y,
     index_x,  # (V, W)
     slot_x,
     rel_x,
-    blended,  # (N, W, 3)
+    blended,  # (N, W, 3), output
     height,
     width,
     lr_width,
@@ -220,12 +221,12 @@ def _blend(
     MIN_AREA: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """What the neighbours of output pixels answer, by the area diagonally opposite (LIIF, Eq. 4)."""
+    """Weight the colours at the neighbours by the diagonally opposite area (LIIF, Eq. 4)."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < width
     red = tl.zeros([BLOCK], blended.dtype.element_ty)
-    green, blue, whole = red, red, red
+    green, blue, total_area = red, red, red
     for v in tl.static_range(NEIGHBOURS):
         y = tl.load(rel_y + (NEIGHBOURS - 1 - v) * height + row)
         above = (tl.load(index_y + v * height + row) * lr_width) * P + tl.load(slot_y + v * height + row)
@@ -233,16 +234,16 @@ def _blend(
             x = tl.load(rel_x + (NEIGHBOURS - 1 - u) * width + column, mask=inside, other=0)
             beside = tl.load(index_x + u * width + column, mask=inside, other=0)
             slot = tl.load(slot_x + u * width + column, mask=inside, other=0)
-            answer = answers + ((above + beside * P) * R + slot) * 3
+            source = colours + ((above + beside * P) * R + slot) * 3
             area = tl.abs(y * x) + MIN_AREA
-            red += area * tl.load(answer, mask=inside, other=0)
-            green += area * tl.load(answer + 1, mask=inside, other=0)
-            blue += area * tl.load(answer + 2, mask=inside, other=0)
-            whole += area
+            red += area * tl.load(source, mask=inside, other=0)
+            green += area * tl.load(source + 1, mask=inside, other=0)
+            blue += area * tl.load(source + 2, mask=inside, other=0)
+            total_area += area
     pixel = blended + (row * width + column) * 3
-    tl.store(pixel, red / whole, mask=inside)
-    tl.store(pixel + 1, green / whole, mask=inside)
-    tl.store(pixel + 2, blue / whole, mask=inside)
+    tl.store(pixel, red / total_area, mask=inside)
+    tl.store(pixel + 1, green / total_area, mask=inside)
+    tl.store(pixel + 2, blue / total_area, mask=inside)
 
 
 @triton.jit(do_not_specialize=["total", "per_channel"])
@@ -259,44 +260,54 @@ def _apply_epilogue(
     SHORTCUT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A bias, and a ReLU or a shortcut, in one pass."""
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < total
-    channel = (place if CHANNELS_LAST else place // per_channel) % CHANNELS
-    finished = tl.load(x + place, mask=inside).to(tl.float32) + tl.load(bias + channel).to(tl.float32)
+    """Add a bias, apply ReLU, multiply by the scale and add a shortcut, in one pass."""
+    position = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = position < total
+    channel = (position if CHANNELS_LAST else position // per_channel) % CHANNELS
+    y = tl.load(x + position, mask=inside).to(tl.float32) + tl.load(bias + channel).to(tl.float32)
     if RELU:
-        finished = _relu(finished)
+        y = _relu(y)
     if SHORTCUT:
-        finished = finished * scale + tl.load(shortcut + place, mask=inside).to(tl.float32)
-    tl.store(x + place, finished.to(x.dtype.element_ty), mask=inside)
+        y = y * scale + tl.load(shortcut + position, mask=inside).to(tl.float32)
+    tl.store(x + position, y.to(x.dtype.element_ty), mask=inside)
 
 
 class PackedExpert(NamedTuple):
-    """An expert on LIIF's embedding of D channels, as kernels read it.
+    """Weights of an expert on the LIIF embedding, in the layout of the kernels.
 
-    What is multiplied is rounded as the products are. The C features are a power of two, some of them always
-    zero if the expert has fewer.
+    Factors of products are already rounded to their precision. The width C is a power of two. Features beyond
+    the width of the expert are zero.
+
+    Attributes:
+        taps: (side², C, D), weights of the first layer for each latent of the neighbourhood.
+        constant: (C,), bias of the first layer plus its product with the cell.
+        columns: (2, C), weights of the relative coordinate in the first layer, y first.
+        weights: (L, C, C), weights of the L layers between the first and the last; unused if L is 0.
+        biases: (L, C), biases of these layers.
+        last: (3, C), weights of the last layer.
+        last_bias: (3,), bias of the last layer.
+        between: L.
     """
 
-    taps: Tensor  # (side², C, D), its first layer's part of each latent around
-    constant: Tensor  # (C,)
-    columns: Tensor  # (2, C), of the relative coordinate
-    weights: Tensor  # (L, C, C), of the L layers between the first and the last; anything if there are none
-    biases: Tensor  # (L, C)
-    last: Tensor  # (3, C)
-    last_bias: Tensor  # (3,)
-    between: int  # L
+    taps: Tensor
+    constant: Tensor
+    columns: Tensor
+    weights: Tensor
+    biases: Tensor
+    last: Tensor
+    last_bias: Tensor
+    between: int
 
 
 def pack(expert: Expert, first: LIIFParts, channels: int, *, width: int, products: str) -> PackedExpert:
-    """An expert packed.
+    """Convert the weights of an expert to the layout of the kernels.
 
     Args:
-        expert: of at most as many features.
-        first: its first layer, taken apart.
-        channels: D.
-        width: C.
-        products: as of :func:`precompute_first_layer`.
+        expert: expert with at most `width` features.
+        first: first layer of the expert, split by its input.
+        channels: width D of the latent.
+        width: width C in the kernels.
+        products: input precision of products; see :func:`precompute_first_layer`.
     """
     *between, last = expert.linears[1:]
     factors = _as_tf32 if products == "tf32" else torch.Tensor.contiguous
@@ -317,7 +328,7 @@ def pack(expert: Expert, first: LIIFParts, channels: int, *, width: int, product
 
 
 def _as_tf32(factors: Tensor) -> Tensor:
-    """Numbers of float32 with 10 bits of mantissa, contiguous; rounded as by `_as_factor`."""
+    """Round float32 to a mantissa of 10 bits, as `_as_factor` does. Return a contiguous tensor."""
     factors = factors.contiguous()
     rounded = (factors.view(torch.int32) + 0x1000) & -0x2000
     return torch.where(factors.isnan(), factors, rounded.view(torch.float32))
@@ -326,17 +337,18 @@ def _as_tf32(factors: Tensor) -> Tensor:
 def precompute_first_layer(
     table: Tensor, latent: Tensor, pixels: Tensor, expert: PackedExpert, *, products: str
 ) -> None:
-    """Writes the first layer of an expert, but for the relative coordinate, at its LR pixels.
+    """Write the first layer of an expert without the relative coordinate, at its LR pixels.
 
     Args:
-        table: (h * w, C), row by row.
+        table: (h * w, C), output. Only the rows in `pixels` are written.
         latent: (h + 2 * radius, w + 2 * radius, D), padded and contiguous.
-        pixels: (N,) rows of the table.
-        expert: whose they are.
-        products: how float32 is multiplied: ``tf32``, or ``tf32x3``, which rounds no more than it must.
+        pixels: (N,), the LR pixels of the expert in [0, h * w).
+        expert: the packed expert.
+        products: Triton's input precision of float32 products: ``tf32``, or ``tf32x3`` for the precision of
+            float32. Use ``ieee`` for 16-bit types.
     """
     side = math.isqrt(len(expert.taps))
-    block, stages = _LOOKED_AT[table.element_size()]
+    block, stages = _FIRST_LAYER_BLOCKS[table.element_size()]
     part = min(table.shape[1], _FEATURES)
     if len(pixels):
         with torch.cuda.device_of(table):
@@ -360,7 +372,7 @@ def precompute_first_layer(
 
 
 def decode(
-    answers: Tensor,
+    colours: Tensor,
     table: Tensor,
     pixels: Tensor,
     rel_y: Tensor,
@@ -372,19 +384,19 @@ def decode(
     warps: int,
     halves: bool,
 ) -> None:
-    """Writes the answers of an expert for the output pixels around its LR pixels.
+    """Decode the output pixels around the LR pixels of an expert.
 
     Args:
-        answers: (h * w, P, R, 3), of float32.
-        table: (h * w, C), what is known of each LR pixel.
-        pixels: (N,), those of the expert.
-        rel_y: (h, P), the rows around each row of LR pixels.
-        rel_x: (w, R), likewise.
-        expert: which one.
-        products: as of :func:`precompute_first_layer`.
-        queries: computed by a program at a time.
-        warps: of 32 threads, that share them.
-        halves: compute a layer's features in halves; the weights of more than 128 would not fit.
+        colours: (h * w, P, R, 3), float32, output. Only the rows in `pixels` are written.
+        table: (h * w, C), result of :func:`precompute_first_layer`.
+        pixels: (N,), the LR pixels of the expert in [0, h * w).
+        rel_y: (h, P), y of the output rows relative to each LR row.
+        rel_x: (w, R), x of the output columns relative to each LR column.
+        expert: the packed expert.
+        products: input precision of products; see :func:`precompute_first_layer`.
+        queries: queries per program.
+        warps: warps of 32 threads per program.
+        halves: compute the features of a layer in two halves; necessary for widths above 128.
     """
     total = len(pixels) * rel_y.shape[1] * rel_x.shape[1]
     if not total:
@@ -401,7 +413,7 @@ def decode(
             expert.biases,
             expert.last,
             expert.last_bias,
-            answers,
+            colours,
             total,
             len(rel_x),
             rel_y.shape[1],
@@ -414,26 +426,35 @@ def decode(
         )
 
 
-def blend(answers: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
-    """The answers (h, w, P, R, 3) for the output pixels where N rows and W columns cross, (N, W, 3)."""
+def blend(colours: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:
+    """Blend the colours at the neighbours of each output pixel (LIIF, Eq. 4).
+
+    Args:
+        colours: (h, w, P, R, 3), result of :func:`decode`.
+        rows: N rows of the output.
+        columns: W columns of the output.
+
+    Returns:
+        (N, W, 3).
+    """
     (neighbours, height), width = rows.index.shape, columns.index.shape[1]
-    blended = answers.new_empty(height, width, 3)
+    blended = colours.new_empty(height, width, 3)
     tables = [
-        t.clone(memory_format=torch.contiguous_format)  # a part may lie as another compiled kernel needs it
+        t.clone(memory_format=torch.contiguous_format)  # views may be misaligned; Triton would compile again
         for axis in (rows, columns)
         for t in (axis.index, axis.slot, axis.rel)
     ]
-    with torch.cuda.device_of(answers):
-        _blend[(height, triton.cdiv(width, _BLENDED))](
-            answers,
+    with torch.cuda.device_of(colours):
+        _blend[(height, triton.cdiv(width, _BLEND_BLOCK))](
+            colours,
             *tables,
             blended,
             height,
             width,
-            *answers.shape[1:4],
+            *colours.shape[1:4],
             NEIGHBOURS=neighbours,
             MIN_AREA=MIN_AREA,
-            BLOCK=_BLENDED,
+            BLOCK=_BLEND_BLOCK,
         )
     return blended
 
@@ -446,17 +467,20 @@ def apply_epilogue_(
     shortcut: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    """What a convolution without its bias gives, (B, C, h, w), finished in place.
+    """Compute relu(x + bias) * scale + shortcut in place.
 
     Args:
-        x: dense, with its channels first or last in memory.
+        x: output of a convolution without bias, (B, C, h, w), dense, contiguous or channels last.
         bias: (C,).
-        relu: a ReLU follows.
-        shortcut: added to x times the scale; in the same order in memory.
-        scale: of x.
+        relu: apply ReLU.
+        shortcut: (B, C, h, w), with the strides of `x`. Without it, `scale` is ignored.
+        scale: factor of the output before the shortcut is added.
+
+    Returns:
+        x.
     """
     with torch.cuda.device_of(x):
-        _apply_epilogue[(triton.cdiv(x.numel(), _FINISHED),)](
+        _apply_epilogue[(triton.cdiv(x.numel(), _EPILOGUE_BLOCK),)](
             x,
             bias,
             x if shortcut is None else shortcut,
@@ -467,6 +491,6 @@ def apply_epilogue_(
             CHANNELS_LAST=x.stride(1) == 1,
             RELU=relu,
             SHORTCUT=shortcut is not None,
-            BLOCK=_FINISHED,
+            BLOCK=_EPILOGUE_BLOCK,
         )
     return x

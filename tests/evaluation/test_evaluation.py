@@ -248,7 +248,7 @@ def test_weights_that_give_no_numbers_are_told(mixture, astronaut, tmp_path):
         value *= math.nan
     save_checkpoint(tmp_path / "broken.pth", checkpoint)
     with pytest.raises(
-        ValueError, match=r"^broken: the network answers with NaN or Inf; .*\(astronaut at ×2\)$"
+        ValueError, match=r"^broken: the output of the network contains NaN or Inf; .*\(astronaut at ×2\)$"
     ):
         evaluate([mixture, tmp_path / "broken.pth"], astronaut, [(2, 2)])
 

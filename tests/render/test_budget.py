@@ -1,4 +1,4 @@
-"""Routing within a budget against a scan of all prices, and against what its budget says."""
+"""Routing within a budget matches a scan of all prices, and keeps to the budget."""
 
 import argparse
 import math
@@ -21,37 +21,37 @@ BUDGETS = torch.linspace(0, 1, 50).tolist()
 
 
 def network(costs) -> Any:
-    """All of a network that a budget asks for."""
+    """Return the attributes of a network that routing within a budget uses."""
     experts = [SimpleNamespace(macs=lambda cost=cost: cost) for cost in costs]
     return SimpleNamespace(expert_list=experts, hyper_parameters={"type": "Network"})
 
 
 def encoding_of(scores):
-    """An encoding with scores (B, J, h, w)."""
+    """Make an encoding with scores (B, J, h, w)."""
     blank = scores[:, :1]
     return Encoding(blank.expand(-1, 3, -1, -1), blank, scores)
 
 
 def random_scores(*, seed=0, batch=1, size=(23, 31), num_experts=4, levels=None):
-    """Scores (B, J, h, w); with `levels` only so many values, so that many pixels tie."""
+    """Draw scores (B, J, h, w). `levels` limits the number of values, so that many pixels tie."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(batch, num_experts, *size, generator=generator)
     return scores if levels is None else (scores * levels / 4).round() / levels
 
 
 def routed(scores, costs, budget):
-    """The experts chosen within a budget, (B, h, w)."""
+    """Return the experts chosen within a budget, (B, h, w)."""
     return render.expert_map(render.within_budget(network(costs), encoding_of(scores), budget))
 
 
 def spent(choice, costs):
-    """The share of the range of costs that a choice (h, w) spends."""
+    """Return the share of the range of costs that a choice (h, w) spends."""
     cost = torch.tensor(costs, dtype=torch.float64)
     return ((cost[choice].mean() - cost[0]) / (cost[-1] - cost[0])).item()
 
 
 def scanned(scores, costs):
-    """The choices (h, w) at every price at which one changes, dearest first: just below and just above."""
+    """Return the choices (h, w) in all intervals between prices at which one changes, highest price first."""
     cost = torch.tensor(costs, dtype=torch.float64)
     pixels = scores.double().flatten(1)  # (J, K)
     prices = torch.cat(
@@ -68,17 +68,17 @@ def scanned(scores, costs):
 
 @pytest.mark.parametrize("num_experts", [2, 3, 4])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_every_choice_at_some_price_is_made_at_its_own_cost(num_experts, seed):
+def test_a_budget_equal_to_the_cost_of_a_choice_gives_this_choice(num_experts, seed):
     costs, scores = COSTS[:num_experts], random_scores(seed=seed, size=(5, 7), num_experts=num_experts)
     choices = scanned(scores[0], costs)
     assert len({spent(choice, costs) for choice in choices}) > 35 * (num_experts - 1) / 2
     for choice in choices:
-        budget = min(spent(choice, costs) + 1e-9, 1)  # as exact as its own sum
+        budget = min(spent(choice, costs) + 1e-9, 1)  # tolerance for rounding errors of the sum
         assert torch.equal(routed(scores, costs, budget)[0], choice)
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.013, 0.25, 0.4, 0.731, 0.999, 1.0])
-def test_what_no_price_yields_lies_between_two_that_do(budget):
+def test_other_budgets_give_the_next_cheaper_choice(budget):
     scores = random_scores(size=(5, 7))
     choices = scanned(scores[0], COSTS)
     cheaper = [choice for choice in choices if spent(choice, COSTS) <= budget + 1e-9][-1]
@@ -89,8 +89,8 @@ def test_what_no_price_yields_lies_between_two_that_do(budget):
 
 @pytest.mark.parametrize("levels", [None, 8, 1])
 @pytest.mark.parametrize("budget", [0.0, 0.05, 0.3, 0.5, 0.77, 1.0])
-def test_a_budget_is_met_from_below(budget, levels):
-    """Even where many pixels would switch at the same price."""
+def test_a_budget_is_almost_used_and_never_exceeded(budget, levels):
+    """This also holds if many pixels have the same price."""
     scores = random_scores(batch=2, levels=levels)
     scores[1] = 0
     for choice in routed(scores, COSTS, budget):
@@ -99,7 +99,7 @@ def test_a_budget_is_met_from_below(budget, levels):
 
 @pytest.mark.parametrize("make", [MoEISRLIIF, MoEISRLTE])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_more_budget_never_takes_a_shallower_expert_nor_more_than_two_percent_less(make, seed):
+def test_a_larger_budget_never_gives_a_shallower_expert(make, seed):
     net = lively(make(encoder=TINY_ENCODER, hidden_dim=6), seed=seed).eval()
     encoding = render.encode(net, picture(1, 20, 31).float())
     costs = [expert.macs() for expert in net.expert_list]
@@ -111,7 +111,7 @@ def test_more_budget_never_takes_a_shallower_expert_nor_more_than_two_percent_le
         before = choice
 
 
-def test_steps_of_a_pixel_stay_in_turn_where_only_rounding_tells_their_prices_apart():
+def test_steps_of_a_pixel_stay_in_order_despite_rounding_errors():
     worth = torch.randn(2000, generator=torch.Generator().manual_seed(0))
     steps = upgrade_steps(worth * torch.tensor(COSTS)[:, None], COSTS)
     assert (steps.price[1:] <= steps.price[:-1]).all()
@@ -119,26 +119,26 @@ def test_steps_of_a_pixel_stay_in_turn_where_only_rounding_tells_their_prices_ap
     assert (steps.cost.sum(0) == COSTS[-1] - COSTS[0]).all()
 
 
-def test_the_extremes_are_the_shallowest_and_the_deepest_expert_everywhere():
+def test_budgets_0_and_1_give_the_shallowest_and_the_deepest_expert():
     scores = random_scores(batch=2) * 1e6
     assert (routed(scores, COSTS, 0) == 0).all()
     assert (routed(scores, COSTS, 1) == 3).all()
 
 
-def test_what_the_mapper_choose_withins_is_the_choice_within_what_it_spends():
+def test_the_cost_of_the_mappers_choice_as_budget_gives_this_choice():
     scores = random_scores()
     chosen = scores.argmax(1)
     assert torch.equal(routed(scores, COSTS, spent(chosen[0], COSTS) + 1e-9), chosen)
 
 
-def test_only_differences_of_scores_and_of_costs_count():
+def test_offsets_of_scores_and_costs_do_not_matter():
     scores = random_scores()
     expected = routed(scores, COSTS, 0.4)
     assert torch.equal(routed(scores.log_softmax(1).double(), COSTS, 0.4), expected)
     assert torch.equal(routed(scores, [7 * cost + 1000 for cost in COSTS], 0.4), expected)
 
 
-def test_each_picture_has_the_whole_budget():
+def test_the_budget_applies_to_each_image():
     scores = torch.cat([random_scores(seed=0), 100 * random_scores(seed=1)])
     alone = torch.cat([routed(part[None], COSTS, 0.3) for part in scores])
     assert torch.equal(routed(scores, COSTS, 0.3), alone)
@@ -155,7 +155,7 @@ def test_scores_keep_shape_and_type(dtype):
     assert abs(spent(render.expert_map(within)[0], COSTS) - 0.5) < 0.01
 
 
-def test_a_budgeted_encoding_is_rendered_by_the_chosen_experts():
+def test_rendering_uses_the_chosen_experts():
     net = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6)).eval()
     encoding = render.encode(net, picture(1, 9, 7).float())
     for budget, expert in ((0, 0), (1, 3)):
@@ -167,35 +167,35 @@ def test_a_budgeted_encoding_is_rendered_by_the_chosen_experts():
 
 
 @pytest.mark.parametrize("budget", [-0.1, 1.01, math.nan])
-def test_what_is_no_share_is_refused(budget):
+def test_a_budget_outside_0_to_1_is_refused(budget):
     with pytest.raises(ValueError, match="give a share between 0 and 1"):
         routed(random_scores(), COSTS, budget)
 
 
-def test_one_expert_has_nothing_to_choose_within():
+def test_a_budget_for_a_single_expert_is_refused():
     net = LIIF(encoder=TINY_ENCODER, hidden_dim=6)
     encoding = render.encode(net, picture(1, 5, 7).float())
-    with pytest.raises(ValueError, match=r"LIIF has one expert .* leave the budget out$"):
+    with pytest.raises(ValueError, match=r"LIIF has one expert, .* leave the budget out$"):
         render.within_budget(net, encoding, 0.5)
 
 
 # --- on the command line ---
 
 
-def test_budgets_are_read():
+def test_budgets_are_parsed():
     assert [parse_budget(text) for text in ("0", "0.4", "1")] == [Share(0), Share(0.4), Share(1)]
     assert [parse_budget(t) for t in ("20000mac", "2e4MAC")] == [MacsPerPixel(20000), MacsPerPixel(20000)]
 
 
 @pytest.mark.parametrize("text", ["", "40%", "1.1", "-0.1", "nan", "mac", "0mac", "-5mac", "infmac", "20k"])
-def test_what_is_no_budget_is_refused(text):
+def test_invalid_budgets_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"from 0 to 1 .* or MACs per output pixel"):
         parse_budget(text)
 
 
 @pytest.mark.parametrize("make", [MoEISRLIIF, MoEISRLTE])
 @pytest.mark.parametrize("size", [(40, 62), (33, 50)])
-def test_macs_per_pixel_are_kept_to(make, size):
+def test_macs_per_pixel_are_not_exceeded(make, size):
     net, lr_size = lively(make(encoder=TINY_ENCODER, hidden_dim=6)).eval(), (20, 31)
     encoding = render.encode(net, picture(1, *lr_size).float())
     lowest, highest = (
@@ -214,7 +214,7 @@ def test_macs_per_pixel_are_kept_to(make, size):
     assert Share(0.4).of(net, lr_size, size) == 0.4
 
 
-def test_macs_that_no_expert_can_do_with_are_refused():
+def test_fewer_macs_than_the_shallowest_expert_needs_are_refused():
     net = MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6)
     with pytest.raises(ValueError, match=r"--budget 3mac: decoding takes \d+ MACs per output pixel or more"):
         MacsPerPixel(3).of(net, (5, 7), (10, 14))

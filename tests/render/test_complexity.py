@@ -1,4 +1,4 @@
-"""MACs against sums written out and against operators counted while rendering."""
+"""MACs match sums written out, and operators counted while rendering."""
 
 import json
 
@@ -43,13 +43,13 @@ NETWORKS = {
         (lambda: MoEISRLTE(encoder=LATENT, hidden_dim=128), [33_152, 49_536, 65_920]),
     ],
 )
-def test_macs_of_the_published_experts(net, macs):
+def test_macs_of_experts_match_the_paper(net, macs):
     assert [expert.macs() for expert in net().expert_list] == macs
 
 
 @pytest.mark.parametrize("size", [(10, 14), (12, 11), (23, 40), (5, 7)])
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
-def test_as_executed_is_what_rendering_executes(make, size, monkeypatch):
+def test_executed_macs_match_those_counted_while_rendering(make, size, monkeypatch):
     net = lively(make()).eval()
     encoding = render.encode(net, picture(1, 5, 7).float())
     choice = render.expert_map(encoding)[0]
@@ -59,14 +59,14 @@ def test_as_executed_is_what_rendering_executes(make, size, monkeypatch):
     assert macs - complexity.mapper_macs(net, (5, 7)) == complexity.count_macs(
         lambda: render.render(net, encoding, size)
     )
-    monkeypatch.setattr(linear_module, "onednn_is_faster", lambda *_: False)  # unknown to torch
+    monkeypatch.setattr(linear_module, "onednn_is_faster", lambda *_: False)  # torch does not count oneDNN
     with FlopCounterMode(display=False) as counter:
         render.render(net, encoding, size)
     assert macs - complexity.mapper_macs(net, (5, 7)) == counter.get_total_flops() / 2
 
 
 @torch.inference_mode()
-def test_products_and_convolutions_count_whoever_computes_them(monkeypatch):
+def test_macs_do_not_depend_on_the_backend(monkeypatch):
     features, weight = torch.randn(5, 7, 64), torch.randn(3, 64)
     assert complexity.count_macs(lambda: linear(features, weight)) == 5 * 7 * 64 * 3
     monkeypatch.setattr(convolutions, "winograd_is_faster", lambda _: convolutions._has_nnpack())
@@ -75,7 +75,7 @@ def test_products_and_convolutions_count_whoever_computes_them(monkeypatch):
         assert complexity.count_macs(lambda: conv(lr)) == 64 * 9 * 70 * 9 * 11
 
 
-def test_as_published_is_four_experts_a_query_and_the_mapper():
+def test_published_macs_match_a_loop_over_queries():
     net = lively(NETWORKS["MoEISRLIIF"]()).eval()
     choice = torch.tensor([[0, 1, 2], [3, 0, 1]])
     size = (7, 8)
@@ -90,7 +90,7 @@ def test_as_published_is_four_experts_a_query_and_the_mapper():
     assert complexity.published_macs(net, complexity.workload(net, choice, size)) == expected
 
 
-def test_routing_lies_between_the_extremes():
+def test_macs_of_a_routing_lie_between_the_extremes():
     net = lively(NETWORKS["MoEISRLTE"]()).eval()
     choice = render.expert_map(render.encode(net, picture(1, 6, 9).float()))[0]
     works = [*complexity.extreme_workloads(net, (6, 9), (15, 20)), complexity.workload(net, choice, (15, 20))]
@@ -100,13 +100,13 @@ def test_routing_lies_between_the_extremes():
 
 
 @pytest.mark.parametrize("lr_size", [(8, 8), (5, 11)])
-def test_the_encoder_is_counted_as_mmengine_counts_it(lr_size):
+def test_encoder_macs_match_mmengine(lr_size):
     net = NETWORKS["LIIF"]()
     counted = get_model_complexity_info(net.encoder, (3, *lr_size), show_table=False, show_arch=False)
     assert complexity.encoder_macs(net, lr_size) == counted["flops"]
 
 
-def test_parameters_by_part():
+def test_parameters_are_counted_by_part():
     net = NETWORKS["MoEISRLTE"]()
     parts = complexity.parameters(net)
     assert list(parts) == ["encoder", "embedding", "experts", "mapper"]
@@ -142,7 +142,7 @@ def test_the_command_counts_the_routing_of_a_picture(tmp_path, photographs, caps
     assert routed["as_published"] < report["decoder_macs"]["deepest"]["as_published"]
 
 
-def test_all_layers_of_a_picture_that_lies_on_its_side_are_counted(tmp_path, capsys):
+def test_all_layers_of_a_rotated_image_are_counted(tmp_path, capsys):
     net = lively(NETWORKS["MoEISRLIIF"]())
     weights = tmp_path / "net.pth"
     save_checkpoint(weights, {"params": net.state_dict(), "network_g": net.hyper_parameters})

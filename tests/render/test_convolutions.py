@@ -1,4 +1,4 @@
-"""Winograd's convolutions against direct ones, and where they are chosen."""
+"""Winograd convolutions match direct ones; selection of Winograd convolutions."""
 
 import pytest
 import torch
@@ -24,8 +24,8 @@ def one_thread():
 
 
 @pytest.fixture
-def computed(monkeypatch):
-    """The shapes of what NNPACK is given."""
+def nnpack_shapes(monkeypatch):
+    """Record the shapes of the inputs of NNPACK."""
     shapes, original = [], convolutions._nnpack_convolution
 
     def recorded(picture, *args):
@@ -49,14 +49,12 @@ def convolution(channels, features, padding, *, bias=True, **options):
     ("channels", "features", "size"), [(64, 64, (51, 67)), (65, 128, (48, 48)), (128, 67, (97, 53))]
 )
 @torch.inference_mode()
-def test_winograd_convolutions_are_direct_ones_up_to_rounding(
-    channels, features, size, padding, bias, computed
-):
+def test_winograd_convolutions_match_direct_ones(channels, features, size, padding, bias, nnpack_shapes):
     conv = convolution(channels, features, padding, bias=bias)
     x = torch.randn(1, channels, *size).to(memory_format=torch.channels_last)
     with WinogradConvolutions():
         found = conv(x)
-    assert computed == [tuple(x.shape)]
+    assert nnpack_shapes == [tuple(x.shape)]
     expected = conv.double()(x.double())
     assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
 
@@ -80,25 +78,25 @@ def test_winograd_convolutions_are_direct_ones_up_to_rounding(
     ],
 )
 @torch.inference_mode()
-def test_all_others_are_left_as_they_are(conv, x, computed):
+def test_unsupported_convolutions_are_left_to_torch(conv, x, nnpack_shapes):
     expected = conv(x)
     with WinogradConvolutions():
         assert torch.equal(conv(x), expected)
-    assert not computed
+    assert not nnpack_shapes
 
 
 @needs_nnpack
 @torch.inference_mode()
-def test_arguments_may_be_named(computed):
+def test_keyword_arguments_are_accepted(nnpack_shapes):
     x, weight = torch.randn(1, 64, 50, 50), torch.randn(64, 64, 3, 3)
     with WinogradConvolutions():
         found = torch.conv2d(input=x, weight=weight, padding=1)
-    assert computed == [(1, 64, 50, 50)]
+    assert nnpack_shapes == [(1, 64, 50, 50)]
     torch.testing.assert_close(found, torch.conv2d(x, weight, padding=1), rtol=1e-4, atol=1e-3)
 
 
 @needs_nnpack
-def test_two_threads_and_who_wants_no_nnpack_compute_directly():
+def test_nnpack_is_not_used_with_two_threads_or_if_disabled():
     x = torch.randn(1, 64, 50, 50)
     assert winograd_is_faster(x)
     with torch.backends.nnpack.flags(enabled=False):
@@ -108,7 +106,7 @@ def test_two_threads_and_who_wants_no_nnpack_compute_directly():
 
 
 @torch.inference_mode()
-def test_a_torch_without_nnpack_computes_directly(monkeypatch):
+def test_torch_without_nnpack_computes_directly(monkeypatch):
     monkeypatch.setattr(convolutions, "_has_nnpack", lambda: False)
     conv, x = convolution(64, 64, 1), torch.randn(1, 64, 50, 50)
     expected = conv(x)
@@ -123,15 +121,15 @@ def test_a_torch_without_nnpack_computes_directly(monkeypatch):
         torch.rand(2, 50, 57, 3).permute(0, 3, 1, 2),
         torch.rand(50, 57, 3).permute(2, 0, 1)[None],
     ],
-    ids=["first", "last", "last, but for the stride of the batch"],
+    ids=["first", "last", "last, with another batch stride"],
 )
 @torch.inference_mode()
-def test_a_network_without_such_convolutions_computes_with_its_channels_last(lr, computed):
+def test_other_networks_run_in_channels_last_format(lr, nnpack_shapes):
     conv = convolution(3, 32, 1)
     found = with_fast_convolutions(conv)(lr)
     assert found.stride() == (50 * 57 * 32, 1, 57 * 32, 32)
     torch.testing.assert_close(found, conv(lr.contiguous()), rtol=1e-5, atol=1e-6)
-    assert not computed
+    assert not nnpack_shapes
 
 
 @needs_nnpack
@@ -147,17 +145,17 @@ def test_a_network_without_such_convolutions_computes_with_its_channels_last(lr,
         ),
     ],
 )
-def test_pictures_are_those_of_direct_convolutions(net, products, computed):
+def test_rendering_with_winograd_is_as_accurate_as_without(net, products, nnpack_shapes):
     net, lr, size = lively(net()).eval(), picture(1, 53, 49), (131, 98)
     encoding = render.encode(net, lr.float())
     found = render.render(net, encoding, size)
-    assert len(computed) == products
+    assert len(nnpack_shapes) == products
     assert encoding.latent.is_contiguous(memory_format=torch.channels_last)
     torch.set_num_threads(2)
     direct = render.render(net, render.encode(net, lr.float()), size)
-    assert len(computed) == products
+    assert len(nnpack_shapes) == products
     net = net.double()
     expected = render.render(net, render.encode(net, lr), size)
-    # Lively networks magnify rounding errors, LTE's angles above all: direct convolutions' are the measure.
+    # Random networks amplify rounding errors, LTE most. The error of direct convolutions sets the tolerance.
     assert (found - expected).abs().max() < 4 * (direct - expected).abs().max()
     torch.testing.assert_close(found, direct, rtol=0, atol=3e-5 * expected.abs().max().item())

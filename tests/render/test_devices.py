@@ -1,4 +1,4 @@
-"""Devices follow the inputs, and the host does not wait for a GPU: seen on one that is not there."""
+"""Tensors follow the device of the inputs, and the host does not wait for a GPU. Uses a simulated GPU."""
 
 import copy
 import subprocess
@@ -36,7 +36,7 @@ ENCODERS = {
 SIZE = (19, 31)
 
 
-def test_what_a_gpu_refuses_is_refused_and_what_it_keeps_the_host_waiting_for_is_counted():
+def test_the_simulated_gpu_refuses_mixed_devices_and_counts_waits():
     here = torch.arange(3.0)
     with pretend_gpu() as waits:
         there = torch.arange(3.0, device=GPU)
@@ -67,7 +67,7 @@ def test_what_a_gpu_refuses_is_refused_and_what_it_keeps_the_host_waiting_for_is
 @pytest.mark.parametrize("band_queries", [1, 500, 10**9])
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_picture_is_rendered_there_as_here(name, precision, tolerance, band_queries, monkeypatch):
+def test_rendering_on_a_gpu_matches_the_cpu(name, precision, tolerance, band_queries, monkeypatch):
     monkeypatch.setattr(
         "moeisr_plugin.render.engine._BAND_QUERIES", dict.fromkeys(("cpu", "cuda"), band_queries)
     )
@@ -81,7 +81,7 @@ def test_a_picture_is_rendered_there_as_here(name, precision, tolerance, band_qu
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_host_waits_no_more_for_many_bands(name, monkeypatch):
+def test_waits_do_not_increase_with_the_number_of_bands(name, monkeypatch):
     net, waited = lively(NETWORKS[name]()), {}
     with pretend_gpu() as waits:
         lr = picture(1, 24, 7).float().to(GPU)
@@ -102,7 +102,7 @@ def test_the_host_waits_no_more_for_many_bands(name, monkeypatch):
 
 
 @pytest.mark.parametrize("route", ["budget", "random", "one"])
-def test_routing_follows_the_scores(route):
+def test_routing_on_a_gpu_matches_the_cpu(route):
     routes = {
         "budget": lambda net, encoding: render.within_budget(net, encoding, 0.4).scores,
         "random": lambda net, encoding: routing.shuffle_scores(
@@ -119,7 +119,7 @@ def test_routing_follows_the_scores(route):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_pictures_are_encoded_there_as_here(encoder):
+def test_encoding_on_a_gpu_matches_the_cpu(encoder):
     net, lr = LIIF(encoder=ENCODERS[encoder](), hidden_dim=6).eval(), picture(1, 9, 14).float()
     expected = render.encode(net, lr, tile=8).latent
     with pretend_gpu():
@@ -131,10 +131,10 @@ def test_pictures_are_encoded_there_as_here(encoder):
     ("precision", "high", "rounded"),
     [("float32", False, False), ("tf32", False, True), ("float32", True, True)],
 )
-def test_float32_is_exact_unless_it_is_allowed_not_to_be(precision, high, rounded, monkeypatch):
-    """Torch by itself lets a GPU round the factors of convolutions."""
+def test_tf32_is_used_only_if_allowed(precision, high, rounded, monkeypatch):
+    """By default, torch allows TF32 for convolutions."""
 
-    def rounds():
+    def uses_tf32():
         products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
         if not hasattr(cudnn, "conv"):  # before torch 2.9
             return [products.allow_tf32, cudnn.allow_tf32]
@@ -142,29 +142,29 @@ def test_float32_is_exact_unless_it_is_allowed_not_to_be(precision, high, rounde
 
     net, seen = to_precision(lively(NETWORKS["MoEISRLIIF"]()), precision), []
     for part in (net.encoder, net.mapper):
-        part.register_forward_pre_hook(lambda *_: seen.append(rounds()))
+        part.register_forward_pre_hook(lambda *_: seen.append(uses_tf32()))
     precompute = net.embedding.precompute
     monkeypatch.setattr(
-        net.embedding, "precompute", lambda *given: seen.append(rounds()) or precompute(*given)
+        net.embedding, "precompute", lambda *given: seen.append(uses_tf32()) or precompute(*given)
     )
     torch_default, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, high
     try:
-        before = rounds()
+        before = uses_tf32()
         with pretend_gpu():
             net.to(GPU)
             encoding = render.encode(net, picture(1, 5, 7).float().to(GPU))
-            between = [rounds() for _ in render.render_bands(net, encoding, SIZE)]
-        after = rounds()
+            between = [uses_tf32() for _ in render.render_bands(net, encoding, SIZE)]
+        after = uses_tf32()
     finally:
         torch.backends.cuda.matmul.allow_tf32 = torch_default
     assert seen == [[rounded, rounded]] * 3
     assert [before, *between, after] == [[high, True]] * 3
 
 
-def test_who_sets_torchs_new_switches_keeps_what_they_say():
-    """Once they differ, torch refuses to tell of the old ones; in a process of its own, as it stays so."""
+def test_new_tf32_settings_of_torch_are_kept():
+    """If they differ, reading the old settings raises for the rest of the process, so use a subprocess."""
     if not hasattr(torch.backends.cudnn, "conv"):
-        pytest.skip("torch 2.9 brought them")
+        pytest.skip("needs torch 2.9")
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "import torch\n"
@@ -184,7 +184,7 @@ def test_who_sets_torchs_new_switches_keeps_what_they_say():
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
-def test_pictures_are_enlarged_there_as_here(precision):
+def test_upscaling_on_a_gpu_matches_the_cpu(precision):
     image = np.random.default_rng(0).integers(256, size=(9, 14, 4), dtype=np.uint8)
     expected = Upscaler(device="cpu", precision=precision)(image, scale=2.5)
     with pretend_gpu():
@@ -195,18 +195,20 @@ def test_pictures_are_enlarged_there_as_here(precision):
 
 
 @pytest.mark.parametrize(("device", "times"), [(torch.device("cpu"), 3), (GPU, 4)])
-def test_what_a_gpu_does_for_the_first_time_is_not_timed(device, times):
-    """It must have ended what it did before, and what it does."""
-    told = []
+def test_the_first_run_on_a_gpu_is_not_timed(device, times):
+    """Timing synchronises before and after each run."""
+    synchronisations = []
     with pretend_gpu() as waits:
-        result, seconds = _timed(lambda: told.append(waits["synchronize"]) or len(told), device, 3)
+        result, seconds = _timed(
+            lambda: synchronisations.append(waits["synchronize"]) or len(synchronisations), device, 3
+        )
         assert waits["synchronize"] == (6 if device == GPU else 0)
-    assert result == len(told) == times
+    assert result == len(synchronisations) == times
     assert 0 <= seconds < 1
-    assert told == ([0, 1, 3, 5] if device == GPU else [0, 0, 0])
+    assert synchronisations == ([0, 1, 3, 5] if device == GPU else [0, 0, 0])
 
 
-def test_networks_are_evaluated_there_as_here(photographs):
+def test_evaluation_on_a_gpu_matches_the_cpu(photographs):
     def measure(device):
         weights, scales = ["tiny_MoEISR_LIIF_s"], [(2.0, 2.0)]
         return evaluate(weights, photographs, scales, routing=True, budgets=2, device=device)
@@ -224,13 +226,13 @@ def test_networks_are_evaluated_there_as_here(photographs):
         assert figures == pytest.approx(same_figures, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("dealing", ["by scores", "by gates", "by choice"])
+@pytest.mark.parametrize("assignment", ["by scores", "by gates", "by choice"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_step_of_training_keeps_nobody_waiting_but_for_the_sizes_of_groups(name, dealing):
+def test_a_training_step_waits_only_for_the_sizes_of_groups(name, assignment):
     net = lively(NETWORKS[name]()).train()
     inputs = [picture(2, 5, 7).float(), queries(2, 5, 7, 9).float(), torch.rand(2, 2)]
-    gate = routing.random_gates if dealing == "by gates" else None
-    dealt = routing.random_choice(inputs[0], len(net.experts)) if dealing == "by choice" else None
+    gate = routing.random_gates if assignment == "by gates" else None
+    choice = routing.random_choice(inputs[0], len(net.experts)) if assignment == "by choice" else None
 
     def step(net, inputs, choice):
         torch.manual_seed(0)
@@ -240,21 +242,21 @@ def test_a_step_of_training_keeps_nobody_waiting_but_for_the_sizes_of_groups(nam
         return rgb, {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
     twin = copy.deepcopy(net)
-    expected, expected_gradients = step(net, inputs, dealt)
+    expected, expected_gradients = step(net, inputs, choice)
     with pretend_gpu() as waits:
         twin.to(GPU)
         inputs = [each.to(GPU) for each in inputs]
-        choice = None if dealt is None else dealt.to(GPU)
+        gpu_choice = None if choice is None else choice.to(GPU)
         waits.clear()
-        rgb, found = step(twin, inputs, choice)
+        rgb, found = step(twin, inputs, gpu_choice)
     torch.testing.assert_close(from_gpu(rgb), expected.detach(), rtol=1e-5, atol=1e-5)
     assert found.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
         torch.testing.assert_close(from_gpu(found[name]), gradient, rtol=1e-4, atol=1e-5)
-    assert waits.total() == (2 if dealing == "by choice" else 0)  # of LR pixels, and of queries
+    assert waits.total() == (2 if assignment == "by choice" else 0)  # sizes for LR pixels and for queries
 
 
-def test_a_step_is_judged_by_one_reading():
+def test_a_training_step_reads_from_the_gpu_once():
     weight = torch.nn.Parameter(torch.ones(3))
     with pretend_gpu() as waits:
         there = torch.nn.Parameter(weight.detach().to(GPU))
@@ -269,7 +271,7 @@ def test_a_step_is_judged_by_one_reading():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_coordinates_are_answered_there_as_here(name):
+def test_forward_on_a_gpu_matches_the_cpu(name):
     net = lively(NETWORKS[name]()).eval()
     inputs = [picture(2, 5, 7).float(), queries(2, 5, 7, 9).float(), torch.rand(2, 2)]
     expected = net(*inputs).rgb.detach()

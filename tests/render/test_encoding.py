@@ -1,4 +1,4 @@
-"""Encoding in tiles against encoding the whole picture."""
+"""Encoding in tiles matches encoding the whole image."""
 
 import pytest
 import torch
@@ -45,12 +45,12 @@ def assert_same(encoding, expected, tolerance):
         assert (tiled - whole).abs().max() <= tolerance * whole.abs().max()
 
 
-# --- with a halo: the same ---
+# --- with a halo: equal ---
 
 
 @pytest.mark.parametrize(("size", "tile"), [((37, 23), 9), ((29, 43), 21), ((1, 40), 13), ((17, 5), 1)])
 @pytest.mark.parametrize("name", LOCAL)
-def test_tiles_with_their_halo_give_the_whole_pictures_encoding(name, size, tile):
+def test_tiles_with_a_halo_match_the_whole_image(name, size, tile):
     net = lively(MoEISRLIIF(encoder=LOCAL[name](), hidden_dim=6, mapper_depth=3)).eval()
     assert net.encoder.halo is not None
     lr = picture(2, *size)
@@ -60,14 +60,14 @@ def test_tiles_with_their_halo_give_the_whole_pictures_encoding(name, size, tile
 
 
 @pytest.mark.parametrize("options", [{"mapper_depth": 1}, {"mapper_kernel_size": 5, "mapper_hidden_dim": 3}])
-def test_scores_are_those_of_the_whole_picture_for_any_mapper(options):
+def test_scores_match_the_whole_image_for_any_mapper(options):
     net = lively(MoEISRLTE(encoder=LOCAL["EDSR"](), hidden_dim=6, **options)).eval().double()
     lr = picture(1, 41, 26)
     assert_same(render.encode(net, lr, tile=11), untiled(net, lr), 1e-12)
 
 
 @pytest.mark.parametrize("make", [LIIF, LTE])
-def test_one_expert_is_encoded_alike(make):
+def test_networks_with_one_expert_can_be_tiled(make):
     net, lr = lively(make(encoder=LOCAL["EDSR"](), hidden_dim=6)).eval().double(), picture(1, 19, 26)
     encoding = render.encode(net, lr, tile=8)
     assert encoding.lr is lr
@@ -75,8 +75,8 @@ def test_one_expert_is_encoded_alike(make):
     assert encoding.scores.shape == (1, 1, 19, 26)
 
 
-def test_a_tile_sees_no_more_than_its_halo():
-    """So that its size bounds memory."""
+def test_a_tile_is_computed_with_its_halo_and_no_more():
+    """The size of a tile limits memory."""
     net, seen = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).eval(), []
     for part in (net.encoder, net.mapper):
         part.register_forward_pre_hook(lambda module, given: seen.append((module, given[0].shape[2:])))
@@ -87,7 +87,7 @@ def test_a_tile_sees_no_more_than_its_halo():
     assert len(seen) == 2 * 4 * 5
 
 
-def test_a_picture_no_larger_than_a_tile_is_encoded_at_once():
+def test_an_image_of_at_most_one_tile_is_encoded_in_one_step():
     net, seen = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).eval(), []
     net.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
     render.encode(net, picture(2, 20, 12).float(), tile=20)
@@ -95,7 +95,7 @@ def test_a_picture_no_larger_than_a_tile_is_encoded_at_once():
     assert seen == [(2, 3, 20, 12), (1, 3, 60, 50)]
 
 
-def test_tiles_shrink_until_a_gpu_has_memory_for_them():
+def test_tiles_are_halved_while_a_gpu_is_out_of_memory():
     net, lr, seen = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).eval(), picture(1, 150, 290), []
 
     def allocate(module, given):
@@ -111,7 +111,7 @@ def test_tiles_shrink_until_a_gpu_has_memory_for_them():
     assert_same(encoding, untiled(net, lr), 1e-12)
 
 
-def test_the_mapper_shrinks_its_tiles_by_itself():
+def test_the_mapper_halves_its_tiles_independently():
     net, lr, seen = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).eval(), picture(1, 90, 70), []
 
     def allocate(module, given):
@@ -130,7 +130,7 @@ def test_the_mapper_shrinks_its_tiles_by_itself():
     assert_same(encoding, untiled(net, lr), 1e-12)
 
 
-def test_a_gpu_without_memory_for_the_smallest_tile_is_out_of_memory():
+def test_out_of_memory_in_the_smallest_tile_is_raised():
     net, tried = LIIF(encoder=LOCAL["EDSR"](), hidden_dim=6).eval(), []
 
     def allocate(module, given):
@@ -143,7 +143,7 @@ def test_a_gpu_without_memory_for_the_smallest_tile_is_out_of_memory():
     assert len(tried) == 3
 
 
-def test_reduced_precision_is_kept():
+def test_encoding_in_bfloat16_returns_bfloat16():
     net, lr = lively(MoEISRLIIF(encoder=LOCAL["EDSR"](), hidden_dim=6)).bfloat16(), picture(1, 30, 21)
     encoding = render.encode(net, lr.bfloat16(), tile=9)
     assert encoding.latent.dtype == encoding.scores.dtype == torch.bfloat16
@@ -157,7 +157,7 @@ def test_a_tile_without_pixels_is_refused(tile):
         render.encode(net, picture(1, 5, 7).float(), tile=tile)
 
 
-# --- how pictures are cut ---
+# --- tilings ---
 
 TILINGS = [
     Tiling(7, context=3),
@@ -171,7 +171,7 @@ TILINGS = [
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 15, 16, 17, 33, 101])
 @pytest.mark.parametrize("tiling", TILINGS)
-def test_tiles_cover_every_pixel_once(tiling, n):
+def test_weights_of_tiles_sum_to_1(tiling, n):
     total = torch.zeros(n)
     for span in spans(n, tiling):
         assert span.weight.shape == total[span.computed].shape
@@ -182,7 +182,7 @@ def test_tiles_cover_every_pixel_once(tiling, n):
 
 @pytest.mark.parametrize("n", [8, 33, 101])
 @pytest.mark.parametrize("tiling", TILINGS)
-def test_tiles_lie_on_the_grid_and_have_their_context(tiling, n):
+def test_tiles_are_on_the_grid_and_have_their_context(tiling, n):
     for span in spans(n, tiling):
         assert span.computed.start % tiling.grid == 0
         assert span.computed.stop % tiling.grid == 0 or span.computed.stop == n
@@ -193,20 +193,20 @@ def test_tiles_lie_on_the_grid_and_have_their_context(tiling, n):
         assert len(span.weight) <= max(tiling.tile, tiling.grid) + 2 * tiling.context
 
 
-def test_tiles_fade_linearly_into_each_other():
+def test_tiles_are_blended_linearly():
     left, right = (span.weight for span in spans(16, Tiling(8, context=2, blend=4)))
     assert left.tolist() == [1, 1, 1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125]
     assert right.tolist() == [0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1, 1, 1]
 
 
-def test_what_depends_on_single_pixels_is_not_changed_by_tiles():
+def test_pointwise_functions_do_not_depend_on_tiles():
     x = picture(2, 33, 21)
     for tiling in TILINGS:
         torch.testing.assert_close(in_tiles(lambda part: 3 * part, x, tiling), 3 * x, rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize(("name", "grid"), [("SwinIR", 4), ("toolbox SwinIR", 4), ("RCAN", 1)])
-def test_without_a_halo_tiles_follow_the_windows_and_blend(name, grid):
+def test_tiles_without_a_halo_are_aligned_to_windows_and_blended(name, grid):
     tiling = encoder_tiling(UNBOUNDED[name](), 512)
     assert (tiling.tile, tiling.grid) == (512, grid)
     assert tiling.context % grid == 0
@@ -214,7 +214,7 @@ def test_without_a_halo_tiles_follow_the_windows_and_blend(name, grid):
     assert 1 < tiling.blend <= 2 * tiling.context
 
 
-# --- without a halo: close to it ---
+# --- without a halo: close ---
 
 
 def smooth_picture(height, width):
@@ -224,15 +224,15 @@ def smooth_picture(height, width):
 
 
 def errors_by_column(tiled, whole):
-    """RMS error of each column, and of its difference to the next, in deviations of the latent."""
+    """Return the RMS error of columns and of their differences, in standard deviations of the latent."""
     error = (tiled - whole) / whole.std()
     return [part.square().mean((0, 1, 2)).sqrt() for part in (error, error.diff(dim=3))]
 
 
 @pytest.mark.parametrize("name", UNBOUNDED)
-def test_borders_of_tiles_are_no_worse_than_their_interiors(name, monkeypatch):
-    """Where what cannot be reproduced, RCAN's means over the whole picture, is the same error everywhere."""
-    # In a single thread the mapper would be computed by another algorithm than what it is compared with.
+def test_errors_at_tile_borders_are_like_those_inside(name, monkeypatch):
+    """RCAN uses means over the whole image, so tiles cause an error, but the same everywhere."""
+    # With one thread, only one of the two results compared would use Winograd convolutions.
     monkeypatch.setattr("moeisr_plugin.render.convolutions.winograd_is_faster", lambda picture: False)
     net = lively(MoEISRLIIF(encoder=UNBOUNDED[name](), hidden_dim=6)).eval()
     lr, border = smooth_picture(90, 120), 60
@@ -248,11 +248,13 @@ def test_borders_of_tiles_are_no_worse_than_their_interiors(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["SwinIR", "toolbox SwinIR"])
-def test_attention_beyond_the_context_is_a_small_error(name, monkeypatch):
+def test_the_error_of_a_small_context_is_small(name, monkeypatch):
     monkeypatch.setattr("moeisr_plugin.render.encoding._LARGE_CONTEXT", 8)
     net, lr = lively(MoEISRLIIF(encoder=UNBOUNDED[name](), hidden_dim=6)).eval(), smooth_picture(90, 120)
     error, step = errors_by_column(render.encode(net, lr, tile=64).latent, untiled(net, lr).latent)
     assert 1e-6 < error.max() < 0.01
     assert step.max() < 0.01
     shifted = in_tiles(lambda part: net.encoder((part - 0.5) / 0.5), lr, Tiling(61, context=8))
-    assert errors_by_column(shifted, untiled(net, lr).latent)[0].max() > 3 * error.max()  # windows matter
+    assert (
+        errors_by_column(shifted, untiled(net, lr).latent)[0].max() > 3 * error.max()
+    )  # without alignment to windows

@@ -1,4 +1,4 @@
-"""Rendering a grid equals answering for each of its pixels."""
+"""Rendering a grid matches the forward pass at the coordinates of its pixels."""
 
 import pytest
 import torch
@@ -24,7 +24,9 @@ NETWORKS = {
 )
 @pytest.mark.parametrize("size", [(13, 22), (5, 7), (16, 8)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_grid_is_its_queries(name, size, band_queries, block_bytes, blended_pixels, monkeypatch):
+def test_rendering_matches_the_forward_pass(
+    name, size, band_queries, block_bytes, blended_pixels, monkeypatch
+):
     monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
     monkeypatch.setattr("moeisr_plugin.render.engine._BLENDED_PIXELS", {"cpu": blended_pixels})
     monkeypatch.setattr("moeisr_plugin.render.grid_decoder._BLOCK_BYTES", {"cpu": block_bytes})
@@ -38,8 +40,8 @@ def test_a_grid_is_its_queries(name, size, band_queries, block_bytes, blended_pi
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_single_precision_costs_no_more_than_its_rounding(name):
-    """Of LTE, the frequencies magnify it."""
+def test_float32_is_close_to_float64(name):
+    """The frequencies of LTE amplify rounding errors."""
     net, lr = lively(NETWORKS[name]()), picture(2, 5, 7)
     rounded = render.render(net, render.encode(net, lr.float()), (13, 22))
     net = net.double()
@@ -51,7 +53,7 @@ def test_single_precision_costs_no_more_than_its_rounding(name):
 @pytest.mark.parametrize("size", [(13, 22), (1, 40), (6, 7)])
 @pytest.mark.parametrize("lr_size", [(5, 7), (1, 6), (1, 1)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_grid_is_what_the_papers_say(name, lr_size, size):
+def test_rendering_matches_the_equations_of_the_papers(name, lr_size, size):
     net, lr = lively(NETWORKS[name]()), picture(1, *lr_size)
     scale = [n / n_lr for n, n_lr in zip(size, lr_size, strict=True)]
     clip = [max(s / 4, 1) if name.endswith("LTE") else 1 for s in scale]
@@ -60,7 +62,7 @@ def test_a_grid_is_what_the_papers_say(name, lr_size, size):
     expected = Reference(net)(lr, coord, cell)
     net = net.double()
     rendered = render.render(net, render.encode(net, lr), size)
-    # Queries on the centres of the last row and column are left to rounding by LIIF's formula.
+    # In LIIF's formula, rounding decides at the centres of the last row and column.
     last = (1 - 1 / torch.tensor(lr_size, dtype=torch.float64) - coord[0]).abs() < 1e-12
     decided = ~last.any(dim=1)
     torch.testing.assert_close(
@@ -69,21 +71,21 @@ def test_a_grid_is_what_the_papers_say(name, lr_size, size):
 
 
 @pytest.mark.parametrize("network", [LTE, MoEISRLTE])
-def test_cells_beyond_the_trained_ones_are_clipped_to_those(network):
+def test_cells_beyond_the_trained_scale_are_clipped(network):
     net = lively(network(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8, max_trained_scale=2))
     lr = picture(1, 5, 7)
-    cell = torch.tensor([[2 / (2 * 5), 2 / 10]], dtype=torch.float64)  # of 15 x 10, clipped in y alone
+    cell = torch.tensor([[2 / (2 * 5), 2 / 10]], dtype=torch.float64)  # of 15x10, clipped in y only
     expected = Reference(net)(lr, grid_queries(1, 15, 10), cell)
     net = net.double()
     rendered = render.render(net, render.encode(net, lr), (15, 10))
-    decided = grid_queries(1, 15, 10)[0, :, 0] < 0.75  # as above
+    decided = grid_queries(1, 15, 10)[0, :, 0] < 0.75  # rounding decides elsewhere; see above
     torch.testing.assert_close(
         rendered.flatten(2).transpose(1, 2)[:, decided], expected[:, decided], rtol=1e-10, atol=1e-10
     )
 
 
 @pytest.mark.parametrize("name", ["MoEISRLIIF", "MoEISRLTE"])
-def test_what_is_computed_at_a_time_is_bounded_at_any_scale(name, monkeypatch):
+def test_hidden_states_of_a_step_are_limited_at_any_scale(name, monkeypatch):
     sizes, finish = [], Expert.finish
 
     def watch(expert, hidden):
@@ -100,20 +102,20 @@ def test_what_is_computed_at_a_time_is_bounded_at_any_scale(name, monkeypatch):
 
 @pytest.mark.parametrize("local_ensemble", [True, False])
 @pytest.mark.parametrize(
-    ("size", "latent_size", "asked"), [(50, 50, 2), (75, 25, 6), (20, 4, 10), (37, 10, 8)]
+    ("size", "latent_size", "count"), [(50, 50, 2), (75, 25, 6), (20, 4, 10), (37, 10, 8)]
 )
-def test_a_latent_answers_once_for_an_output_pixel(size, latent_size, asked, local_ensemble):
-    """Though it is both neighbours of one at the rim."""
+def test_each_output_pixel_has_one_slot_per_latent(size, latent_size, count, local_ensemble):
+    """At the border, both neighbours are the same latent and share a slot."""
     axis = grid_axis(size, latent_size, local_ensemble=local_ensemble, dtype=torch.float64)
-    assert axis.offsets.shape == (latent_size, asked if local_ensemble else asked // 2)
+    assert axis.offsets.shape == (latent_size, count if local_ensemble else count // 2)
     assert axis.offsets[axis.index, axis.slot].equal(axis.rel)
     for latent in range(latent_size):
-        asking = (axis.index == latent).any(0).nonzero()[:, 0]  # output pixels
-        slots = [set(axis.slot[:, n][axis.index[:, n] == latent].tolist()) for n in asking]
-        assert sorted(slots, key=min) == [{slot} for slot in range(len(asking))]
+        pixels = (axis.index == latent).any(0).nonzero()[:, 0]  # output pixels
+        slots = [set(axis.slot[:, n][axis.index[:, n] == latent].tolist()) for n in pixels]
+        assert sorted(slots, key=min) == [{slot} for slot in range(len(pixels))]
 
 
-def test_one_encoding_serves_many_sizes_and_the_mode_of_training_does_not_matter():
+def test_one_encoding_can_be_rendered_at_several_sizes():
     net, lr = lively(NETWORKS["MoEISRLIIF"]()).train(), picture(1, 5, 7).float()
     encoding = render.encode(net, lr)
     for size in ((10, 14), (31, 9)):
@@ -122,7 +124,7 @@ def test_one_encoding_serves_many_sizes_and_the_mode_of_training_does_not_matter
         assert first.shape == (1, 3, *size)
 
 
-def test_double_precision_is_kept():
+def test_rendering_in_float64_returns_float64():
     net = lively(NETWORKS["MoEISRLTE"]()).double()
     assert render.render(net, render.encode(net, picture(1, 5, 7)), (9, 12)).dtype == torch.float64
 
@@ -130,8 +132,8 @@ def test_double_precision_is_kept():
 @pytest.mark.parametrize(
     ("name", "decibels"), [("LIIF", 35), ("MoEISRLIIF", 35), ("LTE", 15), ("MoEISRLTE", 15)]
 )
-def test_reduced_precision_costs_no_more_than_its_rounding(name, decibels):
-    """Coordinates must stay precise: bfloat16 cannot tell the columns of a picture apart."""
+def test_bfloat16_is_close_to_float32(name, decibels):
+    """Coordinates must stay in float32, because bfloat16 cannot resolve the columns of an image."""
     net, lr, size = lively(NETWORKS[name]()), picture(1, 20, 200).float(), (41, 600)
     encoding = render.encode(net, lr)
     exact = render.render(net, encoding, size)
@@ -147,7 +149,7 @@ def test_an_output_without_pixels_is_refused():
         render.render(net, render.encode(net, picture(1, 5, 7).float()), (0, 12))
 
 
-def test_expert_map_and_its_colours():
+def test_expert_map_and_colours():
     net = lively(NETWORKS["MoEISRLIIF"]())
     encoding = render.encode(net, picture(2, 5, 7).float())
     experts = render.expert_map(encoding)

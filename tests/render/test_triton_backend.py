@@ -1,4 +1,4 @@
-"""Kernels of Triton's give what is given without them; by Triton's interpreter where there is no GPU."""
+"""Triton kernels match torch. Without a GPU, Triton's interpreter runs them."""
 
 import importlib.util
 from importlib.metadata import version
@@ -21,9 +21,9 @@ from moeisr_plugin.render.casting import rounded_to_tf32
 from moeisr_plugin.render.complexity import count_macs
 from moeisr_plugin.render.convolution_epilogues import forward_with_epilogues
 
-pytestmark = pytest.mark.filterwarnings("error:a kernel of Triton's")
+pytestmark = pytest.mark.filterwarnings("error:a Triton kernel")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-# Earlier ones cannot interpret loops beside NumPy 2.
+# Earlier versions cannot interpret loops with NumPy 2.
 INTERPRETED_SINCE = Version("3.9")
 
 
@@ -66,7 +66,7 @@ ENCODERS = {
 
 @pytest.fixture
 def kernels(monkeypatch):
-    """Lets kernels be used where there is no GPU, interpreted, so not for many queries; of encoders too."""
+    """Enable the kernels without a GPU, for small images, and with few queries per program."""
     monkeypatch.setattr("moeisr_plugin.render.convolutions._MIN_EPILOGUE_PIXELS", 1)
     monkeypatch.setattr(triton_backend, "_gpu_is_supported", lambda index: True)
     if DEVICE.type == "cpu":
@@ -81,8 +81,8 @@ def kernels(monkeypatch):
         )
 
 
-def random_route(net, lr, size):
-    """What a network renders with an expert map in which all experts are near each other."""
+def render_randomly_routed(net, lr, size):
+    """Render with a random expert map, in which all experts are neighbours."""
     encoding = render.encode(net, lr)
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(encoding.scores.shape, generator=generator).to(encoding.scores)
@@ -95,20 +95,18 @@ def random_route(net, lr, size):
 @pytest.mark.parametrize(("lr_size", "size"), [((5, 7), (13, 22)), ((3, 1), (2, 9)), ((2, 3), (2, 3))])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float16, 0.01)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_picture_is_what_is_rendered_without(
-    name, dtype, tolerance, lr_size, size, band_queries, monkeypatch
-):
-    """Of LTE, the frequencies magnify the latent's rounding."""
+def test_rendering_matches_torch(name, dtype, tolerance, lr_size, size, band_queries, monkeypatch):
+    """The frequencies of LTE amplify the rounding errors of the latent."""
     monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
     tolerance *= 10 if name == "LTE" else 1
     net, lr = lively(NETWORKS[name]()).to(DEVICE, dtype).eval(), picture(1, *lr_size).to(DEVICE, dtype)
     with triton_backend.without_kernels():
-        expected = random_route(net, lr, size)
-    rendered = random_route(net, lr, size)
-    assert not rendered.equal(expected)  # else no kernel was used
-    no_room = triton_backend._launch(256, "tf32x3") is None and name == "wide" and dtype == torch.float32
-    by_kernels = name not in ("LTE", "too wide") and not no_room
-    assert triton_backend.can_decode(net, render.encode(net, lr).latent) == by_kernels
+        expected = render_randomly_routed(net, lr, size)
+    rendered = render_randomly_routed(net, lr, size)
+    assert not rendered.equal(expected)  # otherwise no kernel was used
+    too_large = triton_backend._launch(256, "tf32x3") is None and name == "wide" and dtype == torch.float32
+    supported = name not in ("LTE", "too wide") and not too_large
+    assert triton_backend.can_decode(net, render.encode(net, lr).latent) == supported
     torch.testing.assert_close(rendered, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -116,12 +114,12 @@ def test_a_picture_is_what_is_rendered_without(
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_an_encoder_gives_what_it_gives_without(encoder, order, monkeypatch):
-    finish, calls = triton_backend.kernels().apply_epilogue_, []
+def test_epilogues_match_torch(encoder, order, monkeypatch):
+    apply_epilogue_, calls = triton_backend.kernels().apply_epilogue_, []
     monkeypatch.setattr(
         triton_backend.kernels(),
         "apply_epilogue_",
-        lambda *args, **how: calls.append(how) or finish(*args, **how),
+        lambda *args, **options: calls.append(options) or apply_epilogue_(*args, **options),
     )
     torch.manual_seed(0)
     net = ENCODERS[encoder]().to(DEVICE).eval()
@@ -139,8 +137,8 @@ class Doubled(nn.Conv2d):
 
 @needs_triton
 @pytest.mark.usefixtures("kernels")
-def test_what_others_made_or_watch_computes_itself():
-    """A convolution of their own, an activation, a hook, a block, an encoder."""
+def test_changed_modules_use_their_own_forward():
+    """Subclassed convolutions, other activations, hooks on convolutions and encoders, replaced blocks."""
     torch.manual_seed(0)
     lr, seen = picture(1, 9, 14).float().to(DEVICE), []
     for change in (
@@ -160,7 +158,7 @@ def test_what_others_made_or_watch_computes_itself():
 
 
 def rounded(numbers):
-    """To 10 bits of mantissa and the implicit one, in float64; halves away from zero."""
+    """Round to a mantissa of 10 bits in float64, halves away from zero."""
     mantissa, exponent = torch.frexp(numbers.double())
     steps = mantissa.abs() * 2**11
     return torch.ldexp((steps + 0.5).floor() / 2**11 * mantissa.sign(), exponent)
@@ -170,14 +168,14 @@ def rounded(numbers):
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("width", [16, 256])
 def test_factors_are_rounded_to_tf32(width):
-    """Tensor cores only cut off what TF32 has no bits for, which adds up in a sum."""
+    """Tensor cores truncate to TF32, which would add a bias to sums."""
     net = lively(LIIF(encoder=ENCODER, hidden_dim=width, depth=4)).to(DEVICE).eval()
     latent = torch.randn(1, 16, 3, 4, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     rel_cell, rel_y, rel_x = (t.to(DEVICE) for t in (torch.ones(1, 2), torch.rand(3, 2), torch.rand(4, 5)))
     with torch.inference_mode(), rounded_to_tf32(True):
         assert isinstance(net.embedding, LIIFEmbedding)
-        paint = triton_backend.grid_decoder(net, latent, rel_cell)
-        answers = paint(net.pad(latent), [torch.arange(12, device=DEVICE)], rel_y, rel_x)
+        decode = triton_backend.grid_decoder(net, latent, rel_cell)
+        colours = decode(net.pad(latent), [torch.arange(12, device=DEVICE)], rel_y, rel_x)
         of_latent, of_rel, constant = net.embedding.parts(net.expert_list[0].first, rel_cell)
         kernel = rounded(of_latent).unflatten(1, (16, 3, 3))
         table = nn.functional.conv2d(rounded(latent), kernel, padding=1)[0].movedim(0, -1) + constant
@@ -188,23 +186,23 @@ def test_factors_are_rounded_to_tf32(width):
         for layer in between:
             hidden = (rounded(hidden) @ rounded(layer.weight).T + layer.bias).relu()
         expected = rounded(hidden) @ rounded(last.weight).T + last.bias
-    error = (answers - expected).norm() / expected.norm()
-    assert error < 1e-4  # a tenth of what cutting off costs; now and then a feature rounds the other way
+    error = (colours - expected).norm() / expected.norm()
+    assert error < 1e-4  # truncation has ten times this error; few features round differently
 
 
 @needs_triton
 @pytest.mark.usefixtures("kernels")
-def test_numbers_that_are_none_stay_so():
+def test_nan_in_weights_reaches_the_output():
     net, lr = lively(NETWORKS["MoEISRLIIF"]()).to(DEVICE), picture(1, 5, 7).float().to(DEVICE)
     net.expert_list[1].linears[0].bias.data[3] = torch.nan
-    assert random_route(net, lr, (13, 22)).isnan().any()
+    assert render_randomly_routed(net, lr, (13, 22)).isnan().any()
     net.encoder.body[0].body[0].bias.data[3] = torch.nan
     assert render.encode(net, lr).latent.isnan().all()
 
 
 @needs_triton
 @pytest.mark.usefixtures("kernels")
-def test_products_in_kernels_are_counted():
+def test_macs_do_not_depend_on_kernels():
     net, lr = lively(NETWORKS["MoEISRLIIF"]()).to(DEVICE), picture(1, 5, 7).float().to(DEVICE)
     with triton_backend.without_kernels():
         encoding = render.encode(net, lr)
@@ -215,7 +213,7 @@ def test_products_in_kernels_are_counted():
 @needs_triton
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("width", [16, 256])
-def test_trying_a_kernel_draws_no_random_numbers(width):
+def test_trying_a_kernel_does_not_change_the_random_state(width):
     before = torch.get_rng_state()
     triton_backend._try_blending(DEVICE)
     triton_backend._try_decoding(DEVICE, width, 16, 1, torch.float32, "tf32")
@@ -223,25 +221,25 @@ def test_trying_a_kernel_draws_no_random_numbers(width):
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.filterwarnings("always:a kernel of Triton's")
+@pytest.mark.filterwarnings("always:a Triton kernel")
 @pytest.mark.parametrize(("error", "warnings"), [("RuntimeError", 1), ("OutOfResources", 0)])
-def test_rendering_goes_on_without_a_kernel_that_does_not_work(error, warnings, monkeypatch, recwarn):
-    def fail(device, *how):
+def test_a_failing_kernel_is_replaced_by_torch(error, warnings, monkeypatch, recwarn):
+    def fail(device, *arguments):
         raise type(error, (Exception,), {})("no compiler\nanywhere")
 
     monkeypatch.setattr(triton_backend, "_try_blending", fail)
     net, lr = lively(NETWORKS["MoEISRLIIF"]()).to(DEVICE), picture(1, 5, 7).float().to(DEVICE)
     with triton_backend.without_kernels():
-        expected = random_route(net, lr, (13, 22))
-    assert random_route(net, lr, (13, 22)).equal(expected)
-    told = [str(each.message) for each in recwarn if "Triton" in str(each.message)]
-    assert len(told) == warnings
-    assert all(each.endswith("goes on without: no compiler anywhere") for each in told)
+        expected = render_randomly_routed(net, lr, (13, 22))
+    assert render_randomly_routed(net, lr, (13, 22)).equal(expected)
+    messages = [str(each.message) for each in recwarn if "Triton" in str(each.message)]
+    assert len(messages) == warnings
+    assert all(each.endswith("continues without Triton: no compiler anywhere") for each in messages)
 
 
 @pytest.mark.usefixtures("kernels")
-def test_kernels_can_be_forbidden(monkeypatch):
-    monkeypatch.setattr(triton_backend, "_works", lambda *how: True)
+def test_kernels_can_be_disabled(monkeypatch):
+    monkeypatch.setattr(triton_backend, "_works", lambda *arguments: True)
     like = torch.empty(1, device=DEVICE)
     assert triton_backend.supports(like)
     assert not triton_backend.supports(like.double())
@@ -252,5 +250,5 @@ def test_kernels_can_be_forbidden(monkeypatch):
     assert not triton_backend.supports(like)
 
 
-def test_there_are_none_for_a_processor():
+def test_a_cpu_has_no_kernels():
     assert not triton_backend.supports(torch.empty(1))
