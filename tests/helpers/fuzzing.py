@@ -1,4 +1,4 @@
-"""Mutating files, and feeding the mutants to what must survive them, in a process whose end is noticed."""
+"""Fuzzing: mutate files, and read the mutants in a forked process whose crash fails the test."""
 
 import json
 import mmap
@@ -16,25 +16,25 @@ import torch
 
 SECONDS_PER_CASE = 60
 EXTRA_MEMORY = 2**30
-"""Address space that a batch may take beyond what its process has at the start, in bytes."""
+"""Limit of additional address space of a batch, in bytes."""
 STRIKING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
 def cases(per_cent: int) -> range:
-    """So many per cent of all cases: 2100 times the environment variable MOEISR_FUZZ, 1 by default."""
+    """Return a share of all cases. There are 2100 times the environment variable MOEISR_FUZZ (default 1)."""
     return range(round(21 * per_cent * float(os.environ.get("MOEISR_FUZZ", "1"))))
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Damages data in one to four places.
+    """Damage data in one, two or four offsets.
 
     Args:
         data: at least 16 bytes.
-        rng: decides how.
+        rng: source of randomness.
     """
     mutant = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        # Headers matter more than what follows them.
+        # Prefer damage near the start, in headers.
         start = rng.randrange(min(len(mutant), rng.choice((64, 512, 2**20))) or 1)
         length = rng.choice((1, 2, 4, 16, 100))
         kind = rng.randrange(7)
@@ -63,22 +63,22 @@ def _overwrite(mutant: bytearray, start: int, data: bytes) -> None:
 
 
 def mutate_png(data: bytes, rng: random.Random) -> bytes:
-    """Damages chunks of a PNG and makes their check sums right, which would hide all other damage."""
-    mutant, place = bytearray(data[:8]), 8
+    """Damage chunks of a PNG and correct their checksums, because readers stop at wrong checksums."""
+    mutant, offset = bytearray(data[:8]), 8
     damaged = rng.randrange(5)
-    while place + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[place : place + 4])
-        kind, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+    while offset + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[offset : offset + 4])
+        kind, content = data[offset + 4 : offset + 8], data[offset + 8 : offset + 8 + length]
         if rng.randrange(5) == damaged and content:
             content = mutate(content, rng)
         mutant += struct.pack(">I", len(content)) + kind + content
         mutant += struct.pack(">I", zlib.crc32(kind + content))
-        place += 12 + length
+        offset += 12 + length
     return bytes(mutant)
 
 
 def mutate_zip(data: bytes, rng: random.Random) -> bytes:
-    """Damages a member of an archive of torch, of all the pickle, and writes the archive anew."""
+    """Damage one member of a torch archive, preferably the pickle, and write the archive again."""
     out = BytesIO()
     with zipfile.ZipFile(BytesIO(data)) as archive, zipfile.ZipFile(out, "w") as damaged:
         members = archive.namelist()
@@ -90,13 +90,14 @@ def mutate_zip(data: bytes, rng: random.Random) -> bytes:
 
 
 def survive(numbers: range, feed: Callable[[int], bool]) -> None:
-    """Feeds cases, in a forked process with bounded memory and time, and fails unless all of them end well.
+    """Run cases in a forked process with limited memory and time. Fail if a case crashes or raises.
 
     Args:
-        numbers: of the cases, each of which is made from its number alone.
-        feed: gets a number; gives whether the mutant was accepted, or raises an error that fails the case.
+        numbers: numbers of the cases. A case depends only on its number.
+        feed: runs the case of a number and returns whether the mutant was accepted. An exception fails the
+            case.
     """
-    shared = mmap.mmap(-1, 8 + 2**16)  # the number of the case under way, then what there is to report
+    shared = mmap.mmap(-1, 8 + 2**16)  # number of the current case, then the report
     process = os.fork()
     if process == 0:
         try:
@@ -110,12 +111,12 @@ def survive(numbers: range, feed: Callable[[int], bool]) -> None:
     assert status == 0, f"case {number} ended the process: {signal.Signals(-status).name}"
     report = json.loads(shared[8:])
     assert not report["failures"], "\n".join(report["failures"])
-    # Otherwise the mutants miss what they are to hit.
+    # If all or no mutants are accepted, the mutations are too weak or too strong.
     assert 0 < report["accepted"] < len(numbers)
 
 
 def _feed_all(numbers: range, feed: Callable[[int], bool], shared: mmap.mmap) -> dict:
-    torch.set_num_threads(1)  # its pool does not survive a fork
+    torch.set_num_threads(1)  # a thread pool does not survive a fork
     with open("/proc/self/statm") as file:
         limit = int(file.read().split()[0]) * resource.getpagesize() + EXTRA_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -123,7 +124,7 @@ def _feed_all(numbers: range, feed: Callable[[int], bool], shared: mmap.mmap) ->
     failures, accepted = [], 0
     for number in numbers:
         shared[:8] = struct.pack("q", number)
-        signal.alarm(SECONDS_PER_CASE)  # ends the process, whatever it is busy with
+        signal.alarm(SECONDS_PER_CASE)  # terminates the process
         try:
             accepted += feed(number)
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""Pictures and LMDBs for the tests of the data, written where a test wants them."""
+"""Write images and LMDBs for tests."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ from moeisr_plugin.pictures import from_layers, to_layers
 
 
 def noise(height, width, *, seed=0, channels=3, dtype: type = np.uint8):
-    """Every value equally likely, (height, width, channels)."""
+    """Return uniform noise, (height, width, channels)."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, np.iinfo(dtype).max, (height, width, channels), dtype, endpoint=True)
 
 
 def positions(height, width, *, seed=0):
-    """RGB whose red is the row and whose green is the column, so that a pixel tells where it comes from."""
+    """Return an RGB image with the row in red and the column in green, so that pixels can be located."""
     picture = noise(height, width, seed=seed)
     picture[..., 0] = np.arange(height)[:, None]
     picture[..., 1] = np.arange(width)
@@ -26,13 +26,13 @@ def positions(height, width, *, seed=0):
 
 
 def encode(picture, suffix=".png"):
-    """Encodes RGB(A) or grey of 8 or 16 bits; lossless for PNG, TIFF and BMP."""
+    """Encode RGB(A) or grey of 8 or 16 bits, losslessly for PNG, TIFF and BMP."""
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[picture.shape[2]]
     return cv2.imencode(suffix, np.ascontiguousarray(picture[..., order]))[1].tobytes()
 
 
 def write_folder(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
-    """Writes pictures by their names (with suffix) and gives the folder."""
+    """Write images by name (with suffix). Return the folder."""
     for name, picture in pictures.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def write_folder(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
 
 
 def write_lmdb(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
-    """Writes an LMDB, its folder's name ending in .lmdb, by the toolbox's own maker."""
+    """Write an LMDB with the toolbox's LmdbMaker. The name of its folder must end in .lmdb."""
     maker = LmdbMaker(str(root), map_size=2**26)
     for key, picture in pictures.items():
         maker.put(encode(picture), key, picture.shape)
@@ -50,7 +50,7 @@ def write_lmdb(root: Path, pictures: Mapping[str, np.ndarray]) -> str:
 
 
 def put(root: str | Path, key: bytes, value: bytes | None) -> None:
-    """Sets a value of an LMDB that is not open, or deletes it."""
+    """Set or delete a value of an LMDB that is not open."""
     with lmdb.open(str(root), map_size=2**26) as environment, environment.begin(write=True) as transaction:
         if value is None:
             transaction.delete(key)
@@ -59,12 +59,12 @@ def put(root: str | Path, key: bytes, value: bytes | None) -> None:
 
 
 def upscale_pixels(pixels, enlarge):
-    """Enlarges pixels of any layout by a function of RGB alone, (H, W, 3) to (H', W', 3)."""
+    """Enlarge pixels of any layout by a function of RGB, (H, W, 3) to (H', W', 3)."""
     return from_layers([enlarge(layer) for layer in to_layers(pixels)], like=pixels)
 
 
 def cut_off(path: Path, kept: float = 0.5) -> Path:
-    """Takes away the end of a file: its header stays, its pixels cannot be decoded."""
+    """Truncate a file. Its header stays readable, its pixels do not."""
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data))])
     return path

@@ -1,7 +1,7 @@
-"""A GPU that is not there: tensors that say they lie on one, and are computed with on the processor.
+"""A simulated GPU: its tensors report the device ``cuda:0``, but are computed on the CPU.
 
-It refuses what a GPU refuses, tensors of two devices in one operation, and counts how often the host would
-wait for it. So that devices follow the inputs and that nothing waits where it need not shows on any machine.
+Like a GPU, it refuses operations on tensors of two devices. It also counts how often the host would wait for
+a GPU. So both can be tested on any machine.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from moeisr_plugin.render import triton_backend
 
 GPU = torch.device("cuda", 0)
-# Operations whose results' sizes, or whose checks, the host has to read on a GPU.
+# Operations for which the host reads from a GPU, for the size of the result or for a check.
 _READ_BY_HOST = {
     "_local_scalar_dense",
     "_unique2",
@@ -34,27 +34,27 @@ _COPIES = {"_to_copy", "copy_"}
 
 @contextmanager
 def pretend_gpu() -> Iterator[Counter[str]]:
-    """A context in which ``GPU`` may be named as a device.
+    """Context in which ``GPU`` can be used as a device.
 
     Yields:
-        How often the host waited, by the operation that made it.
+        The number of waits of the host by operation, updated as operations run.
     """
     if torch.cuda.is_available():
-        torch.cuda.init()  # or torch would take what follows for it
-    with pytest.MonkeyPatch.context() as patch, _Pretence() as pretence:
-        patch.setattr(torch.cuda, "_lazy_init", lambda: None)  # it looks for a driver
-        patch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU that is not there")
-        patch.setattr(triton_backend, "_gpu_is_supported", lambda index: False)  # no kernel runs there
+        torch.cuda.init()  # before the patches below
+    with pytest.MonkeyPatch.context() as patch, _SimulatedMode() as mode:
+        patch.setattr(torch.cuda, "_lazy_init", lambda: None)  # needs a driver
+        patch.setattr(torch.cuda, "get_device_name", lambda device: "simulated GPU")
+        patch.setattr(triton_backend, "_gpu_is_supported", lambda index: False)  # Triton kernels cannot run
         patch.setattr(torch.Tensor, "pin_memory", _pinned)
-        patch.setattr(torch.cuda, "synchronize", lambda device: pretence.waits.update(["synchronize"]))
-        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes a tensor here, then moves it
+        patch.setattr(torch.cuda, "synchronize", lambda device: mode.waits.update(["synchronize"]))
+        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor creates on the CPU, then copies
         try:
-            yield pretence.waits
+            yield mode.waits
         finally:
             torch._C._set_only_lift_cpu_tensors(False)
 
 
-class _Pretence(TorchDispatchMode):
+class _SimulatedMode(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
@@ -62,26 +62,26 @@ class _Pretence(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         with self:
-            result = func.decompose(*args, **kwargs)  # in inference mode operations made of others come whole
+            result = func.decompose(*args, **kwargs)  # inference mode does not decompose them
         if result is not NotImplemented:
             return result
         name = func._schema.name.removeprefix("aten::")
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        there = [t for t in tensors if isinstance(t, _OnGPU)]
-        here = [t for t in tensors if not isinstance(t, _OnGPU) and t.ndim]
-        if there and here and name not in _COPIES:
+        on_device = [t for t in tensors if isinstance(t, _OnGPU)]
+        on_cpu = [t for t in tensors if not isinstance(t, _OnGPU) and t.ndim]
+        if on_device and on_cpu and name not in _COPIES:
             raise AssertionError(f"{name} of tensors on two devices")
-        on_gpu = bool(there)
+        on_gpu = bool(on_device)
         if kwargs.get("device") is not None:
             on_gpu = torch.device(kwargs["device"]).type != "cpu"
             kwargs["device"] = "cpu"
-        between = name in _COPIES and (bool(there and here) or on_gpu != bool(there))
-        masked = name.startswith("index") and any(t.dtype == torch.bool for t in there[1:])
-        stays = kwargs.get("non_blocking") and all(hasattr(t, "is_pinned_there") for t in here)
-        if (between and not stays) or masked or (there and name in _READ_BY_HOST):
+        between = name in _COPIES and (bool(on_device and on_cpu) or on_gpu != bool(on_device))
+        masked = name.startswith("index") and any(t.dtype == torch.bool for t in on_device[1:])
+        stays = kwargs.get("non_blocking") and all(hasattr(t, "is_pinned_copy") for t in on_cpu)
+        if (between and not stays) or masked or (on_device and name in _READ_BY_HOST):
             self.waits[name] += 1
-        held = tree_map_only(_OnGPU, lambda t: t.held, (args, kwargs))
-        result = func(*held[0], **held[1])
+        cpu_args = tree_map_only(_OnGPU, lambda t: t.data_on_cpu, (args, kwargs))
+        result = func(*cpu_args[0], **cpu_args[1])
         written = _written(func, args, kwargs)
         if written is not None:
             return written
@@ -90,28 +90,28 @@ class _Pretence(TorchDispatchMode):
 
 def _pinned(tensor: Tensor) -> Tensor:
     copy = tensor.clone()
-    copy.is_pinned_there = True  # pyright: ignore[reportAttributeAccessIssue]
+    copy.is_pinned_copy = True  # pyright: ignore[reportAttributeAccessIssue]
     return copy
 
 
 class _OnGPU(Tensor):
-    """A tensor that says it lies on the GPU. To torch's own code it lies on `meta`, which needs no driver."""
+    """Tensor that reports the device GPU. For torch's C++ code it is on `meta`, which needs no driver."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
-    held: Tensor
+    data_on_cpu: Tensor
 
     @staticmethod
-    def __new__(cls, held: Tensor) -> "_OnGPU":
-        with torch.inference_mode(False):  # or views of it could not be told from copies
+    def __new__(cls, data_on_cpu: Tensor) -> "_OnGPU":
+        with torch.inference_mode(False):  # otherwise autograd cannot track views
             gpu = Tensor._make_wrapper_subclass(  # pyright: ignore[reportAttributeAccessIssue]
                 cls,
-                held.shape,
-                strides=held.stride(),
-                storage_offset=held.storage_offset(),
-                dtype=held.dtype,
+                data_on_cpu.shape,
+                strides=data_on_cpu.stride(),
+                storage_offset=data_on_cpu.storage_offset(),
+                dtype=data_on_cpu.dtype,
                 device=torch.device("meta"),
             )
-        gpu.held = held.detach()
+        gpu.data_on_cpu = data_on_cpu.detach()
         return gpu
 
     @property
@@ -119,7 +119,7 @@ class _OnGPU(Tensor):
         return GPU
 
     def tolist(self) -> Any:
-        return self.cpu().tolist()  # torch's own does not know tensors of a class like this
+        return self.cpu().tolist()  # the method of Tensor does not support this class
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -127,7 +127,7 @@ class _OnGPU(Tensor):
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> Tensor | None:
-    """The argument that an operation writes its result to, if it does."""
+    """Return the argument that an in-place operation writes to, or None."""
     for position, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             return args[position] if position < len(args) else kwargs[argument.name]
@@ -135,6 +135,6 @@ def _written(func: Any, args: Any, kwargs: Any) -> Tensor | None:
 
 
 def from_gpu(tensor: Tensor) -> Tensor:
-    """What a tensor holds there."""
-    assert isinstance(tensor, _OnGPU), "computed on the processor"
-    return tensor.held
+    """Return the data of a tensor on the GPU as a CPU tensor."""
+    assert isinstance(tensor, _OnGPU), "not on the GPU"
+    return tensor.data_on_cpu

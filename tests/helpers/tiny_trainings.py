@@ -1,4 +1,4 @@
-"""Trainings of a tiny network in the test process, iteration by iteration."""
+"""Train a tiny network in the test process, iteration by iteration."""
 
 import torch
 from basicsr.data import build_dataloader, build_dataset
@@ -74,7 +74,7 @@ def loader(opt, phase):
 
 
 def train(opt, iterations):
-    """The model after so many iterations, and what it logged but for what a clock says."""
+    """Train for some iterations. Return the model and its logs without durations."""
     torch.manual_seed(0)
     model = build_model(opt)
     batches = loader(opt, "train")

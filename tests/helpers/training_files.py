@@ -1,4 +1,4 @@
-"""What a training leaves behind and what is measured of it, for tests of publishing, all made up."""
+"""Artificial files of a training and its evaluation, for tests of publishing."""
 
 import hashlib
 import json
@@ -54,7 +54,14 @@ HEADER = """# GENERATE TIME: Tue Nov 24 19:11:15 2026
 
 
 def log(first, progress, ended=None, options=OPTIONS):
-    """A log as the toolbox writes one: where it begins, {iteration: minute}, and the minute it ended."""
+    """Return a training log in the format of the toolbox.
+
+    Args:
+        first: first iteration, and the time of the start.
+        progress: time of each logged iteration.
+        ended: time of the end.
+        options: options of the training.
+    """
     lines = [
         "2026-11-24 08:00:00,000 INFO: \n   Version Information: \n\tBasicSR: 1.4.2",
         f"2026-11-24 08:00:00,000 INFO: {dict2str(options)}",
@@ -70,7 +77,7 @@ def log(first, progress, ended=None, options=OPTIONS):
 
 
 def write_experiment(root):
-    """The folder of a training that was interrupted once, with checkpoints."""
+    """Write the folder of a training that was interrupted once, with checkpoints."""
     (root / "models").mkdir(parents=True)
     (root / "small.yml").write_text(HEADER)
     (root / "train_a.log").write_text(log((0, "09:00"), {100: "09:10", 200: "09:20"}))
@@ -91,7 +98,7 @@ def write_card(path):
 
 
 def write_results(path, weights, dataset="birds"):
-    """A results.json of one data set, of a file of weights and of another network."""
+    """Write a results.json of one data set, for a file of weights and another network."""
     figures = {"ssim": 0.91234567, "encode_seconds": 0.1, "decode_seconds": 0.25, "share_d2": 0.75}
     averages = [
         {

@@ -1,4 +1,4 @@
-"""Tiny trainings in processes of their own, forked from one that has imported the toolbox already."""
+"""Train tiny networks in processes forked from a server that has already imported the toolbox."""
 
 import json
 import multiprocessing
@@ -20,7 +20,7 @@ CONTEXT.set_forkserver_preload(["moeisr_plugin.train"])
 
 
 def options(photographs: Path, **train: Any) -> dict[str, Any]:
-    """Ten samples an epoch, of two photographs; 12 iterations, saved every third, validated every sixth."""
+    """Return options: 12 iterations with 10 samples per epoch, saved every 3rd and validated every 6th."""
     return {
         "name": "tiny",
         "model_type": "ImplicitSRModel",
@@ -84,7 +84,7 @@ def start(
     environment: dict[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> BaseProcess:
-    """Starts a training that runs in `folder` and prints to `folder/printed`; `prepare` runs before it."""
+    """Start a training in `folder` that prints to `folder/printed`. Call `prepare` before it."""
     folder.mkdir(exist_ok=True)
     (folder / "options.yml").write_text(yaml.safe_dump(opt))
     process = CONTEXT.Process(target=_train, args=(folder, arguments, environment or {}, prepare))
@@ -93,7 +93,7 @@ def start(
 
 
 def start_ranks(folder: Path, opt: dict[str, Any], *arguments: str, **more: Any) -> list[BaseProcess]:
-    """Starts a training in two processes on CPUs, as torchrun would."""
+    """Start a training in two CPU processes, as torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -106,7 +106,7 @@ def start_ranks(folder: Path, opt: dict[str, Any], *arguments: str, **more: Any)
 
 
 def model_of(opt: dict[str, Any], **path: Path) -> Any:
-    """The model of a training by a single process, in this one."""
+    """Build the model of a training in this process."""
     single = {"dist": False, "rank": 0, "world_size": 1, "is_train": True}
     return build_model({**opt, **single, "path": {**opt["path"], **path}})
 
@@ -119,12 +119,12 @@ def _train(
     with open(folder / "printed", "ab") as printed:
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
-    os.setpgrp()  # so that a test can signal its data workers too
+    os.setpgrp()  # so that a test can also signal its data workers
     os.environ.update(environment)
     os.chdir(folder)
     multiprocessing.set_start_method(
         "fork", force=True
-    )  # of data workers, as in a training started by itself
+    )  # for data workers, as in a training started from a shell
     torch.set_num_threads(1)
     sys.argv = ["train.py", "-opt", "options.yml", *arguments]
     if prepare is not None:
@@ -133,7 +133,7 @@ def _train(
 
 
 def without_noise() -> None:
-    """Takes the noise from the mixture, which differs from process to process, and prints all digits."""
+    """Remove the Gumbel noise, which differs between processes, and print all digits of the logs."""
     from basicsr.utils import logger
 
     from moeisr_plugin.archs import routing
@@ -152,7 +152,7 @@ EXACT = ("l_", "share_", "confidence", "depth_corr")
 
 
 def finish(*processes: BaseProcess, timeout: float = 120) -> list[int | None]:
-    """Waits for processes to end, and gives their exit codes."""
+    """Wait for processes to end. Return their exit codes."""
     for process in processes:
         process.join(timeout)
         if process.is_alive():
@@ -161,10 +161,10 @@ def finish(*processes: BaseProcess, timeout: float = 120) -> list[int | None]:
 
 
 def wait_until(true: Callable[[], Any], *, timeout: float = 120) -> None:
-    """Waits for something to become true.
+    """Wait until a condition is true.
 
     Raises:
-        TimeoutError: if it does not.
+        TimeoutError: If it is not true after `timeout` seconds.
     """
     end = time.monotonic() + timeout
     while not true():
@@ -174,24 +174,24 @@ def wait_until(true: Callable[[], Any], *, timeout: float = 120) -> None:
 
 
 def printed(folder: Path) -> str:
-    """What trainings in the folder have printed so far."""
+    """Return what trainings in the folder have printed so far."""
     output = folder / "printed"
     return output.read_text() if output.exists() else ""
 
 
 def exact_logs(folder: Path) -> list[dict[str, float]]:
-    """The numbers of each iteration of a training `without_noise`."""
+    """Return the logged values of each iteration of a training `without_noise`."""
     lines = printed(folder).splitlines()
     return [json.loads(line.removeprefix("exactly: ")) for line in lines if line.startswith("exactly: ")]
 
 
 def load(folder: Path, name: str) -> dict[str, Any]:
-    """What a training saved below its experiment's folder."""
+    """Load a file that a training saved in the folder of its experiment."""
     return torch.load(folder / "experiments" / "tiny" / name, weights_only=False)
 
 
 def assert_identical(one: Any, other: Any, where: str = "") -> None:
-    """Compares nested values, tensors to the last bit."""
+    """Check that nested values are equal, and tensors bit by bit."""
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, other), where
     elif isinstance(one, dict):
