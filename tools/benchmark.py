@@ -42,7 +42,7 @@ from moeisr_plugin.archs.implicit_arch import LIIF
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, chosen_device
-from moeisr_plugin.evaluation.evaluate import distinct_names
+from moeisr_plugin.evaluation.loading import distinct_names
 from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.models.memory import keep_freed_memory
 from moeisr_plugin.utils.atomic import appearing_whole

@@ -27,7 +27,8 @@ from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints.network import network_from
-from moeisr_plugin.evaluation.evaluate import BICUBIC, evaluate
+from moeisr_plugin.evaluation.evaluate import evaluate
+from moeisr_plugin.evaluation.results import BICUBIC
 from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture
 from moeisr_plugin.render import complexity
 from moeisr_plugin.upscaler import encode_layers

@@ -16,7 +16,8 @@ from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.encoders.rdn_encoder_arch import RDNEncoder
 from moeisr_plugin.archs.encoders.swinir_encoder_arch import SwinIREncoder
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
-from moeisr_plugin.evaluation.evaluate import _timed, evaluate
+from moeisr_plugin.evaluation.evaluate import evaluate
+from moeisr_plugin.evaluation.measuring import timed
 from moeisr_plugin.losses.balance_loss import BalanceLoss
 from moeisr_plugin.losses.cost_loss import CostLoss
 from moeisr_plugin.models.training_step import TrainingStep
@@ -193,11 +194,11 @@ def test_pictures_are_enlarged_there_as_here(precision):
 
 
 @pytest.mark.parametrize(("device", "times"), [(torch.device("cpu"), 3), (GPU, 4)])
-def test_what_a_gpu_does_for_the_first_time_is_not_timed(device, times):
+def test_what_a_gpu_does_for_the_first_time_is_nottimed(device, times):
     """It must have ended what it did before, and what it does."""
     told = []
     with pretend_gpu() as waits:
-        result, seconds = _timed(lambda: told.append(waits["synchronize"]) or len(told), device, 3)
+        result, seconds = timed(lambda: told.append(waits["synchronize"]) or len(told), device, 3)
         assert waits["synchronize"] == (6 if device == GPU else 0)
     assert result == len(told) == times
     assert 0 <= seconds < 1

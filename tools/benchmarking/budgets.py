@@ -8,7 +8,7 @@ from benchmarking.contenders import Network
 from benchmarking.rendering import Row
 from moeisr_plugin import render
 from moeisr_plugin.data.scaled_set import ScaledSet
-from moeisr_plugin.evaluation.evaluate import Measures
+from moeisr_plugin.evaluation.measuring import Measures
 from moeisr_plugin.render import complexity
 from moeisr_plugin.render.budget import within_budget
 
