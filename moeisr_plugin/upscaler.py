@@ -46,7 +46,7 @@ class EncodedPicture:
         self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None
     ) -> np.ndarray:
         """Return the enlarged picture. See :meth:`Upscaler.__call__` for arguments and errors."""
-        target = self._output_size(scale, size)
+        target = self._enlarged_size(scale, size)
         return pictures.joined_bands(self._bands(target), like=self._image, size=target)
 
     def render_bands(
@@ -57,9 +57,9 @@ class EncodedPicture:
         Yields:
             Bands (N, W) or (N, W, C) of N rows each.
         """
-        return self._bands(self._output_size(scale, size))
+        return self._bands(self._enlarged_size(scale, size))
 
-    def _output_size(
+    def _enlarged_size(
         self, scale: float | tuple[float, float] | None, size: tuple[int, int] | None
     ) -> tuple[int, int]:
         height, width = self._image.shape[:2]
