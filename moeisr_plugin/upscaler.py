@@ -1,4 +1,4 @@
-"""Enlarge pictures with trained weights: encode once, render at as many sizes as one likes."""
+"""Enlarge pictures from Python: encode a picture once, and render it at any number of sizes."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,17 @@ from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.render.casting import require_finite, to_precision
 
 PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
-"""Of Pillow's pictures, those whose numbers are colours, and nothing else."""
+"""Pillow modes whose pixel values are colours."""
 
 
 class EncodedPicture:
-    """A picture that was encoded, ready to be rendered.
+    """An encoded picture, ready for rendering at any size.
 
     Args:
-        net: the network that encoded it.
+        net: the network that encoded the picture.
         image: the picture.
-        encodings: of its layers, the colour and, unless it is opaque, the alpha.
-        progress: show a progress bar where rendering takes more than seconds.
+        encodings: encoding of the colour and, unless the picture is opaque, of the alpha.
+        progress: whether to show a progress bar if rendering takes longer than 3 seconds.
     """
 
     def __init__(
@@ -39,31 +39,31 @@ class EncodedPicture:
 
     @property
     def layers(self) -> int:
-        """How many are decoded: the colour and, unless the picture is opaque, the alpha."""
+        """Number of decoded layers: the colour and, unless the picture is opaque, the alpha."""
         return len(self._encodings)
 
     def render(
         self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None
     ) -> np.ndarray:
-        """The picture enlarged; arguments, result and errors as of :meth:`Upscaler.__call__`."""
-        target = self._output_size(scale, size)
+        """Return the enlarged picture. See :meth:`Upscaler.__call__` for arguments and errors."""
+        target = self._enlarged_size(scale, size)
         return pictures.joined_bands(self._bands(target), like=self._image, size=target)
 
     def render_bands(
         self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None
     ) -> Iterator[np.ndarray]:
-        """The same, band by band from the top, so that the enlarged picture need not fit into memory.
+        """Render band by band from the top, with bounded memory.
 
         Yields:
-            (N, W) or (N, W, C), for an N that bounds memory.
+            Bands (N, W) or (N, W, C) of N rows each.
         """
-        return self._bands(self._output_size(scale, size))
+        return self._bands(self._enlarged_size(scale, size))
 
-    def _output_size(
+    def _enlarged_size(
         self, scale: float | tuple[float, float] | None, size: tuple[int, int] | None
     ) -> tuple[int, int]:
         height, width = self._image.shape[:2]
-        return output_size(height, width, scale=scale, size=size)
+        return enlarged_size(height, width, scale=scale, size=size)
 
     def _bands(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         layers = [render.render_bands(self._net, encoding, size) for encoding in self._encodings]
@@ -75,28 +75,27 @@ class EncodedPicture:
                 bar.update(bands[0].shape[2])
 
     def _pixels(self, bands: Sequence[Tensor]) -> np.ndarray:
-        """The rows (N, W) or (N, W, C) of the picture that layers (1, 3, N, W) make up."""
+        """Combine bands of all layers, (1, 3, N, W) each, to pixels (N, W) or (N, W, C)."""
         planes = [band[0].permute(1, 2, 0).float() for band in bands]  # (N, W, 3) each
         if len(planes) == 1 and self._image.dtype == np.uint8 and self._image.shape[2:] == (3,):
-            # Rounded where it was rendered: of a GPU's frame a quarter of the bytes, and none of the work, is
-            # the host's.
+            # Rounding on the device transfers a quarter of the bytes and saves work on the host.
             return planes[0].clamp(0, 1).mul_(255).round_().byte().contiguous().cpu().numpy()
         return pictures.from_layers([plane.cpu().numpy() for plane in planes], like=self._image)
 
     def within_budget(self, budget: float) -> "EncodedPicture":
-        """The same picture, routed so that decoding costs what it may; without training anew.
+        """Return the same picture with a routing of the given cost. No training is needed.
 
         Args:
-            budget: from 0, every pixel by the shallowest expert, to 1, every one by the deepest.
+            budget: from 0 (shallowest expert for all pixels) to 1 (deepest expert for all pixels).
 
         Raises:
-            ValueError: if the budget is not between 0 and 1, or the network has only one expert.
+            ValueError: the budget is not between 0 and 1, or the network has only one expert.
         """
         encodings = [render.within_budget(self._net, encoding, budget) for encoding in self._encodings]
         return EncodedPicture(self._net, self._image, encodings, progress=self._progress)
 
     def expert_map(self) -> np.ndarray | None:
-        """The expert of each pixel in colours, (h, w, 3) uint8; None if the network has only one."""
+        """Return the expert of each LR pixel as a colour, (h, w, 3) uint8. None for a single expert."""
         num_experts = len(self._net.experts)
         if num_experts == 1:
             return None
@@ -105,20 +104,19 @@ class EncodedPicture:
 
 
 class Upscaler:
-    """Enlarges pictures to any scale or size.
+    """Enlarge pictures to any scale or size.
 
     Args:
-        weights: a checkpoint of one of the plugin's networks, or the name of one that comes with the
-            package; by default such a one.
-        device: where to compute; a GPU if there is one, by default.
-        precision: ``float32``, which is exact, ``bfloat16`` or ``float16``, which are faster where the
-            hardware computes in them, or ``tf32``, which on NVIDIA GPUs rounds factors of float32, and
-            elsewhere is float32.
-        progress: show a progress bar where rendering takes more than seconds.
+        weights: a checkpoint, or the name of a bundled network. By default a bundled network.
+        device: device of the computation. By default the GPU if there is one.
+        precision: ``float32``, ``tf32``, ``bfloat16`` or ``float16``. ``bfloat16`` and ``float16`` are faster
+            on hardware that supports them. ``tf32`` rounds the factors of float32 products on NVIDIA GPUs.
+            Elsewhere it equals ``float32``.
+        progress: whether to show a progress bar if rendering takes longer than 3 seconds.
 
     Raises:
-        CheckpointError: if the weights cannot be used.
-        ValueError: if the precision is none of the four.
+        CheckpointError: the weights cannot be used.
+        ValueError: the precision is unknown.
     """
 
     def __init__(
@@ -143,38 +141,38 @@ class Upscaler:
         """Enlarge a picture.
 
         Args:
-            image: (H, W) grey or (H, W, C): grey with alpha, RGB or RGBA; uint8, uint16, or float in [0, 1];
-                or what numpy makes such an array of, as of Pillow's pictures of these kinds.
-            scale: of both axes, or (y, x). The output has round(H * scale) rows.
+            image: (H, W) grey, or (H, W, C) with grey and alpha, RGB or RGBA. uint8, uint16, or float in
+                [0, 1]. Pillow pictures and other inputs of `numpy.asarray` are accepted.
+            scale: scale of both axes, or (y, x). The output has round(H * scale) rows.
             size: (height, width) of the output, instead of a scale.
 
         Returns:
-            The enlarged picture, with the channels and the type of the given one.
+            The enlarged picture, with the channels and type of the input.
 
         Raises:
-            ValueError: if not exactly one of scale and size is given, it does not enlarge, the picture is of
-                another layout, or the network answers with NaN or Inf.
+            ValueError: not exactly one of scale and size is given, the output would be smaller than the
+                input, the picture has another layout, or the network outputs NaN or Inf.
         """
         return self.encode(image).render(scale=scale, size=size)
 
     def encode(self, image: np.ndarray) -> EncodedPicture:
         """Encode a picture once, to render it many times."""
         if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
-            raise ValueError(f"a picture of mode {image.mode}; convert it to RGB or RGBA first")
+            raise ValueError(f"the picture has mode {image.mode}; convert it to RGB or RGBA first")
         pixels = np.asarray(image)
         return EncodedPicture(self.net, pixels, encode_layers(self.net, pixels), progress=self.progress)
 
     def expert_map(self, image: np.ndarray) -> np.ndarray | None:
-        """The expert of each pixel of a picture; see :meth:`EncodedPicture.expert_map`."""
+        """Return the expert of each pixel of a picture. See :meth:`EncodedPicture.expert_map`."""
         return self.encode(image).expert_map()
 
 
 def encode_layers(net: ImplicitSR, pixels: np.ndarray) -> list[Encoding]:
-    """Encodes what is enlarged of a picture: the colour and, unless it is opaque, the alpha.
+    """Encode the colour of a picture and, unless it is opaque, its alpha.
 
     Args:
-        net: the network, wherever it is.
-        pixels: as of :meth:`Upscaler.__call__`.
+        net: the network, on any device.
+        pixels: as in :meth:`Upscaler.__call__`.
     """
     device = next(net.parameters()).device
     layers = (np.ascontiguousarray(layer) for layer in pictures.to_layers(pixels))
@@ -184,17 +182,17 @@ def encode_layers(net: ImplicitSR, pixels: np.ndarray) -> list[Encoding]:
     ]
 
 
-def output_size(
+def enlarged_size(
     height: int,
     width: int,
     *,
     scale: float | tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
-    """The size of a picture enlarged by a scale, or to a size.
+    """Return the (height, width) of a picture after enlarging by a scale or to a size.
 
     Raises:
-        ValueError: if not exactly one of the two is given, it is of another form, or it does not enlarge.
+        ValueError: not exactly one of scale and size is given, it has a wrong form, or it does not enlarge.
     """
     if (scale is None) == (size is None):
         raise ValueError("give either scale or size")
@@ -208,7 +206,7 @@ def output_size(
     if sides.dtype.kind not in "iu" or sides.shape != (2,):
         raise ValueError(f"size is {size}; give two whole numbers, height and width")
     if (sides < (height, width)).any():
-        raise ValueError(f"size {size} is smaller than the picture, which is {(height, width)}")
+        raise ValueError(f"size {size} is smaller than the picture, whose size is {(height, width)}")
     rows, columns = sides.tolist()
     return rows, columns
 

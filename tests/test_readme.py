@@ -1,4 +1,4 @@
-"""The README's examples run, and its numbers are those that were measured."""
+"""The examples of the README run, and its numbers match the measurements in docs/results."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import save_checkpoint
-from moeisr_plugin.evaluation.evaluate import BICUBIC
+from moeisr_plugin.evaluation.results import BICUBIC
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ COMMANDS = [
 
 @pytest.fixture
 def users_folder(tmp_path, monkeypatch):
-    """A current directory with what the README speaks of."""
+    """Create a working directory with the files that the README mentions."""
     torch.manual_seed(0)
     encoder = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
     net = MoEISRLIIF(encoder=encoder, hidden_dim=8)
@@ -51,7 +51,7 @@ def users_folder(tmp_path, monkeypatch):
 
 
 def published_liif(net):
-    """A LIIF on EDSR as its published code saves it."""
+    """Return a LIIF on EDSR in the format of the published code."""
     args = {
         "encoder_spec": {
             "name": "edsr-baseline",
@@ -93,7 +93,7 @@ TO_4K = "Times as fast from 720p to 4K"
 
 
 def table_rows(heading):
-    """The rows of the README's table with this first column, as {first cell: other cells}."""
+    """Return the rows of the README table with this first heading, as {first cell: other cells}."""
     _, _, below = README.partition(f"| {heading} |")
     lines = below.split("\n\n", 1)[0].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -102,7 +102,7 @@ def table_rows(heading):
 
 
 def kept_averages(pattern, precision="float32"):
-    """The averages in reports that are kept, as {(network, scale): row}."""
+    """Return the averages in docs/results, as {(network, scale): row}."""
     kept = {}
     for path in (ROOT / "docs/results").glob(pattern):
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -114,7 +114,7 @@ def kept_averages(pattern, precision="float32"):
     return kept
 
 
-def test_numbers_of_the_networks_that_come_with_the_package_are_those_kept():
+def test_quality_of_bundled_networks_matches_the_reports():
     kept = kept_averages("Set14_on_*.json")
     rows = table_rows("Set14, given LR")
     assert set(rows) == {name for name, _ in kept}
@@ -133,7 +133,7 @@ def test_numbers_of_the_networks_that_come_with_the_package_are_those_kept():
         (TO_4K, "benchmark_on_a_gpu_to_4k.json", ("3x1280x720",), (1,), GPU_PRECISIONS),
     ],
 )
-def test_numbers_of_speed_are_those_kept(heading, file, cases, threads, precisions):
+def test_speed_matches_the_reports(heading, file, cases, threads, precisions):
     report = json.loads((ROOT / "docs/results" / file).read_text(encoding="utf-8"))
     seconds = {
         (row["network"], row["code"], row["precision"], row["case"], row["threads"]): row["seconds"]
@@ -151,7 +151,7 @@ def test_numbers_of_speed_are_those_kept(heading, file, cases, threads, precisio
         assert cells == [f"{each:.1f}" for each in times]
 
 
-def test_numbers_of_the_networks_speed_are_those_kept():
+def test_speed_of_bundled_networks_matches_the_reports():
     report = json.loads((ROOT / "docs/results/benchmark_of_weights.json").read_text(encoding="utf-8"))
     packaged = {
         (row["network"], row["precision"], row["case"]): row
@@ -177,24 +177,24 @@ def test_numbers_of_the_networks_speed_are_those_kept():
         assert 0.2 < shares[1] / default < 0.3  # "a quarter"
 
 
-def test_numbers_of_training_with_pixels_dealt_are_those_kept():
+def test_speed_of_training_with_random_routing_matches_the_reports():
     report = json.loads((ROOT / "docs/results/benchmark_of_training.json").read_text(encoding="utf-8"))
     larger, smaller = (
-        f"{row['decoder_times_plain']:.1f}" for row in report["training"] if "dealt" in row["code"]
+        f"{row['decoder_times_plain']:.1f}" for row in report["training"] if "random" in row["code"]
     )
     assert f"{larger} and {smaller} times through the mixtures while pixels are dealt at random" in PROSE
 
 
-def test_numbers_of_training_on_a_gpu_are_those_kept():
+def test_speed_of_training_on_a_gpu_matches_the_reports():
     report = json.loads((ROOT / "docs/results/benchmark_on_a_gpu.json").read_text(encoding="utf-8"))
     times = {(row["network"], row["code"]): f"{row['decoder_times_plain']:.1f}" for row in report["training"]}
     liif, larger, smaller = (times[name, "package"] for name in ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s"))
-    dealt = [number for (_, code), number in times.items() if "dealt" in code]
+    random = [number for (_, code), number in times.items() if "random" in code]
     assert f"are {liif}, {larger} and {smaller} times as fast as through LIIF, MoEISR-LIIF-b and -s" in PROSE
-    assert f"float32, and {dealt[0]} and {dealt[1]} times through the mixtures" in PROSE
+    assert f"float32, and {random[0]} and {random[1]} times through the mixtures" in PROSE
 
 
-def test_numbers_of_a_picture_that_keeps_a_gpu_busy_are_those_kept():
+def test_speed_of_a_large_picture_on_a_gpu_matches_the_reports():
     report = json.loads((ROOT / "docs/results/benchmark_on_a_gpu_to_4k.json").read_text(encoding="utf-8"))
     seconds = {(row["network"], row["code"], row["precision"]): row["seconds"] for row in report["rendering"]}
     smaller = seconds["MoEISRLIIF-s", "package", "bfloat16"]
@@ -205,11 +205,11 @@ def test_numbers_of_a_picture_that_keeps_a_gpu_busy_are_those_kept():
     assert f"takes {exact:.2f} s, and in bfloat16, by autocast, {halved:.2f} s" in PROSE
 
 
-def test_numbers_of_precision_are_those_kept():
+def test_losses_of_reduced_precision_match_the_reports():
     full = kept_averages("Set5_on_*.json")
     halved = [kept_averages(f"Set5_in_{each}*.json", precision=each) for each in ("bfloat16", "float16")]
     rows = table_rows("dB lost on Set5 in")
     assert {BICUBIC, *rows} == {name for name, _ in halved[0]}
     for name, cells in rows.items():
         lost = [full[name, scale]["psnr"] - half[name, scale]["psnr"] for half in halved for scale in "234"]
-        assert cells == [f"{round(psnr, 3) + 0.0:.3f}" for psnr in lost]  # a rounded -0.0 has no sign then
+        assert cells == [f"{round(psnr, 3) + 0.0:.3f}" for psnr in lost]  # + 0.0 turns -0.0 into 0.0

@@ -1,4 +1,4 @@
-"""Enlarging pictures from Python."""
+"""The Python interface for enlarging pictures."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from moeisr_plugin import Upscaler, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import CheckpointError, read_checkpoint, save_checkpoint
-from moeisr_plugin.upscaler import output_size
+from moeisr_plugin.upscaler import enlarged_size
 
 ENCODER = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
 
@@ -33,7 +33,7 @@ def picture(*shape, dtype=np.uint8):
     return values if dtype == np.float64 else (values * np.iinfo(dtype).max).astype(dtype)
 
 
-def test_eight_bits_are_the_rendered_colours_clipped_and_rounded(upscaler):
+def test_8_bit_output_is_the_rendered_colour_clipped_and_rounded(upscaler):
     image = picture(7, 12, 3)
     lr = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
     colours = 3 * render.render(upscaler.net, render.encode(upscaler.net, lr), (26, 44)) - 1  # beyond [0, 1]
@@ -55,7 +55,7 @@ def test_channels_and_type_are_kept(upscaler, shape, dtype):
     assert enlarged.dtype == dtype
 
 
-def test_rgb_is_what_the_network_renders(upscaler):
+def test_rgb_matches_the_rendered_network_output(upscaler):
     image = picture(9, 5, 3)
     lr = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
     expected = render.render(upscaler.net, render.encode(upscaler.net, lr), (18, 18))[0]
@@ -65,7 +65,7 @@ def test_rgb_is_what_the_network_renders(upscaler):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
 @pytest.mark.parametrize("shape", [(7, 12), (7, 12, 2), (7, 12, 3), (7, 12, 4)])
-def test_bands_make_up_the_picture(upscaler, monkeypatch, shape, dtype):
+def test_bands_join_to_the_whole_picture(upscaler, monkeypatch, shape, dtype):
     encoded = upscaler.encode(picture(*shape, dtype=dtype))
     whole = encoded.render(scale=(3.7, 2.5))
 
@@ -80,7 +80,7 @@ def test_bands_make_up_the_picture(upscaler, monkeypatch, shape, dtype):
     np.testing.assert_array_equal(encoded.render(scale=(3.7, 2.5)), whole)
 
 
-def test_layers_in_unlike_bands_are_refused(upscaler, monkeypatch):
+def test_layers_with_bands_of_different_heights_are_refused(upscaler, monkeypatch):
     encoded = upscaler.encode(picture(7, 12, 4))
     heights = iter([9, 3])
     monkeypatch.setattr(
@@ -90,12 +90,12 @@ def test_layers_in_unlike_bands_are_refused(upscaler, monkeypatch):
         next(encoded.render_bands(scale=2))
 
 
-def test_bad_sizes_are_refused_before_the_first_band(upscaler):
+def test_wrong_size_is_refused_before_the_first_band(upscaler):
     with pytest.raises(ValueError, match="smaller than the picture"):
         upscaler.encode(picture(6, 8, 3)).render_bands(size=(5, 8))
 
 
-def test_encodes_once_and_renders_many(upscaler, monkeypatch):
+def test_encoded_picture_renders_many_sizes_without_the_encoder(upscaler, monkeypatch):
     encoded = upscaler.encode(picture(6, 8, 4))
     monkeypatch.setattr(upscaler.net.encoder, "forward", None)
     assert encoded.render(size=(13, 29)).shape == (13, 29, 4)
@@ -103,7 +103,7 @@ def test_encodes_once_and_renders_many(upscaler, monkeypatch):
     assert encoded.expert_map().shape == (6, 8, 3)
 
 
-def test_a_network_with_one_expert_has_no_expert_map(tmp_path):
+def test_network_with_one_expert_has_no_expert_map(tmp_path):
     net = LIIF(encoder=ENCODER, hidden_dim=8)
     save_checkpoint(tmp_path / "liif.pth", {"params": net.state_dict(), "network_g": net.hyper_parameters})
     assert Upscaler(tmp_path / "liif.pth", device="cpu").expert_map(picture(6, 8, 3)) is None
@@ -124,9 +124,9 @@ def test_a_network_with_one_expert_has_no_expert_map(tmp_path):
         ({"size": 20}, "two whole numbers, height and width"),
     ],
 )
-def test_bad_sizes_are_refused_in_a_line(arguments, message):
+def test_wrong_scales_and_sizes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        output_size(10, 10, **arguments)
+        enlarged_size(10, 10, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_bad_sizes_are_refused_in_a_line(arguments, message):
         {"size": np.array([25, 50])},
     ],
 )
-def test_sizes_may_be_numpys(arguments):
-    size = output_size(10, 20, **arguments)
+def test_numpy_scales_and_sizes_are_accepted(arguments):
+    size = enlarged_size(10, 20, **arguments)
     assert size == (25, 50)
     assert all(type(side) is int for side in size)
 
 
-def test_a_budget_is_that_of_the_engine_and_the_picture_stays(upscaler):
+def test_budget_matches_the_engine_and_leaves_the_original_unchanged(upscaler):
     image = picture(9, 5, 3)
     encoded = upscaler.encode(image)
     free = encoded.render(scale=2)
@@ -158,7 +158,7 @@ def test_a_budget_is_that_of_the_engine_and_the_picture_stays(upscaler):
     np.testing.assert_array_equal(encoded.render(scale=2), free)
 
 
-def test_a_budget_holds_for_colour_and_alpha(upscaler):
+def test_budget_applies_to_colour_and_alpha(upscaler):
     encoded = upscaler.encode(picture(9, 5, 4))
     shallow, deep = (encoded.within_budget(budget) for budget in (0, 1))
     assert (shallow.expert_map() != deep.expert_map()).any(axis=2).all()
@@ -169,7 +169,7 @@ def test_a_budget_holds_for_colour_and_alpha(upscaler):
 @pytest.mark.parametrize(
     ("precision", "remedy"), [("float32", "damaged$"), ("float16", "try precision float32")]
 )
-def test_a_network_without_numbers_gives_no_picture(weights, tmp_path, precision, remedy):
+def test_network_that_outputs_nan_is_refused(weights, tmp_path, precision, remedy):
     checkpoint = read_checkpoint(weights)
     checkpoint["params"]["experts.0.layers.2.bias"][:] = np.nan
     save_checkpoint(tmp_path / "broken.pth", checkpoint)
@@ -180,7 +180,7 @@ def test_a_network_without_numbers_gives_no_picture(weights, tmp_path, precision
         encoded.within_budget(0).render(scale=2)
 
 
-def test_pictures_of_pillow_and_lists_are_taken(upscaler):
+def test_pillow_pictures_and_lists_are_accepted(upscaler):
     image = picture(9, 5, 3)
     expected = upscaler(image, scale=2)
     np.testing.assert_array_equal(upscaler(Image.fromarray(image), scale=2), expected)
@@ -191,7 +191,7 @@ def test_pictures_of_pillow_and_lists_are_taken(upscaler):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_reduced_precision_costs_little_and_keeps_the_type(weights, upscaler, precision):
+def test_reduced_precision_stays_close_and_keeps_the_type(weights, upscaler, precision):
     image = picture(9, 15, 4)
     rounded = Upscaler(weights, device="cpu", precision=precision)(image, scale=3)
     exact = upscaler(image, scale=3)
@@ -200,12 +200,12 @@ def test_reduced_precision_costs_little_and_keeps_the_type(weights, upscaler, pr
     assert 0 < difference.max() < 6
 
 
-def test_an_unknown_precision_is_refused(weights):
+def test_unknown_precision_is_refused(weights):
     with pytest.raises(ValueError, match="precision is 'float8'; give float32, bfloat16, float16"):
         Upscaler(weights, device="cpu", precision="float8")
 
 
-def test_weights_of_the_package_are_the_default_and_go_by_name():
+def test_bundled_weights_are_the_default_and_are_found_by_name():
     image = picture(6, 8, 3)
     default, by_name, other = (
         Upscaler(weights, device="cpu")(image, scale=2) for weights in (None, DEFAULT, "tiny_LTE")
@@ -214,6 +214,6 @@ def test_weights_of_the_package_are_the_default_and_go_by_name():
     assert (default != other).any()
 
 
-def test_weights_that_are_none_are_named(tmp_path):
+def test_missing_weights_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
         Upscaler(tmp_path / "absent.pth")

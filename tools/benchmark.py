@@ -1,4 +1,4 @@
-"""Measure this package's speed beside that of decoders run as published, in one run, with the same weights.
+"""Compare the speed of this package with decoders run as published, with the same weights.
 
     python tools/benchmark.py -o results
     python tools/benchmark.py --cases 4x96x96 --networks LIIF MoEISRLIIF-s --precisions float32 bfloat16
@@ -6,15 +6,14 @@
     python tools/benchmark.py --device cuda --cases 3x1280x720 --plain LIIF --without-kernels -o results
     python tools/benchmark.py --training --training-precisions float32 tf32 bfloat16 --compile -o results
 
-Each network is decoded by the package and by a plain reference that does what the publications say
-(tools/plain_decoders.py); on request the published code itself runs beside them. All run in turns, there and
-back, and medians are told. A mixture with random weights chooses no experts worth the name: its encoder and
-mapper run, but an expert map that costs what the paper's does takes the place of the mapper's. Trained
-`--weights` use their own.
+Each network is decoded by the package and by a plain reference that follows the publications
+(tools/plain_decoders.py). Options add the published code. The contenders run in alternating order, and
+medians are reported. The mapper of a mixture with random weights runs, but its routing is replaced by an
+expert map with the mean cost of the paper. Trained `--weights` use their own routing.
 
-OUT/benchmark.json holds: moeisr (version), machine, encoder, weights, channels_last, repeats, gemm (MACs per
-second of large matrix products), rendering (a row per case, contender and number of threads; `runs` are
-seconds of encoder and decoder), training, budgets. OUT/benchmark.md is made from it.
+OUT/benchmark.json contains moeisr (version), machine, encoder, weights, channels_last, repeats, gemm (MACs
+per second of large matrix products), rendering (a row per case, contender and number of threads, with the
+seconds of encoder and decoder in `runs`), training, iterations and budgets. OUT/benchmark.md shows it.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from benchmarking.budgets import measure_budgets
 from benchmarking.cases import Case, expert_map, lr_picture, parse_case, shares_of_mean_depth
 from benchmarking.contenders import ENCODERS, MEAN_EXTRA_LAYERS, NETWORKS, Network, contenders
 from benchmarking.iterations import measure_iterations
-from benchmarking.precisions import PRECISIONS, gemm_peak
+from benchmarking.number_formats import PRECISIONS, gemm_peak
 from benchmarking.rendering import Row, add_peak_share, measure
 from benchmarking.tables import markdown
 from benchmarking.training import Batch, measure_training, parse_batch
@@ -42,7 +41,7 @@ from moeisr_plugin.archs.implicit_arch import LIIF
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, chosen_device
-from moeisr_plugin.evaluation.evaluate import distinct_names
+from moeisr_plugin.evaluation.loading import distinct_names
 from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.models.memory import keep_freed_memory
 from moeisr_plugin.utils.atomic import appearing_whole
@@ -52,8 +51,8 @@ _TRAINED = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, prints the tables and writes OUT."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler tells of every start and stop
+    """Measure, print the tables and write OUT."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # silences a message at each start of the profiler
     parser = _parser()
     args = parser.parse_args(argv)
     keep = partial(write_report, args.out) if args.out is not None else None
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """Writes a report as JSON and as Markdown, each whole or not at all."""
+    """Write a report as JSON and Markdown. Each file is replaced atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, contents in (
         ("benchmark.json", json.dumps(report, indent=2, allow_nan=False) + "\n"),
@@ -77,15 +76,15 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
 
 
 def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
-    """All that is asked for, as OUT/benchmark.json will hold it.
+    """Measure, and return the content of OUT/benchmark.json.
 
     Args:
         args: the command line.
-        keep: is given the report after each repeat of a case, of which some take many minutes, and at the
-            end.
+        keep: called with the report after each repeat of a case and at the end, so that an interrupted run
+            keeps its results.
 
     Raises:
-        ValueError: options that contradict each other, or files that cannot be used.
+        ValueError: options contradict each other, or files cannot be used.
     """
     device = torch.device(chosen_device(args) or ("cuda" if torch.cuda.is_available() else "cpu"))
     if "tf32" in args.precisions and device.type != "cuda":
@@ -95,7 +94,7 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
     if (args.training_precisions or args.compile) and not args.training:
         raise ValueError("--training-precisions and --compile: need --training")
     if args.without_kernels and device.type != "cuda":
-        raise ValueError("--without-kernels: needs a GPU, as without one there are none")
+        raise ValueError("--without-kernels: needs a GPU, because only a GPU uses kernels")
     if args.budgets and not (args.weights and args.pictures):
         raise ValueError("--budgets: needs --weights and --pictures")
     names = args.networks or (["LIIF"] if args.weights else list(NETWORKS))
@@ -120,7 +119,7 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
         peaks = dict.fromkeys(args.precisions, 0.0)
         measured: list[Row] = []
         for case in args.cases:
-            _tell(f"{case.label}, threads: {threads}")
+            _log(f"{case.label}, threads: {threads}")
             routed = [route(network, shares, case) for network in networks]
             competing = contenders(
                 routed,
@@ -132,7 +131,7 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
                 lmf=args.beside_lmf,
             )
             lr = lr_picture(case.lr_size).to(device)
-            # Between the cases, and the best of all: another process may take its share of a processor.
+            # The best of a measurement per case, because other processes may slow a single one.
             peaks = {each: max(peak, gemm_peak(each, device)) for each, peak in peaks.items()}
             report["gemm"] = before[1] + [
                 {"threads": threads, "precision": precision, "macs_per_second": peak}
@@ -151,9 +150,9 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
             networks[-len(args.weights) :], args.pictures, scales, args.budgets, device
         )
     if args.training:
-        keep_freed_memory()  # as training does; rendering, before, was as in anyone's process
+        keep_freed_memory()  # as training does; rendering above runs with the default allocator
         for threads in args.threads:
-            _tell(f"training, threads: {threads}")
+            _log(f"training, threads: {threads}")
             torch.set_num_threads(threads)
             for part, rows in _train(args, device).items():
                 report[part] += [{"threads": threads, **row} for row in rows]
@@ -163,7 +162,7 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
 
 
 def _train(args: argparse.Namespace, device: torch.device) -> dict[str, list[Row]]:
-    """What training takes, by part of the report."""
+    """Measure training, and return rows by section of the report."""
     networks = build_networks(args.encoder, _TRAINED, [], device, args.order)
     return {
         "training": measure_training(networks, args.training, args.repeats, device),
@@ -185,9 +184,14 @@ def build_networks(
     device: torch.device,
     order: torch.memory_format,
 ) -> list[Network]:
-    """Untrained networks of these names, which share an encoder, then those of files of weights.
+    """Build untrained networks that share an encoder, then load trained networks.
 
-    The order is that of the weights of convolutions in memory.
+    Args:
+        encoder: a key of `ENCODERS`.
+        names: keys of `NETWORKS`.
+        weights: files of trained networks.
+        device: device of the networks.
+        order: memory format of convolution weights.
     """
     torch.manual_seed(0)
     shared = LIIF(encoder=ENCODERS[encoder]).encoder
@@ -202,15 +206,15 @@ def build_networks(
 def wanted_shares(
     networks: Sequence[Network], given: Sequence[tuple[str, list[float]]], trained: int
 ) -> Shares:
-    """The shares of the experts by network: those given, else the paper's; trained ones have their mapper's.
+    """Return the expert shares by network name. Trained networks without given shares use their mapper.
 
     Args:
-        networks: of which the last `trained` have trained weights.
-        given: by name.
-        trained: how many.
+        networks: the networks. The last `trained` ones have trained weights.
+        given: shares by name. Other untrained mixtures get the mean cost of the paper.
+        trained: number of trained networks.
 
     Raises:
-        ValueError: shares of a network that is not measured, or of another number of experts.
+        ValueError: the network is not measured, or has another number of experts.
     """
     experts = {network.name: len(network.net.experts) for network in networks}
     for name, shares in given:
@@ -228,7 +232,7 @@ def wanted_shares(
 
 
 def route(network: Network, shares: Shares, case: Case) -> Network:
-    """The network with an expert map for this case, if it has shares."""
+    """Return the network with an expert map for this case, if it has shares."""
     if network.name not in shares:
         return network
     choice = expert_map(shares[network.name], case.lr_size)
@@ -236,18 +240,18 @@ def route(network: Network, shares: Shares, case: Case) -> Network:
 
 
 def parse_shares(text: str) -> tuple[str, list[float]]:
-    """Reads ``MoEISRLIIF-s=0.4,0.3,0.2,0.1``."""
+    """Parse ``MoEISRLIIF-s=0.4,0.3,0.2,0.1``."""
     name, _, numbers = text.partition("=")
     try:
         shares = [float(number) for number in numbers.split(",")]
     except ValueError:
         shares = []
     if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise argparse.ArgumentTypeError(f"'{text}': write NETWORK=0.4,0.3,0.2,0.1, with a sum of 1")
+        raise argparse.ArgumentTypeError(f"'{text}': give NETWORK=0.4,0.3,0.2,0.1, with a sum of 1")
     return name, shares
 
 
-def _tell(message: str) -> None:
+def _log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
@@ -267,18 +271,18 @@ def _parser() -> argparse.ArgumentParser:
         help="scale, width and height of LR (default: 4x96x96 8x64x64)",
     )
     parser.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, help="default: all; with --weights only LIIF, to compare"
+        "--networks", nargs="+", choices=NETWORKS, help="default: all; with --weights only LIIF"
     )
     parser.add_argument(
         "--plain",
         nargs="+",
         choices=NETWORKS,
-        help="of the networks those that the plain reference runs, too (default: all)",
+        help="networks that the plain reference also runs (default: all)",
     )
     parser.add_argument(
         "--without-kernels",
         action="store_true",
-        help="on a GPU: the package without kernels of Triton's, too",
+        help="on a GPU: also run the package without Triton kernels",
     )
     parser.add_argument(
         "--channels-last",
@@ -286,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_const",
         const=torch.channels_last,
         default=torch.contiguous_format,
-        help="weights of convolutions with their channels last, as tensor cores want; plain ones too",
+        help="use the channels-last memory format for convolution weights, also of plain networks",
     )
     parser.add_argument(
         "--precisions", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"
@@ -301,7 +305,7 @@ def _parser() -> argparse.ArgumentParser:
         help="shares of the experts, shallowest first; repeatable (default: the paper's mean depth)",
     )
     parser.add_argument(
-        "--weights", nargs="+", type=Path, default=[], metavar="FILE", help="trained networks, too"
+        "--weights", nargs="+", type=Path, default=[], metavar="FILE", help="also measure trained networks"
     )
     parser.add_argument(
         "--training",
@@ -309,28 +313,32 @@ def _parser() -> argparse.ArgumentParser:
         type=parse_batch,
         const=Batch(),
         metavar="SAMPLESxLR_SIZExQUERIES",
-        help=f"also a step of training (default: {Batch().label})",
+        help=f"also measure a training step (default: {Batch().label})",
     )
     parser.add_argument(
         "--training-precisions",
         nargs="+",
         choices=PRECISIONS,
         default=[],
-        help="with --training: also whole iterations in these precisions",
+        help="with --training: also measure whole iterations in these precisions",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="with --training: also whole iterations, compiled and not"
+        "--compile",
+        action="store_true",
+        help="with --training: also measure whole iterations, compiled and not compiled",
     )
     parser.add_argument(
         "--budgets",
         type=partial(parse_count, least=2),
         metavar="N",
-        help="also N budgets of the --weights on --pictures",
+        help="also measure N budgets of the --weights on --pictures",
     )
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="as moeisr evaluate takes its --data")
-    parser.add_argument("--beside-liif", type=Path, metavar="DIR", help="a checkout of yinboc/liif")
-    parser.add_argument("--beside-lmf", type=Path, metavar="DIR", help="a checkout of HeZongyao/LMF")
-    parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="folder for the results")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="data set as for moeisr evaluate --data"
+    )
+    parser.add_argument("--beside-liif", type=Path, metavar="DIR", help="checkout of yinboc/liif")
+    parser.add_argument("--beside-lmf", type=Path, metavar="DIR", help="checkout of HeZongyao/LMF")
+    parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="output folder")
     return parser
 
 

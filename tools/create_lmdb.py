@@ -1,9 +1,9 @@
-"""Make an LMDB for training from folders of pictures, in the toolbox's layout.
+"""Make an LMDB for training from folders of pictures, in the layout of the toolbox.
 
-Pictures are stored whole or, with --crop-size, as overlapping sub-images: --crop-size 480 --step 240 for
-DIV2K's HR, half of both for its x2. All become RGB PNGs of 8 or 16 bits, without loss. OUT.lmdb appears once
-everything in it has been read back; until then it is OUT.lmdb.partial, and an interrupted run, started again,
-goes on there.
+Pictures are stored whole or, with --crop-size, as overlapping sub-images. For DIV2K use --crop-size 480
+--step 240 for HR, and half of both for x2. Pictures are stored without loss as RGB PNGs of 8 or 16 bits. The
+tool writes to OUT.lmdb.partial, verifies the content, and renames it to OUT.lmdb. To continue an interrupted
+run, run the same command again.
 """
 
 import argparse
@@ -22,15 +22,15 @@ PROGRAM = "create_lmdb"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Makes the LMDB.
+    """Make the LMDB.
 
     Returns:
-        0; 2 for input that cannot be used, after one line on stderr; 130 if interrupted or terminated. With
-        --debug the exception itself comes through.
+        The exit status: 0 on success; 2 for wrong input, after one line on stderr; 130 after an interruption.
+        With --debug, exceptions are raised instead.
     """
     args = _parser().parse_args(argv)
-    again = "interrupted; run it again to go on"
-    return run_program(PROGRAM, lambda: _make_lmdb(args), debug=args.debug, interrupted=again)
+    interrupted = "interrupted; run the command again to continue"
+    return run_program(PROGRAM, lambda: _make_lmdb(args), debug=args.debug, interrupted=interrupted)
 
 
 def _make_lmdb(args: argparse.Namespace) -> int:
@@ -44,30 +44,30 @@ def _make_lmdb(args: argparse.Namespace) -> int:
         )
     except BadPictureError as error:
         raise ValueError(f"{error}; or add --skip-bad-pictures") from error
-    _tell(summary)
-    print(f"{args.out}: {len(summary.keys)} pictures, read back and found right")
+    _print_notes(summary)
+    print(f"{args.out}: {len(summary.keys)} pictures, written and verified")
     return 0
 
 
 def _sub_images(args: argparse.Namespace) -> SubImages | None:
     if args.crop_size is None:
         if args.step is not None or args.thresh_size is not None:
-            raise ValueError("--step and --thresh-size cut sub-images; add --crop-size")
+            raise ValueError("--step and --thresh-size need sub-images; add --crop-size")
         return None
     step = max(1, args.crop_size // 2) if args.step is None else args.step
     return SubImages(args.crop_size, step, args.thresh_size or 0)
 
 
-def _tell(summary: Summary) -> None:
-    """Says on stderr what one may not expect of the LMDB."""
+def _print_notes(summary: Summary) -> None:
+    """Print skipped pictures, dropped alpha and unusual keys on stderr."""
     notes = summary.skipped.copy()
     if summary.skipped:
-        notes.append(f"{len(summary.skipped)} bad pictures are left out")
+        notes.append(f"{len(summary.skipped)} bad pictures were skipped")
     if summary.transparent:
-        notes.append(f"alpha is dropped from {summary.transparent} pictures")
+        notes.append(f"alpha was dropped from {summary.transparent} pictures")
     odd = sum("." in key or not key.isascii() for key in summary.keys)
     if odd:
-        notes.append(f"{odd} keys have a dot or are not ASCII, which the toolbox's own datasets cannot read")
+        notes.append(f"{odd} keys contain a dot or are not ASCII; datasets of the toolbox cannot read them")
     for note in notes:
         print(f"{PROGRAM}: {note}", file=sys.stderr)
 
@@ -77,26 +77,24 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="pictures, one folder or more"
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="one or more folders of pictures"
     )
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT.lmdb", help="output LMDB")
     parser.add_argument(
-        "-o", dest="out", type=Path, required=True, metavar="OUT.lmdb", help="the LMDB to make"
-    )
-    parser.add_argument(
-        "--recursive", action="store_true", help="subfolders too, their names part of the keys"
+        "--recursive", action="store_true", help="include subfolders; their names become part of the keys"
     )
     parser.add_argument("--crop-size", type=int, metavar="N", help="cut sub-images of NxN pixels")
     parser.add_argument(
         "--step",
         type=int,
         metavar="N",
-        help="pixels from one sub-image to the next (default: half of their size)",
+        help="distance between sub-images in pixels (default: half of the crop size)",
     )
     parser.add_argument(
         "--thresh-size",
         type=int,
         metavar="N",
-        help="cut a last sub-image, flush with the edge, if more than N pixels are left over (default: 0)",
+        help="cut a last sub-image at the edge if more than N pixels remain (default: 0)",
     )
     parser.add_argument(
         "--compress-level",
@@ -104,17 +102,17 @@ def _parser() -> argparse.ArgumentParser:
         choices=range(10),
         default=1,
         metavar="N",
-        help="of the PNGs, 0 to 9 (default: %(default)s, the toolbox's)",
+        help="compression level of the PNGs, 0 to 9 (default: %(default)s, as in the toolbox)",
     )
     parser.add_argument(
-        "--skip-bad-pictures", action="store_true", help="name them and leave them out, instead of stopping"
+        "--skip-bad-pictures", action="store_true", help="report and skip bad pictures instead of stopping"
     )
     parser.add_argument(
         "--threads",
         type=parse_positive,
         default=min(8, os.cpu_count() or 1),
         metavar="N",
-        help="pictures decoded at a time (default: %(default)s)",
+        help="number of decoding threads (default: %(default)s)",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

@@ -1,6 +1,6 @@
 """Train a small MoEISR for a few minutes, measure it, and enlarge a photograph with it.
 
-All it writes is below the repository: quickstart/ (pictures and results) and experiments/quickstart/.
+Output goes to quickstart/ (pictures and results) and experiments/quickstart/ in the repository.
 """
 
 import os
@@ -19,7 +19,7 @@ PICTURES = ROOT / "quickstart" / "pictures"
 RESULTS = ROOT / "quickstart" / "results"
 WEIGHTS = ROOT / "experiments" / "quickstart" / "models" / "net_g_latest.pth"
 
-# Photographs that come with scikit-image, which comes with the toolbox.
+# Photographs bundled with scikit-image, a requirement of the toolbox.
 TRAIN = (
     "astronaut.png",
     "brick.png",
@@ -38,7 +38,7 @@ SHOWN_SCALE = 3.7
 
 
 def lay_out_pictures() -> None:
-    """Copy the photographs to where the option file looks for them."""
+    """Copy the photographs to the folders that the option file names."""
     import skimage
 
     source = Path(skimage.__file__).parent / "data"
@@ -51,28 +51,28 @@ def lay_out_pictures() -> None:
 
 
 def train() -> None:
-    """Run the toolbox's trainer, as a user would."""
-    # A second thread gains little on so small a network, and costs a lot on a machine that is busy.
+    """Run the training command."""
+    # For a network of this size, a second thread gains little, and slows training on a busy machine.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     command = [sys.executable, "-m", "moeisr_plugin.train", "-opt", str(OPTIONS)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
 def enlarge(lr: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
-    """A picture (h, w, 3) uint8 enlarged to (height, width) by one of Pillow's methods."""
+    """Enlarge a picture (h, w, 3) uint8 to (height, width) with Pillow."""
     height, width = size
     return np.asarray(Image.fromarray(lr).resize((width, height), method))
 
 
 def print_table() -> bool:
-    """Print PSNR on the held-out photographs, and tell whether the model beats bicubic at x2 and x3."""
+    """Print PSNR on the held-out photographs. Return whether the model beats bicubic at x2 and x3."""
     from moeisr_plugin import Upscaler
     from moeisr_plugin.data.scale_validation_dataset import ScaleValidationDataset
     from moeisr_plugin.metrics import calculate_psnr_protocol
 
     upscaler = Upscaler(WEIGHTS, device="cpu")
     gains = {}
-    print(f"\nPSNR in dB (benchmark protocol: Y, crop = scale) on {', '.join(HELD_OUT)}, not trained on:\n")
+    print(f"\nPSNR in dB (benchmark protocol: Y, crop = scale) on the held-out {', '.join(HELD_OUT)}:\n")
     print("| scale | bicubic | MoEISR | gain |\n|---|---|---|---|")
     for scale in SCALES:
         opt = {
@@ -107,12 +107,12 @@ def print_table() -> bool:
 
 
 def _picture(planes: object) -> np.ndarray:
-    """From (3, H, W) in [0, 1] to (H, W, 3) uint8."""
+    """Convert (3, H, W) in [0, 1] to (H, W, 3) uint8."""
     return np.rint(np.moveaxis(np.asarray(planes), 0, 2) * 255).astype(np.uint8)
 
 
 def write_pictures() -> None:
-    """Enlarge a held-out photograph, and set what each method makes of a smaller version side by side."""
+    """Enlarge a held-out photograph, and write a strip that compares the methods on a downscaled version."""
     from moeisr_plugin import Upscaler
     from moeisr_plugin.pictures import Picture, read_picture, write_picture
 
@@ -144,10 +144,10 @@ def write_pictures() -> None:
 
 
 def main() -> int:
-    """Do it all.
+    """Run the quick start.
 
     Returns:
-        0, or 1 if the model is not above bicubic at x2 and x3.
+        0, or 1 if the model does not beat bicubic at x2 and x3.
     """
     start = time.perf_counter()
     lay_out_pictures()
@@ -158,13 +158,13 @@ def main() -> int:
         f"""
 In {RESULTS}:
   cat_x3.7.png          the photograph, enlarged
-  cat_x3.7_experts.png  its expert map: yellow the shallowest expert, red the deepest
+  cat_x3.7_experts.png  its expert map, from yellow (shallowest expert) to red (deepest)
   strip.png             LR, bicubic, MoEISR, expert map, original
-{time.perf_counter() - start:.0f} s in all. Enlarge a picture of yours:
+Total time: {time.perf_counter() - start:.0f} s. Enlarge your own picture:
   .venv/bin/moeisr upscale PICTURE --scale 2.5 --weights {WEIGHTS.relative_to(ROOT)}"""
     )
     if not better:
-        print("The model is not above bicubic at x2 and x3, as it should be.", file=sys.stderr)
+        print("Error: the model does not beat bicubic at x2 and x3.", file=sys.stderr)
     return 0 if better else 1
 
 

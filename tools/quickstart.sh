@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up .venv if need be, then runs the quick start: bash tools/quickstart.sh [arguments of tools/quickstart.py]
+# Set up .venv if necessary, and run the quick start: bash tools/quickstart.sh [arguments of tools/quickstart.py]
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

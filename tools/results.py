@@ -1,13 +1,12 @@
-"""Make the page of results, with its plots and pictures, from what was measured.
+"""Make the results page, with plots and pictures, from measurements.
 
     moeisr evaluate --weights ... --data Set14 --routing --budgets 9 --save-images -o results/Set14
     python tools/results.py results/Set5/results.json results/Set14/results.json -o docs/results
 
-Nothing on the page is typed: tables, plots, crops and expert maps come from the files given, published
-numbers from tools/published_tables.json. Networks that share an encoder come together, beside bicubic. Crops
-need the pictures that `--save-images` leaves beside a results.json; `--benchmark` adds what
-tools/benchmark.py measured of speed. Figures that an earlier page left in OUT, and this one does not need,
-are removed. The files given are kept beside the page.
+Tables, plots, crops and expert maps come from the given files. Published numbers come from
+tools/published_tables.json. Networks with the same encoder share a section with bicubic. Crops need the
+pictures that `--save-images` writes beside results.json. `--benchmark` adds the speed from
+tools/benchmark.py. Obsolete figures in OUT are removed. The given files are copied to OUT.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from urllib.parse import quote
 from benchmarking.tables import markdown
 from evidence import crops, plots
 from evidence.page import page
-from evidence.reading import Benchmark, read_benchmarks
+from evidence.reports import Benchmark, read_benchmarks
 from PIL import Image
 
 from moeisr_plugin.utils.atomic import appearing_whole
@@ -34,14 +33,14 @@ JPEG = {"quality": 88, "subsampling": 0, "optimize": True}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes OUT."""
+    """Write the page to OUT."""
     parser = _parser()
     args = parser.parse_args(argv)
     try:
         benchmarks = read_benchmarks(args.results)
         known = {picture for benchmark in benchmarks for _, _, picture in benchmark.pictures}
         if unknown := [name for name in args.pictures if name not in known]:
-            raise ValueError(f"--pictures {unknown[0]}: is in none of the reports; correct the name")
+            raise ValueError(f"--pictures {unknown[0]}: not found in the reports; correct the name")
         speed = speed_section(args.benchmark) if args.benchmark else ""
         kept = kept_names([*args.results, *([args.benchmark] if args.benchmark else [])])
         files = make(benchmarks, list(kept)[: len(args.results)], args.pictures, speed)
@@ -54,16 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def kept_names(paths: Sequence[Path]) -> dict[str, Path]:
-    """The files by the names under which they are kept beside the page: a results.json by its folder's.
+    """Return the files by their names beside the page. A results.json is named after its folder.
 
     Raises:
-        ValueError: two of them would have the same.
+        ValueError: two files would have the same name.
     """
     kept: dict[str, Path] = {}
     for path in paths:
         name = f"{path.resolve().parent.name}.json" if path.name == "results.json" else path.name
         if name in kept:
-            raise ValueError(f"{path}: would be kept as {name}, as {kept[name]} would; rename one's folder")
+            raise ValueError(f"{path}: would be copied to {name} like {kept[name]}; rename one folder")
         kept[name] = path
     return kept
 
@@ -71,7 +70,14 @@ def kept_names(paths: Sequence[Path]) -> dict[str, Path]:
 def make(
     benchmarks: Sequence[Benchmark], sources: Sequence[str], pictures: Sequence[str] = (), speed: str = ""
 ) -> dict[str, bytes]:
-    """The page and the figures on it, by their names, made from files of such names."""
+    """Return the content of the page and its figures by file name.
+
+    Args:
+        benchmarks: the benchmarks.
+        sources: names of the reports beside the page.
+        pictures: names of pictures to show crops of.
+        speed: a section on speed.
+    """
     files: dict[str, bytes] = {}
     shown: dict[int, list[str]] = {}
     for number, benchmark in enumerate(benchmarks):
@@ -86,7 +92,7 @@ def make(
 
 
 def figures_of(benchmark: Benchmark, wanted: Sequence[str]) -> dict[str, tuple[str, bytes]]:
-    """Captions and contents of a benchmark's figures, by the ends of their files' names."""
+    """Return captions and contents of the figures of a benchmark, by the end of the file name."""
     figures = {
         f"psnr_{name}.png": (cost.title, _png(plots.plot(benchmark, cost)))
         for name, cost in (("macs", plots.macs(benchmark)), ("seconds", plots.seconds(benchmark)))
@@ -95,34 +101,34 @@ def figures_of(benchmark: Benchmark, wanted: Sequence[str]) -> dict[str, tuple[s
         scale = benchmark.scales[-1]
         shown = crops.pictures_to_show(benchmark, wanted)
         figures["crops.jpg"] = (
-            "Where pictures have the most detail, with the PSNR of the whole picture",
+            "Crops with the most detail, with the PSNR of the whole picture",
             _jpeg(crops.crops(benchmark, shown, scale)),
         )
         if any(method.is_mixture for method in benchmark.methods):
             figures["experts.jpg"] = (
-                "Which expert paints which LR pixel, with the shares of the experts",
+                "Expert of each LR pixel, with the shares of the experts",
                 _jpeg(crops.expert_maps(benchmark, shown, scale)),
             )
     return figures
 
 
 def speed_section(path: Path) -> str:
-    """The tables of a benchmark.json, their headings one level lower.
+    """Return the tables of a benchmark.json, with headings one level lower.
 
     Raises:
-        ValueError: the file is none.
+        ValueError: the file is not a benchmark.json.
     """
     try:
         text = markdown(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(
-            f"{path}: no benchmark.json as tools/benchmark.py writes it; write it anew"
+            f"{path}: not a benchmark.json of tools/benchmark.py; run tools/benchmark.py again"
         ) from error
     return re.sub(r"^#", "##", text.replace("# Benchmark", "# Speed", 1), flags=re.MULTILINE).strip()
 
 
 def write(files: dict[str, bytes], folder: Path) -> None:
-    """Writes a page with its figures, and removes those of an earlier one."""
+    """Write a page with its figures, and remove obsolete figures."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         with appearing_whole(folder / name) as file:
@@ -164,9 +170,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="to show crops of, without suffix (default: those that gain most and least over bicubic)",
+        help="names of pictures to crop, without suffix (default: largest and smallest gain over bicubic)",
     )
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="folder for the page")
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="output folder")
     return parser
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv in the repository's root and installs what is missing there: requirements.txt and this package.
-# Meant for the scripts beside it; safe to run again, and then done in a second. A torch >= 2.4 already there stays.
+# Create .venv in the root of the repository, and install requirements.txt and this package.
+# Other scripts call it. If all is installed, it ends within a second. An installed torch >= 2.4 is kept.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -8,53 +8,53 @@ venv="$root/.venv"
 python="$venv/bin/python"
 stamp="$venv/moeisr_plugin.stamp"
 
-is_fit() {  # whether BasicSR runs on the given interpreter
+is_supported() {  # whether BasicSR runs on the given interpreter
     "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null
 }
 
-find_python() {  # prints the first interpreter that is fit
+find_python() {  # prints the first supported interpreter
     local name
     for name in python3 python3.12 python3.11 python3.10; do
-        if is_fit "$name"; then
+        if is_supported "$name"; then
             echo "$name"
             return
         fi
     done
-    echo "setup: Python 3.10, 3.11 or 3.12 is needed, and none is on the PATH." >&2
+    echo "setup: no Python 3.10, 3.11 or 3.12 on the PATH; install one." >&2
     return 1
 }
 
 make_venv() {
     local base
     base="$(find_python)"
-    echo "setup: making .venv with $("$base" --version)"
+    echo "setup: creating .venv with $("$base" --version)"
     if ! "$base" -m venv "$venv"; then
         rm -rf "$venv"
-        echo "setup: '$base -m venv' failed; on Debian and Ubuntu install the package python3-venv first." >&2
+        echo "setup: '$base -m venv' failed; on Debian and Ubuntu, install the package python3-venv first." >&2
         return 1
     fi
 }
 
-check_venv() {  # a .venv made by other means may be of another Python, or lack pip
-    if ! is_fit "$python"; then
-        echo "setup: .venv is not of Python 3.10, 3.11 or 3.12; remove $venv and start again." >&2
+check_venv() {  # a .venv made by other tools may have another Python version, or lack pip
+    if ! is_supported "$python"; then
+        echo "setup: .venv does not have Python 3.10, 3.11 or 3.12; remove $venv and run this again." >&2
         return 1
     fi
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >/dev/null
 }
 
-fingerprint() {  # prints a checksum of all that decides what is installed
+fingerprint() {  # prints a checksum of the files that list requirements
     cat "$root/requirements.txt" "$root/setup.py" | cksum
 }
 
-is_complete() {  # the same requirements as last time, nothing gone since, and this copy of the package
+is_complete() {  # whether requirements are unchanged, modules are present, and this copy is installed
     [[ -f "$stamp" && "$(cat "$stamp")" == "$(fingerprint)" ]] || return 1
     "$python" -I - "$root" 2>/dev/null <<'PYTHON'
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2  # also proves that its system libraries are there
+import cv2  # fails if its system libraries are missing
 
 modules = "torch torchvision basicsr mmengine lmdb addict safetensors skimage pytest ruff pyright".split()
 package = find_spec("moeisr_plugin")
@@ -67,7 +67,7 @@ pip_install() {
     "$python" -m pip install --quiet --disable-pip-version-check "$@"
 }
 
-present_torch() {  # prints the version of the torch in .venv, nothing if there is none or it is older than 2.4
+present_torch() {  # prints the version of torch in .venv, or nothing if it is missing or older than 2.4
     "$python" - <<'PYTHON'
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -81,7 +81,7 @@ if tuple(map(int, re.findall(r"\d+", found)[:2])) >= (2, 4):
 PYTHON
 }
 
-pins() {  # prints the lines of requirements.txt that name one of the packages (a pattern)
+pins() {  # prints the lines of requirements.txt for the packages that match a pattern
     grep -E "^($1)==" "$root/requirements.txt"
 }
 
@@ -89,21 +89,21 @@ install_all() {
     local torch
     torch="$(present_torch)"
     if [[ -n "$torch" ]]; then
-        # With torch held fast, pip chooses the torchvision made for it.
+        # With torch pinned, pip selects the matching torchvision.
         pip_install "torch==$torch" torchvision
     else
-        echo "setup: installing torch and torchvision (once; hundreds of megabytes or more)"
+        echo "setup: installing torch and torchvision (once; several hundred megabytes)"
         pip_install -r <(pins "torch|torchvision")
     fi
     echo "setup: installing the rest of requirements.txt (once; a few minutes)"
     pip_install -r <(pins "cython|numpy|setuptools|wheel")
-    # BasicSR builds against the torch that is installed; an isolated build would fetch another.
+    # BasicSR builds against the installed torch. An isolated build would download another one.
     pip_install --no-build-isolation "torch==$(present_torch)" \
         -r <(grep -vE "^(torch|torchvision)==" "$root/requirements.txt")
     pip_install --no-build-isolation --no-deps --editable "$root"
 }
 
-mend_opencv() {  # servers often lack libGL, which opencv-python needs and its headless build does not
+repair_opencv() {  # opencv-python needs libGL, which servers often lack; the headless build does not
     local error version
     if error="$("$python" -c 'import cv2' 2>&1)"; then return; fi
     if [[ "$error" != *"cannot open shared object file"* ]]; then
@@ -121,7 +121,7 @@ check_venv
 if ! is_complete; then
     rm -f "$stamp"
     install_all
-    mend_opencv
+    repair_opencv
     fingerprint >"$stamp"
     echo "setup: .venv is ready"
 fi

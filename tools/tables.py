@@ -1,15 +1,18 @@
-"""The paper's tables as Markdown, with this package's numbers beside the published ones.
+"""Print the tables of the paper as Markdown, with numbers of this package beside the published ones.
 
     python tools/tables.py --table 1 --data FOLDER --weights "EDSR-LIIF=net_g.pth" ...
     python tools/tables.py --table 2 --data Set5=FOLDER --data Set14=FOLDER --weights ...
     python tools/tables.py --table 3
 
-Tables 1, 2 and 5, and 4 in part, are of the quality of trained networks: the rows whose weights are given are
-measured on the data given, bicubic always, and the others left open. Tables 3 and 4 count the decoder's
-multiply-accumulates, which needs neither weights nor data: a network of one expert costs a fixed amount per
-query, and a mixture, whatever its routing, something between all queries to its shallowest and all to its
-deepest expert. `--data` counts on pictures of your own; with weights a row of Table 3 gets the number of its
-own routing on them. Every published number that can be so checked is; the exit status is 1 if one fails.
+Tables 1, 2, 5 and a part of 4 show the quality of trained networks. Bicubic and the rows with given weights
+are measured on the given data. The other rows stay empty.
+
+Tables 3 and 4 count the multiply-accumulates of the decoder, without weights or data. A network with one
+expert has a fixed cost per query. The cost of a mixture lies between those of its shallowest and its deepest
+expert. `--data` counts on other pictures. With weights, a row of Table 3 shows the cost of the routing of
+these pictures.
+
+The exit status is 1 if a published number contradicts the computed cost.
 """
 
 import argparse
@@ -27,13 +30,14 @@ from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints.network import network_from
-from moeisr_plugin.evaluation.evaluate import BICUBIC, evaluate
+from moeisr_plugin.evaluation.evaluate import evaluate
+from moeisr_plugin.evaluation.results import BICUBIC
 from moeisr_plugin.pictures import PICTURE_SUFFIXES, read_picture
 from moeisr_plugin.render import complexity
 from moeisr_plugin.upscaler import encode_layers
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_tables.json").read_text(encoding="utf-8"))
-# A decoder's MACs depend on its encoder by the width of the latent alone, which all of the paper's share.
+# Decoder MACs depend only on the width of the latent, which is the same for all encoders of the paper.
 LATENT = {"type": "EDSREncoder", "num_feat": 64, "num_block": 1}
 DECODERS = {
     "LIIF": LIIF,
@@ -44,15 +48,16 @@ DECODERS = {
     "MoEISR(LTE)-s": partial(MoEISRLTE, hidden_dim=128),
     **{f"LIIF-{depth}layer": partial(LIIF, depth=depth) for depth in (2, 3, 4, 5)},
 }
-# The paper prints one and the same decoder as 2.86 and as 2.87: some rows are rounded, others cut off.
+# The paper prints the cost of one decoder as 2.86 and as 2.87: some rows are rounded, others truncated.
 LAST_DIGIT = 0.01
-# Pictures cropped to multiples of a scale are so much smaller than the paper's: those of Set14, up to ×4.
+# Relative difference in size between original pictures and those cropped to multiples of the scale. It is
+# the maximum for Set14 up to ×4.
 CROPPED = 0.006
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of ours, or the two it lies between, and the published one."""
+    """A computed number, or its bounds, and the published number."""
 
     low: float
     high: float
@@ -61,7 +66,7 @@ class Cell:
 
     @property
     def agrees(self) -> bool:
-        # The last term forgives binary fractions.
+        # 1e-9 allows for floating-point rounding.
         margin = self.tolerance + 1e-9
         return self.low - margin <= self.published <= self.high + margin
 
@@ -72,7 +77,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured of a trained network, and what is published of theirs, where there is either."""
+    """The measured and the published quality of a network. Either may be missing."""
 
     ours: float | None
     published: float | None
@@ -105,7 +110,7 @@ class Table:
 
 
 def table_3(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
-    """The decoder's TFLOPs with Set14 as LR."""
+    """Return the decoder TFLOPs with Set14 as LR."""
     published, data = PUBLISHED["tables"]["3"], folders.get("")
     sizes = PUBLISHED["set14_sizes"] if data is None else [size_of(path) for path in pictures_in(data)]
     pixels = sum(height * width for height, width in sizes)
@@ -132,7 +137,7 @@ def table_3(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
 
 
 def table_4(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
-    """The decoder's GFLOPs on downscaled Urban100, with decoders of different depths."""
+    """Return the decoder GFLOPs on downscaled Urban100, for decoders of different depths."""
     published, data = PUBLISHED["tables"]["4"], folders.get("")
     table = Table(f"Table 4. {published['title']}: ours (published), GFLOPs alone", published["columns"])
     sizes = None if data is None else [size_of(path) for path in pictures_in(data)]
@@ -141,14 +146,14 @@ def table_4(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
     implied = [number * 1e9 / (4 * liif.expert_list[0].macs()) for number in rows["LIIF-5layer"]]
     scales = [int(column.removeprefix("×")) for column in published["columns"]]
     pixels = implied if sizes is None else [mean_pixels(sizes, scale) for scale in scales]
-    told = ", ".join(f"{n:,.0f}" for n in pixels)
+    listed = ", ".join(f"{n:,.0f}" for n in pixels)
     if sizes is None:
         table.notes.append(
-            f"Output pixels ({told}) follow from the row LIIF-5layer, which so proves nothing."
+            f"Output pixels ({listed}) are derived from the row LIIF-5layer, so that this row always agrees."
         )
     else:
-        table.notes.append(f"Output pixels ({told}) are those of the pictures given, cropped to the scale.")
-        table.notes.append("Published numbers are scaled from the paper's pixels, as LIIF-5layer tells them.")
+        table.notes.append(f"Output pixels ({listed}) are those of the given pictures, cropped to the scale.")
+        table.notes.append("Published numbers are scaled from the pixels of the paper, see LIIF-5layer.")
     table.notes.append("Mixtures: all queries to the shallowest – all to the deepest expert.")
     for method, numbers in rows.items():
         net = build(method.removeprefix("RDN-"))
@@ -156,14 +161,14 @@ def table_4(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
         for scale, n, n_paper, number in zip(scales, pixels, implied, numbers, strict=True):
             works = everything_to_one(net, round(n / scale**2), scale)
             giga = [complexity.published_macs(net, work) / 1e9 for work in works]
-            # Pixels that are told by a number of two digits after the point, and rounded to whole LR pixels.
+            # The number of pixels is derived from two decimals, and rounded to whole LR pixels.
             cells.append(cell(giga, number * n / n_paper, slack=1e-4))
         table.rows[method] = cells
     return table
 
 
 def psnr_table(number: str, protocol: str, folders: dict[str, Path], weights: dict[str, Path]) -> Table:
-    """PSNR of the networks whose weights are given, on the data sets whose folders are."""
+    """Return the PSNR of networks with given weights on data sets with given folders."""
     published = PUBLISHED["tables"][number]
     table = Table(f"Table {number}. {published['title']}: ours (published)", published["columns"])
     table.notes.append(f"PSNR in dB by the protocol {protocol}.")
@@ -185,7 +190,7 @@ def psnr_table(number: str, protocol: str, folders: dict[str, Path], weights: di
 
 
 def table_5(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
-    """Design choices of the mixture: PSNR, SSIM and TFLOPs at ×4."""
+    """Return PSNR, SSIM and TFLOPs at ×4 for the design choices of the mixture."""
     published = PUBLISHED["tables"]["5"]
     title = f"Table 5. {published['title']}: ours (published)"
     table = Table(title, ["PSNR", "SSIM", "TFLOPs"], notes=["PSNR in dB and SSIM by the protocol div2k."])
@@ -204,7 +209,7 @@ def table_5(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
 def measure(
     folder: Path, scales: Sequence[str], protocol: str, weights: dict[str, Path]
 ) -> dict[tuple[str, str], dict[str, float]]:
-    """Mean figures of bicubic and of networks on a data set, by method and scale."""
+    """Return mean figures of bicubic and networks on a data set, by method and scale."""
     networks = list(weights.values())
     evaluation = evaluate(networks, folder, [(float(s), float(s)) for s in scales], protocol=protocol)
     methods = {BICUBIC: "Bicubic", **dict(zip(evaluation.networks, weights, strict=True))}
@@ -229,7 +234,7 @@ TABLES = {
 
 
 def build(decoder: str) -> ImplicitSR:
-    """A decoder of the paper, untrained."""
+    """Build an untrained decoder of the paper."""
     return DECODERS[decoder](encoder=LATENT)
 
 
@@ -238,7 +243,7 @@ def cell(numbers: Sequence[float], published: float, *, slack: float) -> Cell:
 
 
 def everything_to_one(net: ImplicitSR, lr_pixels: int, scale: int) -> list[complexity.Workload]:
-    """All LR pixels and all queries to the shallowest expert; to the deepest."""
+    """Return the workloads with all LR pixels routed to the shallowest and to the deepest expert."""
     experts = range(len(net.experts))
     return [
         complexity.Workload(
@@ -251,7 +256,7 @@ def everything_to_one(net: ImplicitSR, lr_pixels: int, scale: int) -> list[compl
 
 
 def in_total(net: ImplicitSR, maps: Sequence[torch.Tensor], scale: int) -> complexity.Workload:
-    """The workload of several pictures by their expert maps (h, w)."""
+    """Return the total workload of several pictures with expert maps (h, w)."""
     works = [complexity.workload(net, each, (len(each) * scale, len(each[0]) * scale)) for each in maps]
     return complexity.Workload(
         lr_pixels=tuple(map(sum, zip(*(work.lr_pixels for work in works), strict=True))),
@@ -265,14 +270,14 @@ def expert_map(net: ImplicitSR, path: Path) -> torch.Tensor:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder.
+    """Return the pictures of a folder.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the folder contains no pictures.
     """
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     if not found:
-        raise ValueError(f"{folder}: holds no pictures")
+        raise ValueError(f"{folder}: contains no pictures; give another folder")
     return found
 
 
@@ -282,32 +287,32 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def mean_pixels(sizes: Sequence[tuple[int, int]], scale: int) -> float:
-    """Pixels in the mean of pictures cropped to a multiple of a scale."""
+    """Return the mean number of pixels of pictures cropped to multiples of a scale."""
     return sum((h // scale * scale) * (w // scale * scale) for h, w in sizes) / len(sizes)
 
 
 def parse_pair(text: str) -> tuple[str, Path]:
-    """METHOD=FILE, or NAME=FOLDER; a name may be missing."""
+    """Parse METHOD=FILE or NAME=FOLDER. The name may be missing."""
     name, _, path = text.rpartition("=")
     return name, Path(path)
 
 
-def known_or_refused(kind: str, given: Sequence[tuple[str, Path]], known: Sequence[str]) -> dict[str, Path]:
-    """What was given, by its name.
+def checked_names(kind: str, given: Sequence[tuple[str, Path]], known: Sequence[str]) -> dict[str, Path]:
+    """Return the given paths by name.
 
     Raises:
-        ValueError: a name that the table does not have, or has twice.
+        ValueError: a name is not in the table, or is given twice.
     """
     for name, path in given:
         if name not in known:
             raise ValueError(f"--{kind} {name}={path}: this table has {', '.join(map(repr, known))}")
     if len(dict(given)) < len(given):
-        raise ValueError(f"--{kind}: a name is given twice")
+        raise ValueError(f"--{kind}: a name is given twice; give each name once")
     return dict(given)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a table; returns 1 if a published number contradicts ours."""
+    """Print a table. Return 1 if a published number contradicts the computed one, otherwise 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -327,10 +332,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     published = PUBLISHED["tables"][args.table]
     names = list(dict.fromkeys(column.rpartition("×")[0].strip() for column in published["columns"])) or [""]
     try:
-        folders = known_or_refused("data", args.data, names)
-        weights = known_or_refused("weights", args.weights, [row["method"] for row in published["rows"]])
+        folders = checked_names("data", args.data, names)
+        weights = checked_names("weights", args.weights, [row["method"] for row in published["rows"]])
         if weights and not folders:
-            raise ValueError("--weights need --data to be measured on")
+            raise ValueError("--weights: needs --data")
         tables = [make(folders, weights) for make in TABLES[args.table]]
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -340,7 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if checked:
         print(
             f"\n{len(checked) - failures} of {len(checked)} published numbers agree"
-            + (", the bold ones do not." if failures else ".")
+            + (". The bold ones do not." if failures else ".")
         )
     return 1 if failures else 0
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Sets up .venv if need be, then runs the tests: bash tools/test.sh [arguments of pytest]
+# Set up .venv if necessary, and run the tests: bash tools/test.sh [arguments of pytest]
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 bash "$root/tools/setup_venv.sh"
 python="$root/.venv/bin/python"
 
-lacks_triton() {  # torch's builds without CUDA do not bring it along; one of another version may not bear this one
+lacks_triton() {  # whether the pinned torch is a build without CUDA, which does not include Triton
     "$python" - "$(sed -n 's/^torch==//p' "$root/requirements.txt")" <<'PYTHON'
 import sys
 from importlib.metadata import version
@@ -18,11 +18,11 @@ PYTHON
 }
 
 if lacks_triton; then
-    echo "test: installing Triton, whose interpreter runs the kernels for GPUs (once; 300 megabytes)"
+    echo "test: installing Triton, to run GPU kernels in its interpreter (once; 300 megabytes)"
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps triton==3.9.0 ||
-        echo "test: that failed; the kernels are not tested" >&2
+        echo "test: installing Triton failed; GPU kernels are not tested" >&2
 fi
-# The tests' tensors are small: more threads than a few cost time instead of saving it.
+# Tests use small tensors, on which many threads are slower.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
 cd "$root"
 exec "$python" -m pytest "$@"

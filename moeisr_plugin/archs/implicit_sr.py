@@ -12,6 +12,9 @@ from moeisr_plugin.archs.embeddings import Embedding, PixelTerms
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.ops.precision import at_least_float32
 
+OWN_NETWORKS = "LIIF, LTE, MoEISRLIIF or MoEISRLTE"
+"""The registered networks of this package, as listed in messages."""
+
 
 class Encoding(NamedTuple):
     """An encoded LR image. It can be decoded any number of times.

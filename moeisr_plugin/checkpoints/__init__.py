@@ -1,1 +1,1 @@
-"""Networks from files: our checkpoints, published LIIF and LTE files, and shipped networks by name."""
+"""Load networks from checkpoints, from published LIIF and LTE files, and from bundled files by name."""

@@ -1,13 +1,13 @@
-"""The weights that come with the package."""
+"""The weights bundled with the package."""
 
 from importlib import resources
 from pathlib import Path
 
 DEFAULT = "short_MoEISR_LIIF_b"
-"""The network that enlarges pictures unless another is named."""
+"""Name of the default network."""
 
 
 def bundled_weights() -> dict[str, Path]:
-    """The files by the names of their networks, which are the files' without the hash."""
+    """Return the bundled files by network name, which is the file name without the hash."""
     folder = Path(str(resources.files("moeisr_plugin") / "weights"))
     return {file.stem.rpartition("-")[0]: file for file in sorted(folder.glob("*.safetensors"))}

@@ -1,8 +1,8 @@
-"""Weights saved by the published code of LIIF and LTE, turned into checkpoints of this package.
+"""Convert weights saved by the published code of LIIF and LTE to checkpoints of this package.
 
-That code saves ``{'model': {'name', 'args', 'sd'}, ...}``: a decoder's registered name, its constructor's
-arguments, which name the encoder and the MLP in the same way, and its weights. What it leaves out of the
-arguments has the defaults of its constructors, which stand below.
+That code saves ``{'model': {'name', 'args', 'sd'}, ...}``: the registered name of the decoder, the arguments
+of its constructor, and its weights. The arguments describe the encoder and the MLP in the same form. Omitted
+arguments have the defaults of the published constructors, which are listed below.
 """
 
 import os
@@ -26,33 +26,34 @@ _ENCODERS: dict[str, dict[str, Any]] = {
     "rdn": {"G0": 64, "RDNkSize": 3, "RDNconfig": "B", "scale": 2},
     "swinir": {},
 }
-# D, C and G of RDN's two published configurations.
+# D, C and G of the two published configurations of RDN.
 _RDN_CONFIGS = {
     "A": {"num_block": 20, "num_layer": 6, "num_grow_ch": 32},
     "B": {"num_block": 16, "num_layer": 8, "num_grow_ch": 64},
 }
-# Beginnings of the names that differ: here, there.
+# Prefixes of parameter names that differ: (this package, published code).
 _RENAMED = (
     ("experts.0.", "imnet."),
     ("embedding.", ""),
 )
-# EDSR holds a shift of the mean that it does not apply.
+# EDSR stores mean shifts that its forward pass does not use.
 _UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
-# SwinIR's buffers, which follow from its options.
+# Buffers of SwinIR that follow from its options.
 _DERIVED = ("attn_mask", "relative_position_index")
 
 
 def checkpoint_from(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The checkpoint of a file of weights: as it is, or converted if the published code saved it.
+    """Read a checkpoint. Convert it if the published code saved it.
 
     Args:
-        path: a checkpoint, or LIIF or LTE on edsr-baseline, edsr, rdn or swinir, without upsampling.
+        path: a checkpoint, or published weights of LIIF or LTE on edsr-baseline, edsr, rdn or swinir without
+            upsampling.
 
     Returns:
-        ``{'params', 'network_g', ...}``; a converted network decodes to the published numbers.
+        ``{'params', 'network_g', ...}``.
 
     Raises:
-        CheckpointError: naming the first keys of the file that are missing, unknown or do not fit.
+        CheckpointError: keys are missing, unknown or do not fit. The message names the first ones.
     """
     content = read_tensor_file(path)
     return _converted(content["model"], path) if is_published(content) else as_checkpoint(content, path)
@@ -80,20 +81,20 @@ def _load(net: nn.Module, published: Mapping[str, Tensor]) -> None:
 
 
 def _published_name(key: str) -> str:
-    for here, there in _RENAMED:
-        if key.startswith(here):
-            return there + key.removeprefix(here)
+    for own, published in _RENAMED:
+        if key.startswith(own):
+            return published + key.removeprefix(own)
     return key
 
 
 class _Reader:
-    """Reads the arguments in a file, so that each complaint can name the file and the key."""
+    """Convert the arguments in a file to options. Each error names the file and the key."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
 
     def network(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of a whole network."""
+        """Return the options of the network."""
         name, args = self.named(spec, "model", _DECODERS, also=("encoder_spec", "imnet_spec"))
         encoder = self.encoder(args["encoder_spec"])
         mlp = self.mlp(args["imnet_spec"])
@@ -109,13 +110,13 @@ class _Reader:
         }
 
     def encoder(self, spec: Any) -> dict[str, Any]:
-        """The options of an encoder."""
+        """Return the options of the encoder."""
         key = "model.args.encoder_spec"
         name, args = self.named(spec, key, _ENCODERS, also=("no_upsampling",))
-        # SwinIR has no upsampling, whatever this says; for the others the default is to upsample.
+        # SwinIR ignores no_upsampling. The other encoders upsample by default.
         if name != "swinir" and args["no_upsampling"] is not True:
             raise self.error(
-                f"{key}.args.no_upsampling", "must be true: an encoder gives a latent of LR size"
+                f"{key}.args.no_upsampling", "must be true, because the latent must have the size of LR"
             )
         if name == "swinir":
             return {"type": "SwinIREncoder"}
@@ -133,37 +134,46 @@ class _Reader:
         }
 
     def mlp(self, spec: Any) -> dict[str, Any]:
-        """Width and depth of the decoder's MLP."""
+        """Return width and depth of the decoder MLP."""
         key = "model.args.imnet_spec"
         _, args = self.named(spec, key, {"mlp": {}}, also=("out_dim", "hidden_list"))
         if args["out_dim"] != 3:
             raise self.error(f"{key}.args.out_dim", f"must be 3, for RGB, not {args['out_dim']!r}")
         widths = args["hidden_list"]
         if not isinstance(widths, list | tuple) or len(set(map(str, widths))) != 1 or not _is_size(widths[0]):
-            raise self.error(f"{key}.args.hidden_list", f"must hold one width throughout, not {widths!r}")
+            raise self.error(f"{key}.args.hidden_list", f"must contain equal widths, not {widths!r}")
         return {"hidden_dim": widths[0], "depth": len(widths) + 1}
 
     def named(
         self, spec: Any, key: str, known: Mapping[str, Mapping[str, Any]], *, also: tuple[str, ...]
     ) -> tuple[str, dict[str, Any]]:
-        """A part's name and its arguments over the defaults; those in `also` have None for a default."""
+        """Return the name of a component and its arguments, completed by defaults.
+
+        Args:
+            spec: the component, ``{'name', 'args'}``.
+            key: path of the component in the file, for messages.
+            known: defaults of the arguments, by supported name.
+            also: further arguments, with the default None.
+        """
         if not isinstance(spec, Mapping) or not isinstance(spec.get("args"), Mapping):
-            raise self.error(key, "must hold a name and args")
+            raise self.error(key, "must contain a name and args")
         name = spec.get("name")
         if not isinstance(name, str) or name not in known:
-            raise self.error(f"{key}.name", f"is {name!r}; it can be {', '.join(known)}")
+            raise self.error(f"{key}.name", f"is {name!r}; supported are {', '.join(known)}")
         defaults = known[name]
         for argument, value in spec["args"].items():
             if argument not in defaults and argument not in also:
                 raise self.error(f"{key}.args.{argument}", f"is unknown to {name}")
             if argument in defaults and not _is_like(value, defaults[argument]):
                 raise self.error(
-                    f"{key}.args.{argument}", f"is {value!r}; a value such as {defaults[argument]!r} is due"
+                    f"{key}.args.{argument}",
+                    f"is {value!r}; a value such as {defaults[argument]!r} is expected",
                 )
         return name, {**dict.fromkeys(also), **defaults, **spec["args"]}
 
-    def error(self, key: str, complaint: str) -> CheckpointError:
-        return CheckpointError(f"{self.path}: {key} {complaint}")
+    def error(self, key: str, problem: str) -> CheckpointError:
+        """Return an error that names the file and the key."""
+        return CheckpointError(f"{self.path}: {key} {problem}")
 
 
 def _is_size(value: Any) -> bool:
@@ -171,7 +181,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _is_like(value: Any, default: Any) -> bool:
-    """Whether a value can stand where a default does: a flag, a positive size, a factor or a word."""
+    """Return whether a value has the kind of the default: a flag, positive size, factor or string."""
     if isinstance(default, bool):
         return isinstance(value, bool)
     if isinstance(default, int):

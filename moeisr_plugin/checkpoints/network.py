@@ -1,7 +1,8 @@
-"""Weights that carry all it takes to rebuild their network.
+"""Read checkpoints and rebuild their networks.
 
-A checkpoint is what the toolbox saves, ``{'params': ..., 'params_ema': ...}``, plus ``network_g``: the
-network's registered type and hyper-parameters. Its suffix says whether torch saves it or safetensors do.
+A checkpoint is the content that the toolbox saves, ``{'params': ..., 'params_ema': ...}``, plus
+``network_g``: the registered type and hyper-parameters of the network. The suffix selects the format: torch
+or safetensors.
 """
 
 import itertools
@@ -32,94 +33,99 @@ __all__ = [
     "save_checkpoint",
 ]
 
-UNSUSPICIOUS_SIZE = 512
-"""Of a network: a width or a depth that costs little even if no weight of a checkpoint bears it out."""
+UNCHECKED_SIZE = 512
+"""Widths and depths up to this size are accepted without a weight that confirms them."""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint of a training with the plugin.
+    """Read a checkpoint of this package.
 
     Raises:
-        CheckpointError: if there is no such file, or it is not a checkpoint.
+        CheckpointError: the file does not exist, or is not a checkpoint.
     """
     return as_checkpoint(read_tensor_file(path), path)
 
 
 def as_checkpoint(content: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a file, if it is a checkpoint; raises as `read_checkpoint` does."""
+    """Return the content of a file if it is a checkpoint. Raise CheckpointError otherwise."""
     if isinstance(content, dict) and isinstance(content.get("params"), dict):
         return content
     if is_published(content):
         raise CheckpointError(f"{path}: saved by the published LIIF or LTE; run moeisr convert on it first")
-    raise CheckpointError(f"{path}: holds no 'params'; a checkpoint of a training has them")
+    raise CheckpointError(f"{path}: has no 'params'; give a checkpoint of a training")
 
 
 def is_published(content: Any) -> bool:
-    """Whether a file's content has the form in which the published code of LIIF and LTE saves."""
+    """Return whether the content was saved by the published code of LIIF or LTE."""
     model = content.get("model") if isinstance(content, Mapping) else None
     return isinstance(model, Mapping) and isinstance(model.get("sd"), Mapping)
 
 
 def network_from(weights: str | os.PathLike[str]) -> ImplicitSR:
-    """The network of weights as :func:`located` finds them and :func:`network_of` reads them."""
+    """Load a network from a checkpoint or by the name of a bundled network.
+
+    See :func:`located` and :func:`network_of` for arguments and errors.
+    """
     path = located(weights)
     return network_of(read_checkpoint(path), path)
 
 
 def located(weights: str | os.PathLike[str]) -> Path:
-    """The file of weights that are named by a path, or by the name of a network of the package.
+    """Return the file of weights given by a path or by the name of a bundled network.
+
+    A file takes precedence over a bundled network of the same name.
 
     Raises:
-        CheckpointError: there is neither; a file goes before a network.
+        CheckpointError: there is no such file and no such network.
     """
     path, bundled = Path(weights), bundled_weights()
     if path.exists():
         return path
     if str(weights) in bundled:
         return bundled[str(weights)]
-    known = f"with the package come {', '.join(bundled)}" if bundled else "none come with this version"
+    known = f"bundled networks: {', '.join(bundled)}" if bundled else "this version bundles no networks"
     raise CheckpointError(f"{weights}: no such file of weights; {known}")
 
 
 def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> ImplicitSR:
-    """The network of a checkpoint, rebuilt from the weights alone, in evaluation mode.
+    """Build the network of a checkpoint in evaluation mode.
 
-    The averaged weights (``params_ema``) are used where there are any.
+    Averaged weights (``params_ema``) take precedence over ``params``.
 
     Args:
-        checkpoint: what `read_checkpoint` gives.
-        path: where it comes from, for messages.
+        checkpoint: result of `read_checkpoint`.
+        path: path of the checkpoint, for messages.
 
     Raises:
-        CheckpointError: if the checkpoint does not say what network it is of, or does not fit it.
+        CheckpointError: ``network_g`` is missing or wrong, or the weights do not fit the network.
     """
     hyper_parameters = checkpoint.get("network_g")
     if not isinstance(hyper_parameters, dict):
-        raise CheckpointError(f"{path}: does not say what network it is of ('network_g' is missing)")
+        raise CheckpointError(f"{path}: does not describe its network ('network_g' is missing)")
     weights = checkpoint.get("params_ema") or checkpoint["params"]
     try:
         _check_sizes(hyper_parameters, weights)
         net = build_without_pretrained(hyper_parameters)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise CheckpointError(f"{path}: the network it is of cannot be built ({reason})") from error
+        raise CheckpointError(f"{path}: its network cannot be built ({reason})") from error
     if not isinstance(net, ImplicitSR):
-        raise CheckpointError(f"{path}: is of {type(net).__name__}, which is no network of this plugin")
+        raise CheckpointError(f"{path}: its network is {type(net).__name__}, which is not of this plugin")
     load_weights(net, weights, path)
     return net.eval()
 
 
 def _check_sizes(hyper_parameters: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
-    """Raises `ValueError` for widths and depths that no weight bears out, before they fill the memory."""
+    """Raise `ValueError` for widths and depths larger than any weight, before they exhaust the memory."""
     shapes = [tuple(weight.shape) for weight in weights.values() if isinstance(weight, Tensor)]
-    largest = max(UNSUSPICIOUS_SIZE, len(shapes), *itertools.chain(*shapes))
+    largest = max(UNCHECKED_SIZE, len(shapes), *itertools.chain(*shapes))
     for key, size in _integers("network_g", hyper_parameters):
         if size > largest:
-            raise ValueError(f"{key} is {size}, and no weight is so large")
+            raise ValueError(f"{key} is {size}, larger than any weight")
 
 
 def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:
-    """All whole numbers within nested options, each with the path of its key."""
+    """Yield all integers in nested options, each with the path of its key."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _integers(f"{key}.{name}", item)
@@ -131,16 +137,16 @@ def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Load weights into a network that they must fit exactly.
+    """Load weights into a network. Names and shapes must match exactly.
 
     Raises:
-        CheckpointError: naming the first keys that are missing, unknown or of another shape.
+        CheckpointError: keys are missing, unknown or of another shape. The message names the first ones.
     """
     check_fit(weights, net.state_dict(), path, type(net).__name__)
     net.load_state_dict(weights)
 
 
 def build_without_pretrained(hyper_parameters: Mapping[str, Any]) -> Any:
-    """Build a network without reading the file that its encoder is to start from."""
+    """Build a network without loading the pretrained weights of its encoder."""
     encoder = {key: value for key, value in hyper_parameters["encoder"].items() if key != "pretrained"}
     return build_network({**hyper_parameters, "encoder": encoder})

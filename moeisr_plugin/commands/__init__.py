@@ -1,1 +1,1 @@
-"""The subcommands of `moeisr`: each module gives `add_parser(subparsers)` and `run(args)`."""
+"""The subcommands of `moeisr`. Each command module has `add_parser(subparsers)` and `run(args)`."""

@@ -1,4 +1,4 @@
-"""What `--budget` asks for: a share of what routing can spend, or MACs per output pixel."""
+"""Parse `--budget`: a share of the routing cost range, or MACs per output pixel."""
 
 import argparse
 import math
@@ -11,45 +11,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Share:
-    """A share of the way from all pixels by the shallowest expert, 0, to all by the deepest, 1."""
+    """A share of the cost range.
 
-    spent: float
+    Attributes:
+        share: 0 routes all pixels to the shallowest expert, 1 routes all to the deepest.
+    """
+
+    share: float
 
     def of(
         self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
     ) -> float:
-        """This share, whatever is enlarged."""
-        return self.spent
+        """Return the share. It does not depend on the picture."""
+        return self.share
 
 
 @dataclass(frozen=True)
 class MacsPerPixel:
-    """MACs per output pixel that the decoder may execute, the mapper's included, the encoder's not."""
+    """Limit of executed MACs per output pixel. It covers decoder and mapper, but not the encoder."""
 
     macs: float
 
     def of(
         self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
     ) -> float:
-        """The share that it is in enlarging (h, w) to (H, W), at most 1.
+        """Convert the limit to a share of the cost range.
 
         Args:
-            net: what enlarges.
-            lr_size: of the picture.
-            size: of the output.
-            layers: how many are decoded for it; colour and alpha share what is allowed.
+            net: the network.
+            lr_size: (h, w) of the input.
+            size: (H, W) of the output.
+            layers: number of decoded layers. Colour and alpha share the limit.
+
+        Returns:
+            The share, from 0 to 1.
 
         Raises:
-            ValueError: if all by the shallowest expert take more.
+            ValueError: the limit is below the cost of the shallowest expert everywhere.
         """
-        from moeisr_plugin.render.complexity import executed_macs, extreme_workloads  # parsing needs no torch
+        from moeisr_plugin.render.complexity import executed_macs, extreme_workloads
 
         bounds = [layers * executed_macs(net, work) for work in extreme_workloads(net, lr_size, size)]
         lowest, highest, allowed = bounds[0], bounds[-1], self.macs * math.prod(size)
         if allowed < lowest:
             raise ValueError(
-                f"--budget {self.macs:g}mac: decoding takes {math.ceil(lowest / math.prod(size))} MACs per "
-                "output pixel or more here; allow that many, or give a share between 0 and 1"
+                f"--budget {self.macs:g}mac: decoding needs at least {math.ceil(lowest / math.prod(size))} "
+                "MACs per output pixel here; raise the budget, or give a share from 0 to 1"
             )
         return 1.0 if allowed >= highest else (allowed - lowest) / (highest - lowest)
 
@@ -58,7 +65,7 @@ Budget = Share | MacsPerPixel
 
 
 def parse_budget(text: str) -> Budget:
-    """Reads ``0.4``, a share, or ``20000mac``, MACs per output pixel."""
+    """Parse ``0.4`` (a share) or ``20000mac`` (MACs per output pixel)."""
     number = text.lower().removesuffix("mac")
     try:
         value = float(number)
@@ -69,5 +76,5 @@ def parse_budget(text: str) -> Budget:
     if number == text.lower() and 0 <= value <= 1:
         return Share(value)
     raise argparse.ArgumentTypeError(
-        f"'{text}' is no budget; write a share from 0 to 1 (0.4) or MACs per output pixel (20000mac)"
+        f"'{text}' is not a budget; give a share from 0 to 1 (0.4) or MACs per output pixel (20000mac)"
     )

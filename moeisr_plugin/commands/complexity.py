@@ -1,22 +1,29 @@
-"""`moeisr complexity`: parameters and multiply-accumulates of a network."""
+"""`moeisr complexity`: count the parameters and multiply-accumulates of a network."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moeisr_plugin.commands.sizes import Scale, Size, output_size, parse_scale, parse_size
+from moeisr_plugin.commands.sizes import (
+    TargetScale,
+    TargetSize,
+    displayed_output_size,
+    parse_scale,
+    parse_size,
+)
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import MAX_PIXELS, read_picture
+from moeisr_plugin.utils.numbers import giga
 
 if TYPE_CHECKING:
     from moeisr_plugin.archs.implicit_sr import ImplicitSR
 
 DESCRIPTION = """Count the parameters and the multiply-accumulates (MACs; the paper's FLOPs) of a network.
-Those of the decoder are given as published, with every layer evaluated for every query, and as executed, with
-all that depends on the input pixel alone computed once. A mixture of experts costs what its routing makes it
-cost: between its shallowest and its deepest expert, or just so much for the picture given by --image, its
-alpha included unless it is opaque."""
+Decoder MACs are counted in two ways. "As published" evaluates every layer for every query. "As executed"
+computes terms that depend only on the input pixel once per pixel. The cost of a mixture of experts depends on
+its routing. The report gives the cost of its shallowest and its deepest expert, and with --image the cost of
+routing that picture, including alpha unless it is opaque."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -24,26 +31,30 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "complexity", help="count parameters and multiply-accumulates", description=DESCRIPTION
     )
     network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("-opt", type=Path, metavar="FILE", help="an option file with a network_g")
+    network.add_argument("-opt", type=Path, metavar="FILE", help="option file with a network_g")
     network.add_argument("--weights", type=Path, metavar="FILE", help=TRAINED)
     lr = parser.add_mutually_exclusive_group()
     lr.add_argument(
         "--lr-size",
         type=parse_size,
-        default=Size(320, 180),
+        default=TargetSize(320, 180),
         metavar="WIDTHxHEIGHT",
-        help="size of the input (default: 320x180)",
+        help="input size (default: 320x180)",
     )
-    lr.add_argument("--image", type=Path, metavar="FILE", help="route this picture; needs --weights")
+    lr.add_argument("--image", type=Path, metavar="FILE", help="picture to route; needs --weights")
     parser.add_argument(
-        "--scale", type=parse_scale, default=Scale(4, 4), metavar="S", help="3.7, or 2x3.5 (default: 4)"
+        "--scale",
+        type=parse_scale,
+        default=TargetScale(x=4, y=4),
+        metavar="S",
+        help="3.7, or 2x3.5 for width and height (default: 4)",
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the counts.
+    """Print the counts.
 
     Returns:
         0.
@@ -51,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the network cannot be built, or the picture cannot be read.
     """
-    from moeisr_plugin.checkpoints.network import network_from  # parsing needs no torch
+    from moeisr_plugin.checkpoints.network import network_from  # keeps torch out of parsing
 
     if args.image is not None and args.weights is None:
-        raise ValueError("--image needs --weights: an untrained mapper routes at random")
+        raise ValueError("--image needs --weights, because an untrained mapper routes at random")
     net = network_from(args.weights) if args.weights else _network_of_options(args.opt)
     report = _count(net, args)
     print(json.dumps(report, indent=2) if args.json else _as_text(report))
@@ -72,19 +83,20 @@ def _network_of_options(path: Path) -> "ImplicitSR":
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a readable option file: {error}") from error
     if not isinstance(options, dict) or not isinstance(options.get("network_g"), dict):
-        raise ValueError(f"{path}: has no network_g; name an option file of a training or a test")
+        raise ValueError(f"{path}: has no network_g; give the option file of a training or a test")
     return build_without_pretrained(_checked(options["network_g"], path)).eval()
 
 
 def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A network's options with every value in its type.
+    """Check the options of a network and convert their values to the expected types.
 
     Raises:
-        ValueError: naming the first key at fault.
+        ValueError: an option is wrong. The message names the first wrong key.
     """
     from basicsr.utils.registry import ARCH_REGISTRY
 
-    from moeisr_plugin.options.contradictions import OWN_NETWORKS, is_own_network
+    from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
+    from moeisr_plugin.options.contradictions import is_own_network
     from moeisr_plugin.options.schema import NETWORK
     from moeisr_plugin.options.signatures import find
 
@@ -110,9 +122,11 @@ def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
         choices = [render.expert_map(layer)[0] for layer in encode_layers(net, picture.pixels)]  # (h, w) each
         lr_size, turned = (picture.pixels.shape[0], picture.pixels.shape[1]), picture.turned
     layers = max(1, len(choices))
-    shown = turned(lr_size)
-    shown_size = output_size(args.scale, *shown, max_pixels=MAX_PIXELS, remedy="choose a smaller output")
-    size = turned(shown_size)
+    shown = turned(lr_size)  # (width, height)
+    shown_size = displayed_output_size(
+        args.scale, *shown, max_pixels=MAX_PIXELS, remedy="choose a smaller output"
+    )
+    size = turned(shown_size)  # (H, W)
     bounds = [[work] * layers for work in complexity.extreme_workloads(net, lr_size, size)]
     works = dict(zip(["shallowest", "deepest"] if len(bounds) == 2 else ["decoder"], bounds, strict=True))
     if choices and len(net.experts) > 1:
@@ -146,10 +160,12 @@ def _as_text(report: dict[str, Any]) -> str:
     lines = [title, "", f"{'parameters':24}"]
     lines += [f"  {name:22}{number:>16,}" for name, number in report["parameters"].items()]
     lines += ["", f"{'MACs':24}{'as published':>16}{'as executed':>16}"]
-    lines.append(f"  {'encoder':22}{_giga(report['encoder_macs']):>16}{_giga(report['encoder_macs']):>16}")
+    encoder_macs = _giga_macs(report["encoder_macs"])
+    lines.append(f"  {'encoder':22}{encoder_macs:>16}{encoder_macs:>16}")
     for label, macs in report["decoder_macs"].items():
         name = label if label == "decoder" else f"decoder, {'' if label == 'routed' else 'all '}{label}"
-        lines.append(f"  {name:22}{_giga(macs['as_published']):>16}{_giga(macs['as_executed']):>16}")
+        counts = _giga_macs(macs["as_published"]), _giga_macs(macs["as_executed"])
+        lines.append(f"  {name:22}{counts[0]:>16}{counts[1]:>16}")
         if label == "routed":
             pixels = macs["lr_pixels"]
             shares = " / ".join(f"{n / sum(pixels):.1%}" for n in pixels)
@@ -157,5 +173,5 @@ def _as_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _giga(macs: int) -> str:
-    return f"{macs / 1e9:,.2f} G"
+def _giga_macs(macs: int) -> str:
+    return f"{giga(macs, ',.2f')} G"

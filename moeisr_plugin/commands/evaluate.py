@@ -7,15 +7,14 @@ from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
-from moeisr_plugin.commands.sizes import Scale, parse_scale
+from moeisr_plugin.commands.sizes import TargetScale, parse_scale
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.utils.atomic import folder_for_results
 
-DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks on a data set, beside those of bicubic
-enlargement. FOLDER holds HR pictures alone, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2
-(BasicSR), or as HR and LR_bicubic/X2 (EDSR). Grey pictures count as three equal channels, 16-bit ones keep
-their precision, alpha is dropped; pictures smaller than the border that the protocol leaves out are
-skipped."""
+DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set.
+FOLDER holds HR pictures only, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2 (BasicSR), or as HR
+and LR_bicubic/X2 (EDSR). Grey pictures count as three equal channels. 16-bit pictures keep their precision.
+Alpha is dropped. Pictures smaller than the border that the protocol crops are skipped."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -26,7 +25,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--scales",
         nargs="+",
         type=parse_scale,
-        default=[Scale(2, 2), Scale(3, 3), Scale(4, 4)],
+        default=[TargetScale(x=scale, y=scale) for scale in (2, 3, 4)],
         metavar="S",
         help="3.7, or 2x3.5 for width and height; at least 1 (default: 2 3 4)",
     )
@@ -34,15 +33,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--protocol",
         choices=("benchmark", "div2k"),
         default="benchmark",
-        help="benchmark: luma, without a border as wide as the scale (default); div2k: RGB, without a "
-        "border 6 pixels wider",
+        help="benchmark: luma, cropped by the scale (default); div2k: RGB, cropped by the scale plus 6",
     )
     parser.add_argument(
         "--downsample",
         choices=("auto", "given", "matlab", "pil"),
         default="auto",
-        help="where LR comes from: given with the data, or made from HR like MATLAB's or Pillow's bicubic; "
-        "auto (default): given where it is, else matlab at 2, 3 and 4, pil at all other scales",
+        help="source of LR: given with the data, or made from HR by bicubic resampling as in MATLAB or "
+        "Pillow; auto (default): given if present, else matlab at scales 2, 3 and 4, and pil at others",
     )
     parser.add_argument(
         "-o", dest="out", type=Path, metavar="OUT", help="folder for results.json, results.csv and results.md"
@@ -50,51 +48,55 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--save-images",
         action="store_true",
-        help="also write enlarged pictures, expert maps and originals, "
+        help="also write enlarged pictures, expert maps and originals to "
         "OUT/images/<weights>/<data>_x<scale>/*.png",
     )
     parser.add_argument("--lpips", action="store_true", help="also measure LPIPS; needs the package lpips")
     parser.add_argument(
         "--routing",
         action="store_true",
-        help="also measure what a mixture's routing is worth; several times as slow",
+        help="also measure the benefit of the routing of mixtures; several times as slow",
     )
     parser.add_argument(
         "--budgets",
         type=partial(parse_count, least=2),
         default=0,
         metavar="N",
-        help="also measure mixtures within N budgets, evenly from 0, the shallowest expert everywhere, to 1, "
-        "the deepest; 2 or more",
+        help="also measure mixtures at N evenly spaced budgets, N at least 2; budget 0 is the shallowest "
+        "expert everywhere, 1 the deepest",
     )
     parser.add_argument(
-        "--repeats", type=parse_count, default=1, metavar="N", help="seconds are the median of N (default: 1)"
+        "--repeats",
+        type=parse_count,
+        default=1,
+        metavar="N",
+        help="report the median time of N runs (default: 1)",
     )
     add_device(parser)
     add_precision(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a table and, with -o, writes all that was measured.
+    """Measure, print a table and, with -o, write the results.
 
     Returns:
         0.
 
     Raises:
-        ValueError, OSError: weights, pictures or options that cannot be used.
+        ValueError, OSError: weights, pictures or options cannot be used.
     """
-    from moeisr_plugin.evaluation.evaluate import evaluate  # parsing needs no torch
+    from moeisr_plugin.evaluation.evaluate import evaluate  # keeps torch out of parsing
     from moeisr_plugin.evaluation.report import FILES, as_markdown, write_report
 
     if args.save_images and args.out is None:
-        raise ValueError("--save-images needs a folder; add -o OUT")
+        raise ValueError("--save-images needs an output folder; add -o OUT")
     device = chosen_device(args)
     if args.out is not None:
         existing = [args.out / name for name in FILES if (args.out / name).exists()]
         if existing and not args.overwrite:
-            raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
+            raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
     with folder_for_results(args.out) if args.out is not None else nullcontext():
         evaluation = evaluate(
             args.weights,
@@ -111,6 +113,6 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
         )
         if args.out is not None:
-            write_report(evaluation, args.out)  # first, as the terminal may not take what is printed
+            write_report(evaluation, args.out)  # before printing, which can fail on the terminal encoding
     print(as_markdown(evaluation), end="")
     return 0

@@ -1,4 +1,4 @@
-"""How a program of the command line runs: wrong input is one line, and it can be stopped at any time."""
+"""Run a command-line program: report errors in one line and handle interruption."""
 
 import os
 import signal
@@ -14,24 +14,23 @@ from moeisr_plugin.utils.messages import one_line
 def run_program(
     program: str, work: Callable[[], int], *, debug: bool, interrupted: str = "interrupted"
 ) -> int:
-    """Does what a program is for.
+    """Run a program and turn exceptions into an exit status.
 
     Args:
-        program: its name, for the line.
-        work: gives the exit status.
-        debug: let exceptions themselves come through.
-        interrupted: what to say after Ctrl-C or SIGTERM.
+        program: name of the program, for messages.
+        work: the program. It returns the exit status.
+        debug: raise exceptions instead of printing one line.
+        interrupted: message after Ctrl-C or SIGTERM.
 
     Returns:
-        The exit status: that of the work; 2 for input that cannot be used, after one line on stderr; 130 if
-        interrupted or terminated.
+        The exit status of `work`; 2 after an error in the input; 130 after an interruption.
     """
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # it was closed; tqdm and others ask it whether it is a terminal
+        if getattr(sys, stream) is None:  # closed by the caller; tqdm and others call its isatty()
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     try:
         with _termination_interrupts(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of what an error tells, or what does no harm
+            warnings.filterwarnings("ignore", module="PIL")  # harmless, or followed by an error
             return work()
     except (ValueError, OSError, MemoryError) as error:
         if debug:
@@ -52,7 +51,7 @@ def run_program(
 
 
 def _shortage_of_memory(error: RuntimeError) -> str | None:
-    """What to say if it is a shortage of memory, which torch has no exception of its own for on a CPU."""
+    """Return the message for a shortage of memory. On a CPU, torch raises a plain RuntimeError for it."""
     if "out of memory" in str(error):
         return "the GPU is out of memory; add --device cpu"
     if "can't allocate memory" in str(error):
@@ -62,16 +61,16 @@ def _shortage_of_memory(error: RuntimeError) -> str | None:
 
 @contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Lets `kill`, or closing the terminal, end a program as Ctrl-C does: it clears away what it began."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP as well, so that cleanup code runs."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    names = ("SIGTERM", "SIGHUP")  # Windows has no terminals that hang up
-    endings = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    heeded = [each for each in endings if signal.getsignal(each) != signal.SIG_IGN]  # nohup ignores
-    before = {each: signal.signal(each, signal.default_int_handler) for each in heeded}
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    available = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    handled = [number for number in available if signal.getsignal(number) != signal.SIG_IGN]  # keep nohup
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in handled}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,56 +1,57 @@
-"""`moeisr publish`: make a training's weights ready to be given away."""
+"""`moeisr publish`: prepare trained weights for distribution."""
 
 import argparse
 from pathlib import Path
 
-DESCRIPTION = """Keep of a checkpoint the weights alone, the averaged ones if there are any, in a file whose
-name tells its contents, and write a card, an entry of a model index (metafile.yml) and a table of all models
-(ModelZoo.md) beside it. Options, iterations and seconds come from the training's logs, results from what
-moeisr evaluate wrote; CARD says only what a program cannot know: licence, limits, hardware and
-training_images, a list of name, licence, source and pictures."""
+DESCRIPTION = """Write the weights of a checkpoint (the averaged ones if there are any) to a file with a hash
+in its name. Beside it, write a model card, an entry of the model index (metafile.yml) and the table of all
+models (ModelZoo.md). Options, iterations and seconds come from the training logs, and results from the output
+of moeisr evaluate. CARD gives the rest: licence, limits, hardware and training_images (a list with name,
+licence, source and pictures)."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
-        "publish", help="make trained weights ready to be given away", description=DESCRIPTION
+        "publish", help="prepare trained weights for distribution", description=DESCRIPTION
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a training")
-    parser.add_argument(
-        "-o", dest="out", type=Path, required=True, metavar="FOLDER", help="for what is published"
-    )
-    parser.add_argument("--card", type=Path, required=True, metavar="CARD", help="a YAML file")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a training")
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FOLDER", help="output folder")
+    parser.add_argument("--card", type=Path, required=True, metavar="CARD", help="YAML file")
     parser.add_argument(
         "--results",
         nargs="+",
         type=Path,
         default=[],
         metavar="FILE",
-        help="results.json of moeisr evaluate, one or more",
+        help="one or more results.json of moeisr evaluate",
     )
     parser.add_argument(
         "--experiment",
         type=Path,
         metavar="FOLDER",
-        help="the training's, with its logs (default: the one above the checkpoint's)",
+        help="experiment folder with the training logs (default: the parent of the checkpoint's folder)",
     )
-    parser.add_argument("--name", metavar="NAME", help="of the model (default: the experiment's)")
+    parser.add_argument("--name", metavar="NAME", help="model name (default: name of the experiment)")
     parser.add_argument(
-        "--dtype", choices=("float32", "float16"), default="float32", help="of the weights (default: float32)"
+        "--dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="type of the weights (default: float32)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a model of this name")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model of this name")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Publishes and names the files.
+    """Publish the weights and print the paths of the files.
 
     Returns:
         0.
 
     Raises:
-        ValueError, OSError: something that is given cannot be used.
+        ValueError, OSError: an input cannot be used.
     """
-    from moeisr_plugin.publishing.publish import publish  # parsing needs no torch
+    from moeisr_plugin.publishing.publish import publish  # keeps torch out of parsing
 
     written = publish(
         args.checkpoint,

@@ -16,8 +16,8 @@ from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
-from moeisr_plugin.commands.jobs import Job, passed_over, plan_jobs
-from moeisr_plugin.commands.sizes import output_size, parse_scale, parse_target
+from moeisr_plugin.commands.jobs import Job, ignored_files, plan_jobs
+from moeisr_plugin.commands.sizes import displayed_output_size, parse_scale, parse_target
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import (
     MAX_PIXELS,
@@ -36,10 +36,10 @@ from moeisr_plugin.utils.messages import one_line
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import EncodedPicture, Upscaler
 
-DESCRIPTION = """Enlarge pictures to any scale or size, keeping bit depth, transparency, colour profile and
-EXIF. Widths and heights are those of the picture as displayed. Outputs are PNG, which loses nothing,
-whatever the input, unless --format or the suffix of OUT says otherwise. PNG and TIFF are written while they
-are rendered and may be larger than memory; other formats must fit into it."""
+DESCRIPTION = """Enlarge pictures to any scale or size. Bit depth, transparency, colour profile and EXIF are
+kept. Widths and heights refer to the picture as displayed. Outputs are PNG, unless --format or the suffix of
+OUT gives another format. PNG and TIFF are written band by band and may be larger than memory. Other formats
+must fit into memory."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -47,27 +47,27 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "upscale", help="enlarge pictures to any scale or size", description=DESCRIPTION
     )
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT", help="a picture, or a folder of pictures"
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="picture, or folder of pictures"
     )
     parser.add_argument(
         "-o",
         dest="out",
         metavar="OUT",
-        help="output file (for one picture) or folder; by default photo.jpg becomes photo_x3.7.png beside "
-        "it, and the folder photos becomes photos_x3.7",
+        help="output file (for one picture) or folder (default: photo_x3.7.png beside photo.jpg, and "
+        "photos_x3.7 beside the folder photos)",
     )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
         "--scale",
         type=parse_scale,
         metavar="S",
-        help="3.7, or 2x3.5 for twice the width and 3.5 times the height; at least 1",
+        help="scale of at least 1: 3.7, or 2x3.5 for width and height",
     )
     target.add_argument(
         "--size",
         type=parse_target,
         metavar="WIDTHxHEIGHT",
-        help="exact output size in pixels; 1920x or x1080 keep the shape",
+        help="output size in pixels; 1920x or x1080 keep the aspect ratio",
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help=f"{TRAINED} (default: {DEFAULT})")
     add_device(parser)
@@ -76,82 +76,81 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--budget",
         type=parse_budget,
         metavar="B",
-        help="what decoding may cost: a share from 0, all by the shallowest expert, to 1, the deepest; "
-        "or 20000mac, MACs per output pixel (default: each pixel by the expert that suits it best)",
+        help="cost of decoding: a share from 0 (shallowest expert everywhere) to 1 (deepest), or MACs per "
+        "output pixel such as 20000mac (default: the mapper's routing)",
     )
     parser.add_argument(
         "--expert-map",
         action="store_true",
-        help="also write <output>_experts.png: the expert chosen for each input pixel, in colours",
+        help="also write <output>_experts.png, which shows the expert of each input pixel in colour",
     )
-    parser.add_argument("--format", choices=WRITABLE, help="format of the outputs (default: png)")
+    parser.add_argument("--format", choices=WRITABLE, help="output format (default: png)")
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    existing.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     existing.add_argument(
         "--skip-existing",
         action="store_true",
-        help="leave out pictures whose outputs exist, as of a run broken off",
+        help="skip pictures whose outputs exist, to continue an interrupted run",
     )
     parser.add_argument(
         "--max-pixels",
         type=parse_positive,
         default=MAX_PIXELS,
         metavar="N",
-        help="largest input, and largest output in a format other than PNG and TIFF, in pixels "
-        "(default: %(default)s)",
+        help="limit in pixels of inputs, and of outputs other than PNG and TIFF (default: %(default)s)",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Enlarges every input; one that fails does not stop the others.
+    """Enlarge every input. If one of several fails, continue with the others.
 
     Returns:
         0, or 1 if some of several pictures failed.
 
     Raises:
-        ValueError, OSError: what was asked for cannot be done, or the only picture failed.
+        ValueError, OSError: the options cannot be used, or the only picture failed.
     """
     target = args.scale or args.size
     jobs = plan_jobs(
         args.inputs, args.out, label=target.label, suffix=args.format, expert_map=args.expert_map
     )
-    for told in filter(None, map(passed_over, args.inputs)):
-        tqdm.write(f"moeisr upscale: {told}", file=sys.stderr)
+    for note in filter(None, map(ignored_files, args.inputs)):
+        tqdm.write(f"moeisr upscale: {note}", file=sys.stderr)
     planned = len(jobs)
     if args.skip_existing:
         jobs = [job for job in jobs if not all(target.exists() for target in job.targets)]
-        _tell(f"{planned - len(jobs)} of {planned} pictures are there already")
+        _report(f"skipping {planned - len(jobs)} of {planned} pictures whose outputs exist")
     if not jobs:
         return 0
     upscaler = _load_upscaler(args)
     if planned == 1:
-        _tell(_enlarge(jobs[0], upscaler, args))
+        _report(_enlarge(jobs[0], upscaler, args))
         return 0
     failures = 0
     for job in tqdm(jobs, unit="picture", disable=None):
         try:
-            told = _enlarge(job, upscaler, args)
-        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # the last: a GPU out of memory
+            summary = _enlarge(job, upscaler, args)
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # RuntimeError: GPU out of memory
             if args.debug:
                 raise
             failures += 1
             tqdm.write(f"moeisr upscale: {one_line(error)}", file=sys.stderr)
         else:
-            _tell(told)
+            _report(summary)
     if failures:
         print(f"moeisr upscale: {failures} of {len(jobs)} pictures failed", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _tell(written: str) -> None:
-    """Says what was written, if anybody listens: the picture is there either way."""
+def _report(message: str) -> None:
+    """Print a message. Ignore errors of the terminal, because the picture is already written."""
     with suppress(OSError, UnicodeEncodeError):
-        tqdm.write(written)
+        tqdm.write(message)
 
 
 def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
-    from moeisr_plugin.upscaler import Upscaler  # parsing and planning need no torch
+    from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 
     return Upscaler(
         args.weights, device=chosen_device(args), precision=args.precision, progress=sys.stderr.isatty()
@@ -159,19 +158,19 @@ def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
 
 
 def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
-    """Does one job and tells in a line what was written."""
+    """Run one job and return a one-line summary."""
     existing = [target for target in job.targets if target.exists()]
     if existing and not (args.overwrite or args.skip_existing):
-        raise ValueError(f"{existing[0]}: exists already; choose another -o or add --overwrite")
+        raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
     picture = read_picture(job.source, max_pixels=args.max_pixels)
     if picture.note is not None:
         tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
     size = _stored_output_size(job, picture, args)
     check_holds(job.output, picture, size)
     job.output.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(job.output.parent, os.W_OK):  # told before the work is done
-        raise ValueError(f"{job.output.parent}: may not be written into; choose another -o")
-    _warn_of_little_room(job.output, picture, size)
+    if not os.access(job.output.parent, os.W_OK):  # checked before the long work
+        raise ValueError(f"{job.output.parent}: is not writable; choose another -o")
+    _warn_of_low_disk_space(job.output, picture, size)
     encoded = upscaler.encode(picture.pixels)
     if args.budget is not None:
         height, width = picture.pixels.shape[:2]
@@ -186,21 +185,20 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
 
 
 def _stored_output_size(job: Job, picture: Picture, args: argparse.Namespace) -> tuple[int, int]:
-    """The (height, width) of the output before its EXIF orientation turns it."""
+    """Return the (height, width) of the output as stored, before the EXIF orientation is applied."""
     max_pixels = sys.maxsize if writes_by_bands(job.output) else args.max_pixels
     height, width = picture.pixels.shape[:2]
     displayed = picture.turned((height, width))
     with _named(job.source):
-        output = output_size(args.scale or args.size, *displayed, max_pixels=max_pixels)
+        output = displayed_output_size(args.scale or args.size, *displayed, max_pixels=max_pixels)
     return picture.turned(output)
 
 
 @contextmanager
 def _named(source: Path) -> Iterator[None]:
-    """Puts an input's name before what is said of it, unless that names a file already.
+    """Prefix the message of a ValueError with the name of the input.
 
-    Raises:
-        ValueError: in place of any other.
+    A PictureError passes unchanged, because its message names the file.
     """
     try:
         yield
@@ -210,17 +208,17 @@ def _named(source: Path) -> Iterator[None]:
         raise ValueError(f"{source}: {error}") from None
 
 
-def _warn_of_little_room(path: Path, picture: Picture, size: tuple[int, int]) -> None:
-    """Tells where the disk cannot hold the picture uncompressed, which may still do for a compressed one."""
+def _warn_of_low_disk_space(path: Path, picture: Picture, size: tuple[int, int]) -> None:
+    """Warn if the uncompressed picture exceeds the free disk space. The compressed one may still fit."""
     needed, free = math.prod(size) * picture.pixels[0, 0].nbytes, shutil.disk_usage(path.parent).free
     if needed > free:
-        room = f"may take up to {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
-        tqdm.write(f"moeisr upscale: {path}: {room}", file=sys.stderr)
+        space = f"may need up to {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free"
+        tqdm.write(f"moeisr upscale: {path}: {space}", file=sys.stderr)
 
 
 def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture") -> None:
     colours = encoded.expert_map()
     if colours is None:
-        tqdm.write(f"moeisr upscale: {path}: not written, these weights have no mapper", file=sys.stderr)
+        tqdm.write(f"moeisr upscale: {path}: not written, because the network has no mapper", file=sys.stderr)
     else:
         write_picture(path, Picture(upright(colours, picture.orientation)))

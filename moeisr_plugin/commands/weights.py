@@ -1,6 +1,5 @@
-"""The networks that a command works with: `--weights`."""
+"""Help text of the option `--weights`."""
 
 from moeisr_plugin.checkpoints.bundled import bundled_weights
 
-TRAINED = f"trained weights: a file, or the name of a network of the package: {', '.join(bundled_weights())}"
-"""What `--weights` takes."""
+TRAINED = f"trained weights: a file, or the name of a bundled network: {', '.join(bundled_weights())}"

@@ -1,4 +1,4 @@
-"""Time, where devices answer before their work is done."""
+"""Wall-clock time of devices that run asynchronously."""
 
 import time
 
@@ -6,7 +6,7 @@ import torch
 
 
 def now(device: torch.device) -> float:
-    """Seconds, once the device has done its work; a GPU answers before it has."""
+    """Return the time in seconds after the device has finished its pending work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

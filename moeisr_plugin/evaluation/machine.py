@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Describe the hardware and versions of a measurement."""
 
 import platform
 from pathlib import Path
@@ -10,7 +10,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The processor, the GPU if it computes, and versions; nothing that names the machine itself."""
+    """Describe the processor, the GPU (if it is the device) and versions. Host names are left out."""
     model, flags = _processor()
     described = {
         "torch": torch.__version__,
@@ -27,7 +27,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def _processor() -> tuple[str, set[str]]:
-    """Model and flags, from Linux; elsewhere what Python knows, and no flags."""
+    """Return the processor model and its flags. Flags are known only on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,23 +1,24 @@
-"""What an evaluation has measured, as JSON, CSV and a table in Markdown."""
+"""Write an evaluation as JSON, CSV and Markdown."""
 
 import csv
 import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from moeisr_plugin import __version__
-from moeisr_plugin.evaluation.evaluate import BICUBIC, Evaluation, Record
+from moeisr_plugin.evaluation.results import BICUBIC, Evaluation, Record
 from moeisr_plugin.metrics import PROTOCOLS
 from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.numbers import giga
 
 FILES = ("results.json", "results.csv", "results.md")
 
 
-def _giga(number: float) -> str:
-    return f"{number / 1e9:.3g}"
+_gmacs = partial(giga, spec=".3g")
 
 
 def _percent(share: float) -> str:
@@ -29,7 +30,7 @@ def _escaped(text: str) -> str:
 
 
 _Column = tuple[str, str, Callable[[Any], str]]
-"""Of a table: heading, key of the averages, and how it is written."""
+"""A table column: heading, key of the averages, and formatting function."""
 
 _COLUMNS: tuple[_Column, ...] = (
     ("Scale", "scale", "×{}".format),
@@ -41,8 +42,8 @@ _COLUMNS: tuple[_Column, ...] = (
     ("LPIPS", "lpips", "{:.4f}".format),
     ("Encode s", "encode_seconds", "{:.3f}".format),
     ("Decode s", "decode_seconds", "{:.3f}".format),
-    ("Published GMACs", "decoder_macs_published", _giga),
-    ("GMACs", "decoder_macs_executed", _giga),
+    ("Published GMACs", "decoder_macs_published", _gmacs),
+    ("GMACs", "decoder_macs_executed", _gmacs),
     ("Shares %", "share_d", _percent),
     ("Gain", "gain", "{:+.2f}".format),
     ("Depth corr.", "depth_corr", "{:+.2f}".format),
@@ -54,34 +55,35 @@ _BUDGET_COLUMNS: tuple[_Column, ...] = (
     ("Budget", "budget", "{:.3f}".format),
     ("PSNR", "psnr", "{:.2f}".format),
     ("Decode s", "decode_seconds", "{:.3f}".format),
-    ("Published GMACs", "decoder_macs_published", _giga),
-    ("GMACs", "decoder_macs_executed", _giga),
+    ("Published GMACs", "decoder_macs_published", _gmacs),
+    ("GMACs", "decoder_macs_executed", _gmacs),
 )
 _PER_DEPTH = ("share_d", "only_d")
 _LEGEND = {
-    "psnr": "Published PSNRs of bicubic enlargement, which is rounded there, are up to 0.03 dB lower.",
-    "decode_seconds": "Seconds are those of one picture.",
-    "decoder_macs_published": "Multiply-accumulates are those of decoding one picture, mapper included: with "
-    "every layer evaluated for each query and neighbour as published, and as executed here.",
-    "share_d": "Shares are those of the LR pixels that choose each expert, shallowest first.",
-    "gain": "Gain is the PSNR over that of the same experts dealt to pixels at random in the same shares. "
-    "Depth corr. is the rank correlation of expert depth and gradient energy. Single experts: the PSNR of "
-    "each used everywhere.",
+    "psnr": "Published PSNRs of bicubic enlargement are up to 0.03 dB lower, because they are measured on "
+    "rounded pictures.",
+    "decode_seconds": "Seconds are per picture.",
+    "decoder_macs_published": "GMACs are the multiply-accumulates of decoder and mapper per picture, as "
+    "executed. Published GMACs evaluate every layer for each query and neighbour.",
+    "share_d": "Shares are the LR pixels routed to each expert, shallowest first.",
+    "gain": "Gain is the PSNR minus that of a random routing with the same shares. Depth corr. is the rank "
+    "correlation of expert depth and gradient energy. Single experts lists the PSNR of each expert used for "
+    "all pixels.",
 }
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Writes `FILES` into a folder, which is made if need be."""
+    """Write `FILES` into a folder. Create the folder if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(
         FILES, (as_json(evaluation), as_csv(evaluation), as_markdown(evaluation)), strict=True
     ):
         with appearing_whole(folder / name) as file:
-            file.write(text.encode(errors="backslashreplace"))  # names of files may be no Unicode
+            file.write(text.encode(errors="backslashreplace"))  # file names may not be valid Unicode
 
 
 def as_json(evaluation: Evaluation) -> str:
-    """Everything that was measured. An infinite PSNR, that of equal pictures, is null.
+    """Return the whole evaluation as JSON. The infinite PSNR of equal pictures becomes null.
 
     Keys: moeisr (version), dataset, protocol, device, precision, machine, networks (by name), averages,
     budgets (averages, by budget), pictures, skipped, notes.
@@ -103,24 +105,24 @@ def as_json(evaluation: Evaluation) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def infinite_again(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a report in JSON as it was measured, with the PSNR of equal pictures."""
+def restore_infinity(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace null by infinity in a row of a JSON report."""
     return {key: math.inf if value is None else value for key, value in row.items()}
 
 
 def require_float32(report: Mapping[str, Any], path: Path) -> None:
-    """Refuses figures of a report in JSON that 16 bits have changed.
+    """Check that a JSON report was measured in float32.
 
     Raises:
-        ValueError: naming the file, if networks computed in another precision.
+        ValueError: the networks computed in another precision. The message names the file.
     """
-    precision = report.get("precision", "float32")  # older reports had no other
+    precision = report.get("precision", "float32")  # older reports lack the key
     if precision != "float32":
         raise ValueError(f"{path}: was measured in {precision}; give results in float32")
 
 
 def as_csv(evaluation: Evaluation) -> str:
-    """A line per picture and network; figures that a network does not have are empty."""
+    """Return one line per picture and network as CSV. Missing figures are empty."""
     rows = [_flat(record) for record in evaluation.records]
     fields = dict.fromkeys(key for row in rows for key in row)
     text = io.StringIO()
@@ -131,7 +133,7 @@ def as_csv(evaluation: Evaluation) -> str:
 
 
 def as_markdown(evaluation: Evaluation) -> str:
-    """A table of averages, a row per scale and network, with what it takes to read it."""
+    """Return a Markdown table of averages with a row per scale and network, and its legend."""
     rows = averages(evaluation)
     budgets = budget_averages(evaluation)
     opening = [f"# {evaluation.dataset}", "", protocol_sentence(evaluation.protocol)]
@@ -147,18 +149,18 @@ def as_markdown(evaluation: Evaluation) -> str:
 
 
 def table_of_averages(rows: list[dict[str, Any]]) -> list[str]:
-    """The lines of a table in Markdown, of rows as `averages` and a report in JSON have them."""
+    """Return the lines of a Markdown table. Rows have the form of `averages` or of a JSON report."""
     return _table(_COLUMNS, rows)
 
 
 def legend(rows: list[dict[str, Any]]) -> list[str]:
-    """What it takes to read the figures of a table."""
+    """Return the sentences that explain the columns of a table."""
     measured = dict.fromkeys(key for row in rows for key in row)
     return [text for key, text in _LEGEND.items() if any(_belongs(name, key) for name in measured)]
 
 
 def _table(columns: tuple[_Column, ...], rows: list[dict[str, Any]]) -> list[str]:
-    """Columns that no row has a figure for are left out."""
+    """Return the lines of a table. Columns without any figure are left out."""
     measured = dict.fromkeys(key for row in rows for key in row)
     columns = tuple(column for column in columns if any(_belongs(key, column[1]) for key in measured))
     table = [[heading for heading, _, _ in columns]]
@@ -167,7 +169,7 @@ def _table(columns: tuple[_Column, ...], rows: list[dict[str, Any]]) -> list[str
 
 
 def averages(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Figures averaged over pictures, of each scale and, within it, of bicubic and each network."""
+    """Average the figures over pictures, for each scale and each method (bicubic first)."""
     groups: dict[tuple[str, str], list[Record]] = {}
     scales = dict.fromkeys(record.scale for record in evaluation.records)
     for scale in scales:
@@ -179,7 +181,7 @@ def averages(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def budget_averages(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Figures averaged over pictures, of each scale, each mixture and each budget."""
+    """Average the figures over pictures, for each scale, mixture and budget."""
     groups: dict[tuple[str, str, float], list[Record]] = {}
     for record in evaluation.budgets:
         groups.setdefault((record.scale, record.weights, record.figures["budget"]), []).append(record)
@@ -224,7 +226,7 @@ def _cell(row: Mapping[str, Any], column: str, form: Callable[[Any], str]) -> st
 
 
 def _aligned(table: list[list[str]]) -> list[str]:
-    """Markdown whose columns line up as plain text, too; numbers to the right."""
+    """Pad the cells of a Markdown table so that its source is aligned. Numbers are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     left = [heading in ("LR", "Weights") for heading in table[0]]
 
@@ -243,7 +245,7 @@ def _aligned(table: list[list[str]]) -> list[str]:
 
 
 def protocol_sentence(protocol: str) -> str:
-    """What PSNR and SSIM are measured on."""
+    """Describe what a protocol measures PSNR and SSIM on."""
     luma, margin = PROTOCOLS[protocol]
     beyond = f" and {margin} pixels more" if margin else ""
     return (

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from moeisr_plugin.archs import routing
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
@@ -232,8 +232,7 @@ class ImplicitSRModel(ResumableModel):
         bare = self.get_bare_model(net)
         if not isinstance(bare, ImplicitSR):
             raise ValueError(
-                f"network_g.type: ImplicitSRModel trains LIIF, LTE, MoEISRLIIF or MoEISRLTE, not "
-                f"{type(bare).__name__}"
+                f"network_g.type: ImplicitSRModel trains {OWN_NETWORKS}, not {type(bare).__name__}"
             )
         return bare
 

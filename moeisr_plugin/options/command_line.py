@@ -5,19 +5,14 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from moeisr_plugin.options.checking import OptionsError, check
 from moeisr_plugin.options.contradictions import Run
 from moeisr_plugin.options.parse import force_options, read_options
+from moeisr_plugin.utils.arguments import OneLineParser
 
 USER_ERROR = 2
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Answers a wrong command line in one line instead of the whole usage."""
-        self.exit(USER_ERROR, f"{self.prog}: {message} (--help tells more)\n")
 
 
 def options_of_command(
@@ -69,7 +64,7 @@ def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     """The toolbox's arguments, and this package's own."""
-    parser = _Parser(allow_abbrev=False)
+    parser = OneLineParser(allow_abbrev=False)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
     parser.add_argument("--check", action="store_true", help="check the options, and stop")
     parser.add_argument(

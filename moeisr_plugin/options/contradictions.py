@@ -16,7 +16,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch.nn import Parameter
 
 from moeisr_plugin.archs.encoders.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
@@ -27,7 +27,6 @@ from moeisr_plugin.options.signatures import find, named_parameters
 
 Finding = tuple[str, str]
 
-OWN_NETWORKS = "LIIF, LTE, MoEISRLIIF or MoEISRLTE"
 OWN_DATA_SETS = ("ArbitraryScaleDataset", "ScaleValidationDataset")
 
 

@@ -1,4 +1,4 @@
-"""What there is to know of published weights, as a card in Markdown and as an entry of a model index."""
+"""Describe published weights as a Markdown card and as an entry of a model index."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_
 from moeisr_plugin.publishing.statement import Statement
 from moeisr_plugin.publishing.training_log import Training
 from moeisr_plugin.render import complexity
+from moeisr_plugin.utils.numbers import giga
 
-COUNTED_LR = (180, 320)  # (h, w), of which MACs are told
+COUNTED_LR = (180, 320)  # (h, w) of the input of the MAC table
 COUNTED_SCALES = (2, 4, 8)
 _SAMPLING = ("lr_size", "sample_q", "scale_range")
 _LOSSES = ("pixel_opt", "balance_opt", "cost_opt")
@@ -26,12 +27,12 @@ _PAPERS = {
 
 
 class Results(NamedTuple):
-    """What `moeisr evaluate` measured of the weights on one data set.
+    """Results of `moeisr evaluate` for the weights on one data set.
 
     Attributes:
-        dataset, protocol, machine: as in its report.
-        rows: its averages, of bicubic and of the weights, under their published name.
-        rounded: whether the weights that were measured have the precision of the published ones.
+        dataset, protocol, machine: as in the report.
+        rows: averages of bicubic and of the weights, under the published name.
+        rounded: whether the measured weights have the precision of the published ones.
     """
 
     dataset: str
@@ -46,13 +47,16 @@ class Model:
     """Published weights.
 
     Attributes:
-        name: of the model.
-        file: of its weights.
-        size: of the file, in bytes.
-        sha256: of the file.
-        dtype: of the weights, as torch names it.
+        name: name of the model.
+        file: name of the file of weights.
+        size: size of the file in bytes.
+        sha256: SHA-256 of the file.
+        dtype: type of the weights, such as float32.
         net: the network.
-        averaged: whether the weights are averages over iterations.
+        averaged: whether the weights are averaged over iterations.
+        training: facts from the training logs.
+        statement: facts from the card file.
+        results: one entry per data set.
     """
 
     name: str
@@ -68,18 +72,18 @@ class Model:
 
     @property
     def architecture(self) -> str:
-        """The decoder and its encoder."""
+        """Types of decoder and encoder."""
         return f"{self.net.hyper_parameters['type']} on {self.net.hyper_parameters['encoder']['type']}"
 
     @property
     def collection(self) -> str:
-        """The method it belongs to."""
+        """Name of the method."""
         kind = self.net.hyper_parameters["type"]
         return "MoEISR" if kind.startswith("MoEISR") else kind
 
 
 def card(model: Model) -> str:
-    """The card."""
+    """Return the card in Markdown."""
     parameters = complexity.parameters(model.net)
     weights = "averaged over iterations" if model.averaged else "of the last iteration"
     parts = [
@@ -105,7 +109,7 @@ def card(model: Model) -> str:
 
 
 def collection_entry(model: Model) -> dict[str, Any]:
-    """The entry of the model's method under `Collections`."""
+    """Return the entry of the method under `Collections`."""
     title, number = _PAPERS[model.collection]
     return {
         "Name": model.collection,
@@ -115,7 +119,7 @@ def collection_entry(model: Model) -> dict[str, Any]:
 
 
 def model_entry(model: Model) -> dict[str, Any]:
-    """The entry of the model under `Models`."""
+    """Return the entry of the model under `Models`."""
     training = model.training
     return {
         "Name": model.name,
@@ -168,14 +172,14 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 
 def _cost(net: ImplicitSR) -> str:
-    """MACs of pictures of one size at several scales, both ways of counting."""
+    """Return the MACs at several scales, as published and as executed."""
     height, width = COUNTED_LR
-    encoder = _giga(complexity.encoder_macs(net, COUNTED_LR))
+    encoder = _giga_macs(complexity.encoder_macs(net, COUNTED_LR))
     ends = ["all to the shallowest expert", "all to the deepest"] if len(net.experts) > 1 else ["decoder"]
     lines = [
-        f"Multiply-accumulates (MACs) of enlarging {width}×{height} pixels; mapping, if any, included. *As "
-        "published*, every layer is evaluated for each query and neighbour; *as executed* here, what depends "
-        f"on the LR pixel alone is computed once. Encoding takes {encoder}.",
+        f"Multiply-accumulates (MACs) of decoder and mapper for an input of {width}×{height} pixels. *As "
+        "published* evaluates every layer for each query and neighbour. *As executed* computes terms that "
+        f"depend only on the LR pixel once. Encoding takes {encoder}.",
         "",
         "| Scale | Routing | As published | As executed |",
         "|---|---|---|---|",
@@ -184,18 +188,18 @@ def _cost(net: ImplicitSR) -> str:
         works = complexity.extreme_workloads(net, COUNTED_LR, (height * scale, width * scale))
         for routing, work in zip(ends, works, strict=True):
             counts = complexity.published_macs(net, work), complexity.executed_macs(net, work)
-            lines.append(f"| ×{scale} | {routing} | {_giga(counts[0])} | {_giga(counts[1])} |")
+            lines.append(f"| ×{scale} | {routing} | {_giga_macs(counts[0])} | {_giga_macs(counts[1])} |")
     return "\n".join(lines)
 
 
-def _giga(macs: float) -> str:
-    return f"{macs / 1e9:.4g} G"
+def _giga_macs(macs: float) -> str:
+    return f"{giga(macs, '.4g')} G"
 
 
 def _training(model: Model) -> str:
     training, options = model.training, model.training.options
     train, data = options["train"], options["datasets"]["train"]
-    goes = f", in {training.goes} runs" if training.goes > 1 else ""
+    runs = f", in {training.goes} runs" if training.goes > 1 else ""
     rows = {
         "Option file": f"`{training.option_file}`",
         "Pictures": f"{training.pictures:,}",
@@ -203,28 +207,27 @@ def _training(model: Model) -> str:
         "Iterations": f"{training.iterations:,} of {train['total_iter']:,}",
         "Batch": f"{training.batch}, {training.samples:,} patches in all",
         **({"Precision": train["precision"]} if train.get("precision") else {}),
-        "Optimiser": _spelt(train["optim_g"]),
-        "Schedule": _spelt(train["scheduler"]),
-        "Losses": "; ".join(_spelt(train[key]) for key in _LOSSES if train.get(key)),
+        "Optimiser": _type_and_parameters(train["optim_g"]),
+        "Schedule": _type_and_parameters(train["scheduler"]),
+        "Losses": "; ".join(_type_and_parameters(train[key]) for key in _LOSSES if train.get(key)),
         **{
             label: f"{train[key]:,}"
             for label, key in (
                 ("Warm-up iterations", "warmup_iter"),
-                ("Iterations with pixels dealt at random", "random_gates_iter"),
-                ("Iterations of the mapper alone", "mapper_alone_iter"),
+                ("Iterations with random routing", "random_gates_iter"),
+                ("Iterations of mapper training only", "mapper_alone_iter"),
                 ("Decay of the average", "ema_decay"),
             )
             if train.get(key, 0) > 0
         },
         "Seed": str(options["manual_seed"]),
-        "Seconds": f"{training.seconds:,.0f}{goes}, validation included",
+        "Seconds": f"{training.seconds:,.0f}{runs}, validation included",
         "Hardware": model.statement.hardware,
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows.items())])
 
 
-def _spelt(options: Mapping[str, Any]) -> str:
-    """A type and its parameters."""
+def _type_and_parameters(options: Mapping[str, Any]) -> str:
     rest = _parameters(options)
     return f"{options['type']} ({rest})" if rest else options["type"]
 

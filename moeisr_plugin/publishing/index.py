@@ -1,4 +1,4 @@
-"""An index of models in the form of OpenMMLab's metafile.yml, and the table that BasicSR makes of one."""
+"""Maintain the model index (OpenMMLab's metafile.yml) and the model table (BasicSR's ModelZoo.md)."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ Index = dict[str, Any]
 
 
 def read_index(path: Path) -> Index:
-    """An index; an empty one if there is no such file.
+    """Read an index. If the file does not exist, return an empty index.
 
     Raises:
-        ValueError: the file is no index.
+        ValueError: the file is not a model index.
     """
     if not path.exists():
         return {"Collections": [], "Models": []}
@@ -24,23 +24,23 @@ def read_index(path: Path) -> Index:
         names = [entry["Name"] for key in ("Collections", "Models") for entry in index[key]]
         complete = all(key in model for model in index["Models"] for key in ("Results", "Weights", "Config"))
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: no index of models; repair it or publish to another folder") from error
+        raise ValueError(f"{path}: not a model index; repair it or publish to another folder") from error
     if not (names or index == {"Collections": [], "Models": []}) or not complete:
-        raise ValueError(f"{path}: no index of models; repair it or publish to another folder")
+        raise ValueError(f"{path}: not a model index; repair it or publish to another folder")
     return index
 
 
 def with_model(index: Index, model: Model) -> Index:
-    """The index with a model added, or put in the place of the one of its name."""
+    """Return the index with a model added. A model of the same name is replaced."""
     return {
         **index,
-        "Collections": _placed(index["Collections"], collection_entry(model)),
-        "Models": _placed(index["Models"], model_entry(model)),
+        "Collections": _with_entry(index["Collections"], collection_entry(model)),
+        "Models": _with_entry(index["Models"], model_entry(model)),
     }
 
 
 def zoo_tables(index: Index) -> str:
-    """A table of the models for each protocol, in the form of BasicSR's docs/ModelZoo.md, then all others."""
+    """Return a table per protocol as in BasicSR's docs/ModelZoo.md, then the models without results."""
     results = [result for model in index["Models"] for result in model["Results"]]
     unmeasured = [model for model in index["Models"] if not model["Results"]]
     parts = ["# Model zoo"]
@@ -63,7 +63,7 @@ def _zoo_table(models: list[dict[str, Any]], protocol: str) -> str:
 
 
 def _figures(model: dict[str, Any], protocol: str) -> dict[str, str]:
-    """PSNR and SSIM by data set and scale."""
+    """Return PSNR and SSIM by data set and scale."""
     return {
         f"{result['Dataset']} ×{scale}": f"{value:.4f} / {result['Metrics'][f'SSIM x{scale}']:.4f}"
         for result in model["Results"]
@@ -78,7 +78,7 @@ def _link(model: dict[str, Any]) -> str:
     return f"[{Path(model['Weights']).stem}]({model['Weights']})"
 
 
-def _placed(entries: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
+def _with_entry(entries: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
     names = [each["Name"] for each in entries]
     if entry["Name"] not in names:
         return [*entries, entry]

@@ -1,4 +1,4 @@
-"""Publishing trained weights: alone, under a name that tells their contents, with a card and in an index."""
+"""Publish trained weights with a card, an index entry and a row in the model table."""
 
 import json
 import os
@@ -11,8 +11,9 @@ import torch
 import yaml
 
 from moeisr_plugin.checkpoints.network import network_from, network_of, read_checkpoint, save_checkpoint
-from moeisr_plugin.evaluation.evaluate import BICUBIC, sha256_of
-from moeisr_plugin.evaluation.report import infinite_again, require_float32
+from moeisr_plugin.evaluation.loading import sha256_of
+from moeisr_plugin.evaluation.report import require_float32, restore_infinity
+from moeisr_plugin.evaluation.results import BICUBIC
 from moeisr_plugin.publishing.card import Model, Results, card
 from moeisr_plugin.publishing.index import read_index, with_model, zoo_tables
 from moeisr_plugin.publishing.statement import Statement, read_statement
@@ -35,27 +36,30 @@ def publish(
     dtype: str = "float32",
     overwrite: bool = False,
 ) -> list[Path]:
-    """Writes a checkpoint's averaged weights, if it has any, else its weights, with all there is to know.
+    """Publish the averaged weights of a checkpoint, or its weights if there are no averaged ones.
 
-    The folder gets NAME-XXXXXXXX.safetensors, in which X are the first digits of its SHA-256; NAME.md, the
-    card; an entry in metafile.yml, a model index as OpenMMLab's projects keep; and ModelZoo.md, the table of
-    all models in the index as BasicSR keeps it. All of it is written or nothing.
+    If an input is wrong, no file is written. Otherwise the folder receives:
+
+    - NAME-XXXXXXXX.safetensors, the weights, with the first 8 digits of their SHA-256;
+    - NAME.md, the card;
+    - metafile.yml with an entry of the model, a model index as in OpenMMLab's projects;
+    - ModelZoo.md, the table of all models of the index, as in BasicSR.
 
     Args:
-        checkpoint: of a training.
-        folder: for what is published; it may hold other models.
-        card_file: what only a person can say, a YAML file of the fields of `Statement`.
-        results: results.json of `moeisr evaluate`, of this checkpoint or of the published weights.
-        experiment: the training's folder with its logs; by default the one above the checkpoint's.
-        name: of the model; by default the experiment's.
+        checkpoint: checkpoint of a training.
+        folder: output folder. It may contain other models.
+        card_file: YAML file with the fields of `Statement`.
+        results: results.json of `moeisr evaluate` for this checkpoint or for the published weights.
+        experiment: folder with the training logs. By default the parent of the checkpoint's folder.
+        name: name of the model. By default the name of the experiment.
         dtype: a key of `DTYPES`.
-        overwrite: replace a model of this name.
+        overwrite: whether to replace a model of this name.
 
     Returns:
-        The files that were written.
+        The paths of the written files.
 
     Raises:
-        ValueError: something given is wrong or contradicts something else; one line.
+        ValueError: an input is wrong or contradicts another one. The message is one line.
         OSError: a file cannot be read or written.
     """
     statement = read_statement(card_file)
@@ -68,13 +72,15 @@ def publish(
     _check_network(net.hyper_parameters, training, checkpoint)
     name = str(name or training.options["name"])
     if name != Path(name).name:
-        raise ValueError(f"--name {name}: is no name of a file; leave slashes out")
+        raise ValueError(f"--name {name}: is not a file name; remove the slashes")
     if f"{name}.md" == ZOO:
-        raise ValueError(f"--name {name}: its card would be {ZOO}, the table of all models; choose another")
+        raise ValueError(f"--name {name}: its card would replace {ZOO}, the model table; choose another name")
     index = read_index(folder / INDEX)
     former = [folder / str(model["Weights"]) for model in index["Models"] if model["Name"] == name]
     if former and not overwrite:
-        raise ValueError(f"{folder / INDEX}: has a {name} already; choose another --name or add --overwrite")
+        raise ValueError(
+            f"{folder / INDEX}: already contains {name}; choose another --name or add --overwrite"
+        )
     with folder_for_results(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
@@ -118,52 +124,54 @@ def _check_pictures(statement: Statement, training: Training, card_file: Path) -
     stated = sum(images.pictures for images in statement.training_images)
     if stated != training.pictures:
         raise ValueError(
-            f"{card_file}: training_images: are {stated} pictures in all, but the training read "
-            f"{training.pictures}; correct their numbers"
+            f"{card_file}: training_images: the sources sum to {stated} pictures, but the training used "
+            f"{training.pictures}; correct the numbers"
         )
 
 
 def _check_network(hyper_parameters: Mapping[str, Any], training: Training, checkpoint: Path) -> None:
-    """Refuses logs of another training than the checkpoint's."""
+    """Raise ValueError if the logs belong to a training of another network."""
     trained = training.options["network_g"]
     differing = [key for key, value in trained.items() if key != "encoder" and value != hyper_parameters[key]]
     encoder = {key: value for key, value in trained["encoder"].items() if key != "pretrained"}
     differing += [f"encoder.{key}" for key in encoder if encoder[key] != hyper_parameters["encoder"].get(key)]
     if differing:
         raise ValueError(
-            f"{checkpoint}: differs in network_g.{differing[0]} from the training whose logs are given; name "
-            "its own folder by --experiment"
+            f"{checkpoint}: network_g.{differing[0]} differs from the training logs; give the folder of this "
+            "training by --experiment"
         )
 
 
 def _results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
-    """The rows of a report that are of bicubic or of these weights.
+    """Read the rows of bicubic and of these weights from a report.
 
     Args:
         path: the report.
-        name: what the weights are to be called.
-        rounded: by the SHA-256 of files of the weights, whether they have the published precision.
+        name: published name of the weights.
+        rounded: maps the SHA-256 of each accepted file to whether it has the published precision.
     """
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         hashes = {key: network["sha256"] for key, network in report["networks"].items()}
         ours = [key for key, digest in hashes.items() if digest in rounded]
         rows = [
-            {**infinite_again(row), "weights": BICUBIC if row["weights"] == BICUBIC else name}
+            {**restore_infinity(row), "weights": BICUBIC if row["weights"] == BICUBIC else name}
             for row in report["averages"]
             if row["weights"] in (BICUBIC, *ours[:1])
         ]
         facts = report["dataset"], report["protocol"], report["machine"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew") from error
+        raise ValueError(
+            f"{path}: not a results.json of moeisr evaluate; run moeisr evaluate again"
+        ) from error
     if not ours:
-        raise ValueError(f"{path}: measured other weights; give results of this checkpoint")
+        raise ValueError(f"{path}: was measured with other weights; give results of this checkpoint")
     require_float32(report, path)
     return Results(*facts, rows, rounded[hashes[ours[0]]])
 
 
 def _move(staged: Iterable[Path], folder: Path) -> list[Path]:
-    """Moves complete files to where they belong."""
+    """Move staged files into the folder, and return their paths."""
     written = []
     for path in staged:
         os.replace(path, folder / path.name)

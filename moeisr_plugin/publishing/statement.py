@@ -1,4 +1,4 @@
-"""What only a person can say of trained weights: licence, limits, hardware, where the images are from."""
+"""Read the card file: licence, limits, hardware and training images, as stated by the author."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,10 +13,10 @@ class Images:
     """A source of training images.
 
     Attributes:
-        name: of the collection.
-        licence: under which the images are given.
-        source: where they are from, an address or a publication.
-        pictures: how many were trained on.
+        name: name of the collection.
+        licence: licence of the images.
+        source: address or publication.
+        pictures: number of pictures used for training.
     """
 
     name: str
@@ -27,13 +27,13 @@ class Images:
 
 @dataclass(frozen=True)
 class Statement:
-    """What the author of weights states.
+    """Facts stated by the author of the weights.
 
     Attributes:
-        licence: of the weights.
-        limits: what they are not to be used for, or not good at.
-        hardware: they were trained on.
-        training_images: their sources.
+        licence: licence of the weights.
+        limits: uses that the weights are not suitable for.
+        hardware: hardware of the training.
+        training_images: sources of the training images.
     """
 
     licence: str
@@ -43,16 +43,16 @@ class Statement:
 
 
 def read_statement(path: Path) -> Statement:
-    """Reads a card.yml.
+    """Read a card file.
 
     Raises:
-        ValueError: a field is missing, unknown, empty or of another type; one line that names it.
+        ValueError: a field is missing, unknown, empty or of the wrong type. The message names it in one line.
         OSError: the file cannot be read.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no readable YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     given = _fields(Statement, content, str(path))
     images = given["training_images"]
     if not isinstance(images, list) or not images:
@@ -66,9 +66,9 @@ def read_statement(path: Path) -> Statement:
 
 
 def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:
-    """The fields of a dataclass, all of them and no others."""
+    """Check that the content has exactly the fields of a dataclass, and return them."""
     if not isinstance(content, Mapping):
-        raise ValueError(f"{where}: holds no fields; give {_names(kind)}")
+        raise ValueError(f"{where}: contains no fields; give {_names(kind)}")
     names = [field.name for field in fields(kind)]
     for name in names:
         if name not in content:
@@ -83,7 +83,7 @@ def _checked(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
     for field in fields(kind):
         value = values[field.name]
         if field.type is str and not (isinstance(value, str) and value.strip()):
-            raise ValueError(f"{where}: {field.name} is {value!r}; write a text")
+            raise ValueError(f"{where}: {field.name} is {value!r}; give a text")
         if field.type is int and (type(value) is not int or value < 1):
             raise ValueError(f"{where}: {field.name} is {value!r}; give a whole number, 1 or more")
     return {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}

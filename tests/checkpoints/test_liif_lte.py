@@ -1,4 +1,4 @@
-"""Files as the published code of LIIF and LTE writes them, made by hand, and files that are none."""
+"""Conversion of files in the format of the published LIIF and LTE code, and errors in such files."""
 
 from typing import Any
 
@@ -104,8 +104,8 @@ def save(tmp_path):
     return save
 
 
-class Straightforward:
-    """EDSR without upsampling on named tensors, in float64: what those files hold the weights of."""
+class PublishedEDSR:
+    """EDSR without upsampling in float64, computed from the named tensors of a published file."""
 
     def __init__(self, weights):
         self.weights = {name: tensor.double() for name, tensor in weights.items()}
@@ -122,18 +122,18 @@ class Straightforward:
 
 
 @pytest.mark.parametrize("model", PUBLISHED.values(), ids=PUBLISHED)
-def test_a_converted_network_answers_by_the_equations_with_the_published_weights(model, save, tmp_path):
+def test_converted_network_matches_the_equations_with_the_published_weights(model, save, tmp_path):
     spec = model()
     assert main(["convert", str(save(spec)), str(tmp_path / "ours.pth")]) == 0
     net = network_from(tmp_path / "ours.pth")
     reference = Reference(net)
-    # The reference decodes with our options and parameters: that these are the file's is told apart.
+    # The reference uses the converted options and parameters, so compare these with the file first.
     assert net.local_ensemble == spec["args"].get("local_ensemble", True)
     for name, tensor in spec["sd"].items():
         if not name.startswith("encoder."):
             ours = name.replace("imnet.", "experts.0.") if name.startswith("imnet.") else f"embedding.{name}"
             assert torch.equal(net.state_dict()[ours], tensor)
-    encoder = Straightforward(spec["sd"])
+    encoder = PublishedEDSR(spec["sd"])
     lr, coord = picture(1, 5, 7), queries(1, 5, 7, 12)
     cell = torch.tensor([[2 / 13, 2 / 31]], dtype=torch.float64)
     torch.testing.assert_close(reference.encode(lr)[0], encoder(lr * 2 - 1))
@@ -142,7 +142,7 @@ def test_a_converted_network_answers_by_the_equations_with_the_published_weights
 
 
 @pytest.mark.parametrize(("config", "sizes"), [("A", (20, 6, 32)), ("B", (16, 8, 64))])
-def test_both_configurations_of_rdn_fit(config, sizes, save):
+def test_both_configurations_of_rdn_are_converted(config, sizes, save):
     spec = spec_of("liif", "rdn", {"no_upsampling": True, "G0": 4, "RDNconfig": config}, [6])
     spec["sd"] = drawn(rdn_shapes(4, *sizes) | mlp_shapes(4 * 9 + 4, [6]))
     converted = checkpoint_from(save(spec))["params"]
@@ -150,7 +150,7 @@ def test_both_configurations_of_rdn_fit(config, sizes, save):
     assert torch.equal(converted[name], spec["sd"][name])
 
 
-def test_swinir_fits_and_its_buffers_are_made_anew(save):
+def test_swinir_is_converted_and_its_buffers_are_recomputed(save):
     shapes = {f"encoder.{name}": value.shape for name, value in SwinIREncoder().state_dict().items()}
     spec = spec_of("lte", "swinir", {"no_upsampling": True}, [6], hidden_dim=8)
     lte_shapes = conv("coef", 64, 8) | conv("freq", 64, 8) | {"phase.weight": (4, 2)}
@@ -164,7 +164,7 @@ def test_swinir_fits_and_its_buffers_are_made_anew(save):
     assert converted["params"][index].max() == 15**2 - 1
 
 
-def test_what_the_arguments_leave_out_has_the_published_defaults(save):
+def test_omitted_arguments_have_the_published_defaults(save):
     spec = spec_of("lte", "edsr-baseline", {"no_upsampling": True}, [256] * 3)
     lte_shapes = conv("coef", 64, 256) | conv("freq", 64, 256) | {"phase.weight": (128, 2)}
     spec["sd"] = drawn(edsr_shapes() | lte_shapes | mlp_shapes(256, [256] * 3))
@@ -182,9 +182,9 @@ def reshaped(spec, name):
 
 
 WRONG = {
-    "decoder": (lambda s: s.update(name="ltep"), r"model\.name is 'ltep'; it can be liif, lte"),
+    "decoder": (lambda s: s.update(name="ltep"), r"model\.name is 'ltep'; supported are liif, lte"),
     "encoder": (lambda s: s["args"]["encoder_spec"].update(name="rcan"), r"encoder_spec\.name is 'rcan'"),
-    "no encoder": (lambda s: s["args"].pop("encoder_spec"), r"model\.args\.encoder_spec must hold"),
+    "no encoder": (lambda s: s["args"].pop("encoder_spec"), r"model\.args\.encoder_spec must contain"),
     "upsampling": (
         lambda s: s["args"]["encoder_spec"]["args"].pop("no_upsampling"),
         r"args\.no_upsampling must",
@@ -203,7 +203,7 @@ WRONG = {
         lambda s: s["args"]["imnet_spec"]["args"].update(hidden_list=[]),
         r"args\.hidden_list must",
     ),
-    "no MLP": (lambda s: s["args"].update(imnet_spec=None), r"model\.args\.imnet_spec must hold"),
+    "no MLP": (lambda s: s["args"].update(imnet_spec=None), r"model\.args\.imnet_spec must contain"),
     "missing": (lambda s: without(s, "imnet.layers.2.bias"), r"missing: imnet\.layers\.2\.bias"),
     "unknown": (lambda s: s["sd"].update(extra=torch.ones(1)), r"unknown: extra"),
     "shape": (
@@ -214,27 +214,27 @@ WRONG = {
         lambda s: s["sd"].update({"imnet.layers.0.bias": [0.0]}),
         r"imnet\.layers\.0\.bias a list instead of",
     ),
-    "no weights": (lambda s: s.pop("sd"), r"holds no 'params'"),
+    "no weights": (lambda s: s.pop("sd"), r"has no 'params'"),
 }
 
 
-@pytest.mark.parametrize(("spoil", "complaint"), WRONG.values(), ids=WRONG)
-def test_a_file_that_does_not_fit_is_refused_in_a_line_that_names_the_key(spoil, complaint, save):
+@pytest.mark.parametrize(("spoil", "message"), WRONG.values(), ids=WRONG)
+def test_error_in_a_file_names_the_key_in_one_line(spoil, message, save):
     spec = liif()
     spoil(spec)
     path = save(spec)
-    with pytest.raises(CheckpointError, match=complaint) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         checkpoint_from(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
 
-def test_a_published_file_given_for_weights_is_told_apart(save):
+def test_published_file_given_as_weights_is_reported(save):
     with pytest.raises(CheckpointError, match="run moeisr convert"):
         read_checkpoint(save(liif()))
 
 
-def test_converting_there_and_back_loses_nothing(save, tmp_path):
+def test_converting_formats_forth_and_back_is_lossless(save, tmp_path):
     first, second, third = (tmp_path / name for name in ("a.pth", "b.safetensors", "c.pth"))
     for source, target in [(save(liif()), first), (first, second), (second, third)]:
         assert main(["convert", str(source), str(target)]) == 0
@@ -246,16 +246,16 @@ def test_converting_there_and_back_loses_nothing(save, tmp_path):
     network_from(second)
 
 
-def test_a_format_of_weights_that_is_none_is_refused(save, tmp_path, capsys):
+def test_unknown_format_is_refused(save, tmp_path, capsys):
     assert main(["convert", str(save(liif())), str(tmp_path / "a.safetensor")]) == 2
-    assert "end the name in .pth or .safetensors" in capsys.readouterr().err
+    assert "use the suffix .pth or .safetensors" in capsys.readouterr().err
 
 
-def test_nothing_is_overwritten_unasked(save, tmp_path, capsys):
+def test_existing_file_is_kept_without_overwrite(save, tmp_path, capsys):
     source, target = save(liif()), tmp_path / "mine.pth"
     target.write_bytes(b"mine")
     assert main(["convert", str(source), str(target)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert target.read_bytes() == b"mine"
     assert main(["convert", str(source), str(target), "--overwrite"]) == 0
     network_from(target)

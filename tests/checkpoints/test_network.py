@@ -1,4 +1,4 @@
-"""Weights that rebuild their network, and files that are none."""
+"""Checkpoints that rebuild their network, and files that are not checkpoints."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def weights(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("make", NETWORKS)
-def test_weights_alone_rebuild_the_network(make, suffix, tmp_path):
+def test_checkpoint_rebuilds_the_network(make, suffix, tmp_path):
     net = lively(make()).eval()
     save_checkpoint(tmp_path / f"net{suffix}", checkpoint_of(net))
     again = network_from(tmp_path / f"net{suffix}")
@@ -56,7 +56,7 @@ def test_weights_alone_rebuild_the_network(make, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_averaged_weights_come_first(suffix, tmp_path):
+def test_averaged_weights_take_precedence(suffix, tmp_path):
     plain, averaged = lively(NETWORKS[0](), seed=1), lively(NETWORKS[0](), seed=2)
     path = tmp_path / f"net{suffix}"
     save_checkpoint(path, checkpoint_of(plain, params_ema=averaged.state_dict()))
@@ -64,14 +64,14 @@ def test_averaged_weights_come_first(suffix, tmp_path):
         assert torch.equal(a, b)
 
 
-def test_the_file_an_encoder_started_from_is_not_needed_again(tmp_path):
+def test_pretrained_encoder_file_is_not_needed_to_load_a_checkpoint(tmp_path):
     net = NETWORKS[3]()
     net.hyper_parameters["encoder"]["pretrained"] = str(tmp_path / "gone.pth")
     save_checkpoint(tmp_path / "net.pth", checkpoint_of(net))
     network_from(tmp_path / "net.pth")
 
 
-def test_what_is_no_checkpoint_is_refused_in_a_line(tmp_path, weights):
+def test_other_files_are_refused(tmp_path, weights):
     whole = weights.read_bytes()
     files = {
         "truncated.pth": (whole[: len(whole) // 2], "it is cut off"),
@@ -84,25 +84,25 @@ def test_what_is_no_checkpoint_is_refused_in_a_line(tmp_path, weights):
         with pytest.raises(CheckpointError, match=rf"{name}: not a readable checkpoint \({reason}"):
             read_checkpoint(tmp_path / name)
     torch.save({"weights": {}}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other\.pth: holds no 'params'"):
+    with pytest.raises(CheckpointError, match=r"other\.pth: has no 'params'"):
         read_checkpoint(tmp_path / "other.pth")
     torch.save({"params": {}}, tmp_path / "bare.pth")
-    with pytest.raises(CheckpointError, match=r"bare\.pth: does not say what network"):
+    with pytest.raises(CheckpointError, match=r"bare\.pth: does not describe its network"):
         network_from(tmp_path / "bare.pth")
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
         read_checkpoint(tmp_path / "absent.pth")
 
 
-def test_a_network_of_the_package_goes_by_its_name(tmp_path, monkeypatch):
+def test_bundled_network_is_found_by_its_name(tmp_path, monkeypatch):
     assert network_from("tiny_LTE").hyper_parameters["type"] == "LTE"
     for name in ("tiny_LTX", tmp_path / "tiny_LTE", "tiny_LTE.safetensors"):
         with pytest.raises(
-            CheckpointError, match=rf"^{name}: no such file of weights; with the package come \w+, "
+            CheckpointError, match=rf"^{name}: no such file of weights; bundled networks: \w+, "
         ):
             network_from(name)
     monkeypatch.chdir(tmp_path)
     Path("tiny_LTE").touch()
-    assert located("tiny_LTE") == Path("tiny_LTE")  # a file goes before a network
+    assert located("tiny_LTE") == Path("tiny_LTE")  # a file takes precedence
 
 
 class Harm:
@@ -111,18 +111,20 @@ class Harm:
 
 
 @pytest.mark.filterwarnings("error")
-def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
+def test_code_in_a_file_is_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"params": Harm()}, "zip.pth")
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"params": Harm()}))
     for name in ("zip.pth", "plain.pth"):
-        told = rf"{name}: not a readable checkpoint \(.* more than tensors and plain values, which is not run"
-        with pytest.raises(CheckpointError, match=told):
+        message = (
+            rf"{name}: not a readable checkpoint \(.* more than tensors and plain values, which is not run"
+        )
+        with pytest.raises(CheckpointError, match=message):
             read_checkpoint(tmp_path / name)
     assert not (tmp_path / "harm").exists()
 
 
-def test_weights_that_do_not_fit_are_told_key_by_key(tmp_path):
+def test_error_lists_the_keys_that_do_not_fit(tmp_path):
     net = NETWORKS[0]()
     params = net.state_dict()
     first = params.pop("experts.0.layers.0.weight")
@@ -138,7 +140,7 @@ def test_weights_that_do_not_fit_are_told_key_by_key(tmp_path):
     assert "of another shape: experts.0.layers.2.weight (6, 8) instead of (6, 6)" in message
 
 
-def test_of_many_weights_that_do_not_fit_the_first_are_named_and_the_rest_counted(tmp_path):
+def test_error_names_the_first_wrong_keys_and_counts_the_rest(tmp_path):
     net = NETWORKS[0]()
     save_checkpoint(tmp_path / "net.pth", {"params": {"a": torch.ones(1)}, "network_g": net.hyper_parameters})
     with pytest.raises(
@@ -148,7 +150,7 @@ def test_of_many_weights_that_do_not_fit_the_first_are_named_and_the_rest_counte
 
 
 @pytest.mark.parametrize("spoil", [torch.Tensor.to_sparse, lambda bias: bias.to(torch.complex64)])
-def test_numbers_that_no_parameter_can_take_are_named(spoil, tmp_path):
+def test_sparse_and_complex_tensors_are_refused(spoil, tmp_path):
     net = NETWORKS[0]()
     params = {**net.state_dict(), "experts.0.layers.0.bias": spoil(torch.ones(6))}
     torch.save({"params": params, "network_g": net.hyper_parameters}, tmp_path / "net.pth")
@@ -156,7 +158,7 @@ def test_numbers_that_no_parameter_can_take_are_named(spoil, tmp_path):
         network_from(tmp_path / "net.pth")
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, weights, monkeypatch):
+def test_failed_write_keeps_the_old_file(tmp_path, weights, monkeypatch):
     before = weights.read_bytes()
 
     def fail(checkpoint, file):
@@ -170,13 +172,13 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, weights, monkeypatch
     assert list(tmp_path.iterdir()) == [weights]
 
 
-def test_a_damaged_number_is_found_out(weights):
+def test_flipped_bit_is_detected(weights):
     content = bytearray(weights.read_bytes())
     with zipfile.ZipFile(weights) as archive:
         record = max((i for i in archive.infolist() if "/data/" in i.filename), key=lambda i: i.file_size)
         content[content.index(archive.read(record))] ^= 1
     weights.write_bytes(content)
-    torch.load(weights, weights_only=True)  # torch itself does not notice
+    torch.load(weights, weights_only=True)  # torch does not verify checksums
     with pytest.raises(
         CheckpointError, match=r"net_g_1\.pth: not a readable checkpoint \(record .* is damaged"
     ):
@@ -190,11 +192,11 @@ UNBUILDABLE = {
     "no encoder": {"type": "LIIF"},
     "unknown option": {**HYPER_PARAMETERS, "bogus": 1},
     "unknown encoder": {**HYPER_PARAMETERS, "encoder": {"type": "Nope"}},
-    "encoder not told": {**HYPER_PARAMETERS, "encoder": None},
-    "an encoder alone": TINY_ENCODER,
-    "width that its weights lack": {**HYPER_PARAMETERS, "hidden_dim": 10**9},
-    "depth that its weights lack": {**HYPER_PARAMETERS, "depth": 10**9},
-    "depth of the encoder likewise": {
+    "encoder is None": {**HYPER_PARAMETERS, "encoder": None},
+    "encoder without decoder": TINY_ENCODER,
+    "huge width": {**HYPER_PARAMETERS, "hidden_dim": 10**9},
+    "huge depth": {**HYPER_PARAMETERS, "depth": 10**9},
+    "huge depth of the encoder": {
         **HYPER_PARAMETERS,
         "encoder": {**HYPER_PARAMETERS["encoder"], "num_block": 10**9},
     },
@@ -202,14 +204,14 @@ UNBUILDABLE = {
 
 
 @pytest.mark.parametrize("network_g", UNBUILDABLE.values(), ids=UNBUILDABLE)
-def test_a_network_that_cannot_be_built_is_told_in_a_line(network_g, tmp_path):
+def test_network_that_cannot_be_built_is_reported_in_one_line(network_g, tmp_path):
     save_checkpoint(tmp_path / "net.pth", {"params": NETWORKS[0]().state_dict(), "network_g": network_g})
     with pytest.raises(CheckpointError, match=r"net\.pth: ") as caught:
         network_from(tmp_path / "net.pth")
     assert "\n" not in str(caught.value)
 
 
-def test_others_may_read_what_is_saved(weights):
+def test_saved_file_has_default_permissions(weights):
     plain = weights.with_name("plain")
     plain.touch()
     assert weights.stat().st_mode == plain.stat().st_mode

@@ -1,4 +1,4 @@
-"""Numbers that everybody publishes, on the benchmarks, where those are at hand (MOEISR_DATA)."""
+"""Published bicubic figures, measured on the benchmarks if the variable MOEISR_DATA names their folder."""
 
 import os
 from pathlib import Path
@@ -14,12 +14,12 @@ BENCHMARKS = Path(os.environ.get("MOEISR_DATA", ""), "benchmark")
 SET5 = BENCHMARKS / "Set5"
 BICUBIC = {2: 33.66, 3: 30.39, 4: 28.42}
 
-pytestmark = pytest.mark.skipif(not SET5.is_dir(), reason="MOEISR_DATA names no folder with benchmark/Set5")
+pytestmark = pytest.mark.skipif(not SET5.is_dir(), reason="MOEISR_DATA is not a folder with benchmark/Set5")
 
 
 @pytest.mark.parametrize("lr", ["given", "matlab"])
 @pytest.mark.parametrize("scale", BICUBIC)
-def test_bicubic_on_set5_is_what_is_published(scale, lr):
+def test_bicubic_on_set5_matches_the_published_psnr(scale, lr):
     records = evaluate([], SET5, [(scale, scale)], protocol="benchmark", lr=lr, progress=False).records
     assert len(records) == 5
     mean = np.mean([record.figures["psnr"] for record in records])
@@ -27,7 +27,7 @@ def test_bicubic_on_set5_is_what_is_published(scale, lr):
 
 
 @pytest.mark.parametrize("scale", BICUBIC)
-def test_lr_made_here_is_the_lr_given(scale):
+def test_downsampled_lr_matches_the_given_lr(scale):
     folder = SET5 / f"x{scale}"
     for path in sorted((folder / "HR").iterdir()):
         hr, lr = (np.asarray(Image.open(folder / kind / path.name).convert("RGB")) for kind in ("HR", "LR"))

@@ -1,4 +1,4 @@
-"""`moeisr upscale` from the command line to the files, with bicubic enlargement in place of a network."""
+"""`moeisr upscale` from the command line to the files, with bicubic enlargement instead of a network."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from moeisr_plugin.pictures import Picture, read_picture, write_picture
 
 
 class Encoded:
-    """Has the interface of `EncodedPicture`."""
+    """Stand-in for `EncodedPicture`."""
 
     def __init__(self, upscaler, image):
         self.upscaler = upscaler
@@ -39,7 +39,7 @@ class Encoded:
 
 
 class Bicubic:
-    """Has the interface of `Upscaler`; sizes and budgets that it was asked for are kept."""
+    """Stand-in for `Upscaler` that records requested sizes and budgets."""
 
     mapped = True
     given: tuple
@@ -106,7 +106,7 @@ def size_of(path):
 
 
 def refused(capsys, *arguments):
-    """The one line on stderr of a command that must exit with 2."""
+    """Run a command that must exit with 2, and return its single line on stderr."""
     assert moeisr(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1, lines
@@ -123,14 +123,14 @@ def refused(capsys, *arguments):
         (("--scale", "1"), "x1", (12, 10)),
     ],
 )
-def test_output_lies_beside_the_input_and_has_the_asked_size(photo, upscaler, option, label, size):
+def test_output_is_beside_the_input_with_the_requested_size(photo, upscaler, option, label, size):
     assert moeisr(photo, *option) == 0
     assert size_of(photo.with_name(f"photo_{label}.png")) == size
     assert upscaler.sizes == [size[::-1]]
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_sizes_are_those_of_the_displayed_picture(tmp_path, orientation):
+def test_sizes_refer_to_the_displayed_picture(tmp_path, orientation):
     turned = draw(tmp_path / "turned.jpg", 12, 10, orientation=orientation)
     for option, width, height in (
         (("--size", "40x60"), 40, 60),
@@ -144,7 +144,7 @@ def test_sizes_are_those_of_the_displayed_picture(tmp_path, orientation):
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_depth_alpha_and_exif_survive(tmp_path, channels):
+def test_bit_depth_alpha_and_exif_are_kept(tmp_path, channels):
     deep = draw(tmp_path / "deep.png", channels=channels, dtype=np.uint16, orientation=3)
     assert moeisr(deep, "--scale", 2) == 0
     before, after = read_picture(deep), read_picture(tmp_path / "deep_x2.png")
@@ -153,7 +153,7 @@ def test_depth_alpha_and_exif_survive(tmp_path, channels):
     assert after.exif == before.exif
 
 
-def test_format_comes_from_out_or_option(photo, tmp_path):
+def test_format_follows_from_out_or_the_option(photo, tmp_path):
     assert moeisr(photo, "--scale", 2, "-o", tmp_path / "a.webp") == 0
     assert moeisr(photo, "--scale", 2, "--format", "jpg") == 0
     assert moeisr(photo, "--scale", 2, "--format", "tiff", "-o", tmp_path / "folder") == 0
@@ -162,7 +162,7 @@ def test_format_comes_from_out_or_option(photo, tmp_path):
             assert image.format == name
 
 
-def test_weights_device_and_precision_reach_the_upscaler(photo, upscaler, tmp_path):
+def test_weights_device_and_precision_are_passed_to_the_upscaler(photo, upscaler, tmp_path):
     assert moeisr(photo, "--scale", 2) == 0
     assert upscaler.given == (None, None, "float32")
     options = ["--weights", tmp_path / "w.pth", "--device", "cpu", "--precision", "bfloat16"]
@@ -170,7 +170,7 @@ def test_weights_device_and_precision_reach_the_upscaler(photo, upscaler, tmp_pa
     assert upscaler.given == (tmp_path / "w.pth", "cpu", "bfloat16")
 
 
-def test_a_budget_reaches_every_picture(tmp_path, upscaler):
+def test_budget_applies_to_every_picture(tmp_path, upscaler):
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         draw(tmp_path / "in" / name)
@@ -180,15 +180,15 @@ def test_a_budget_reaches_every_picture(tmp_path, upscaler):
     assert upscaler.budgets == [0.4, 0.4]
 
 
-def test_missing_gpu_is_answered_in_one_line(photo, capsys, monkeypatch):
+def test_missing_gpu_is_reported_in_one_line(photo, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "finds no GPU" in refused(capsys, photo, "--scale", 2, "--device", "cuda")
     tf32 = ("--scale", 2, "--precision", "tf32")
     assert "tf32: PyTorch finds no GPU" in refused(capsys, photo, *tf32)
-    assert "tf32: a CPU does not" in refused(capsys, photo, *tf32, "--device", "cpu")
+    assert "tf32: a CPU does not support it" in refused(capsys, photo, *tf32, "--device", "cpu")
 
 
-def test_folder_goes_into_a_new_folder_beside_it(tmp_path):
+def test_outputs_of_a_folder_go_into_a_new_folder_beside_it(tmp_path):
     (tmp_path / "photos" / "deeper").mkdir(parents=True)
     draw(tmp_path / "photos" / "b.png")
     draw(tmp_path / "photos" / "a.JPG")
@@ -207,12 +207,12 @@ def test_one_bad_picture_does_not_stop_the_others(tmp_path, capsys):
     captured = capsys.readouterr()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_x2.png", "c_x2.png"]
     assert len(captured.out.splitlines()) == 2
-    complaints = [line for line in captured.err.splitlines() if line.startswith("moeisr upscale:")]
-    assert "b.png: is not a picture" in complaints[0]
-    assert complaints[1:] == ["moeisr upscale: 1 of 3 pictures failed"]
+    errors = [line for line in captured.err.splitlines() if line.startswith("moeisr upscale:")]
+    assert "b.png: is not a picture" in errors[0]
+    assert errors[1:] == ["moeisr upscale: 1 of 3 pictures failed"]
 
 
-def test_expert_map_lies_beside_the_output_as_displayed(tmp_path):
+def test_expert_map_is_beside_the_output_and_upright(tmp_path):
     turned = draw(tmp_path / "a.jpg", 12, 10, orientation=6)
     assert moeisr(turned, "--scale", 2, "--expert-map", "-o", tmp_path / "big.png") == 0
     chosen = read_picture(tmp_path / "big_experts.png").pixels
@@ -221,7 +221,7 @@ def test_expert_map_lies_beside_the_output_as_displayed(tmp_path):
 
 
 @pytest.mark.parametrize("names", ["a", "ab"])
-def test_pictures_that_nobody_is_told_of_are_no_failures(names, tmp_path, monkeypatch):
+def test_unwritable_stdout_is_no_failure(names, tmp_path, monkeypatch):
     for name in names:
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"{name}.png")
     out = tmp_path / "out"
@@ -235,12 +235,12 @@ def test_pictures_that_nobody_is_told_of_are_no_failures(names, tmp_path, monkey
     assert len(list(out.iterdir())) == len(names)
 
 
-def test_a_closed_stderr_keeps_no_picture_back(photo, monkeypatch):
+def test_closed_stderr_does_not_stop_enlarging(photo, monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert main(["upscale", str(photo), "--scale", "2", "--device", "cpu"]) == 0
 
 
-def test_network_without_mapper_has_no_map_and_says_so(photo, upscaler, capsys, monkeypatch):
+def test_network_without_mapper_writes_no_expert_map_and_reports_it(photo, upscaler, capsys, monkeypatch):
     monkeypatch.setattr(upscaler, "mapped", False)
     assert moeisr(photo, "--scale", 2, "--expert-map") == 0
     assert "no mapper" in capsys.readouterr().err
@@ -248,7 +248,7 @@ def test_network_without_mapper_has_no_map_and_says_so(photo, upscaler, capsys, 
     assert photo.with_name("photo_x2.png").exists()
 
 
-def test_existing_output_is_kept_unless_told_otherwise(photo, capsys):
+def test_existing_output_is_kept_without_overwrite(photo, capsys):
     out = photo.with_name("photo_x2.png")
     out.write_text("precious")
     assert "add --overwrite" in refused(capsys, photo, "--scale", 2)
@@ -267,7 +267,7 @@ def test_input_is_never_overwritten(photo, tmp_path, capsys):
     assert photo.read_bytes() == before
 
 
-def test_pictures_that_differ_in_the_suffix_alone_keep_it(tmp_path):
+def test_outputs_keep_the_suffix_of_inputs_with_the_same_stem(tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "A.jpg", "b.png"):
         draw(tmp_path / "photos" / name)
@@ -276,7 +276,7 @@ def test_pictures_that_differ_in_the_suffix_alone_keep_it(tmp_path):
     assert written == ["A.jpg_x2.png", "a.png_x2.png", "b_x2.png"]
 
 
-def test_outputs_of_one_name_are_refused_before_anything_is_written(tmp_path, capsys):
+def test_colliding_outputs_are_refused_before_anything_is_written(tmp_path, capsys):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         draw(tmp_path / folder / "a.png")
@@ -286,7 +286,7 @@ def test_outputs_of_one_name_are_refused_before_anything_is_written(tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_broken_off_goes_on_where_it_was(tmp_path, capsys):
+def test_skip_existing_continues_an_interrupted_run(tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("a.png", "b.png"):
@@ -295,11 +295,11 @@ def test_a_run_broken_off_goes_on_where_it_was(tmp_path, capsys):
     done.parent.mkdir()
     done.write_text("done")
     assert moeisr(photos, "--scale", 2, "--skip-existing") == 0
-    assert "1 of 2 pictures are there already" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("skipping 1 of 2 pictures whose outputs exist\n")
     assert done.read_text() == "done"
     assert size_of(done.with_name("b_x2.png")) == (24, 20)
     assert moeisr(photos, "--scale", 2, "--skip-existing") == 0
-    assert capsys.readouterr().out == "2 of 2 pictures are there already\n"
+    assert capsys.readouterr().out == "skipping 2 of 2 pictures whose outputs exist\n"
     assert moeisr(photos, "--scale", 2, "--skip-existing", "--expert-map") == 0
     maps = done.with_name("a_x2_experts.png"), done.with_name("b_x2_experts.png")
     assert [size_of(path) for path in maps] == [(12, 10), (12, 10)]
@@ -309,15 +309,15 @@ def test_a_run_broken_off_goes_on_where_it_was(tmp_path, capsys):
     assert moeisr(photos, "--scale", 2, "--skip-existing") == 1
 
 
-def test_a_picture_without_numbers_is_named(photo, upscaler, capsys, monkeypatch):
+def test_error_of_rendering_names_the_picture(photo, upscaler, capsys, monkeypatch):
     def broken(encoded, *, size):
-        raise ValueError("the network answers with NaN")
+        raise ValueError("the output contains NaN")
 
     monkeypatch.setattr(Encoded, "render_bands", broken)
-    assert refused(capsys, photo, "--scale", 2).endswith(f"{photo}: the network answers with NaN")
+    assert refused(capsys, photo, "--scale", 2).endswith(f"{photo}: the output contains NaN")
 
 
-def test_files_that_are_passed_over_are_told(tmp_path, capsys):
+def test_ignored_files_of_a_folder_are_reported(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     draw(tmp_path / "photos" / "a.png")
     draw(tmp_path / "photos" / "b.jpg").rename(tmp_path / "photos" / "b.jfif")
@@ -325,38 +325,38 @@ def test_files_that_are_passed_over_are_told(tmp_path, capsys):
         (tmp_path / "photos" / name).touch()
     assert moeisr(tmp_path / "photos", "--scale", 2) == 0
     assert len(list((tmp_path / "photos_x2").iterdir())) == 2
-    told = "photos: 3 of 5 files are not named as pictures (no suffix, .heic)"
-    assert told in capsys.readouterr().err
+    note = "photos: ignoring 3 of 5 files without a picture suffix (no suffix, .heic)"
+    assert note in capsys.readouterr().err
 
 
-def test_a_folder_that_may_not_be_written_into_is_told_before_the_work(photo, upscaler, capsys, monkeypatch):
+def test_read_only_folder_is_reported_before_the_work(photo, upscaler, capsys, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
-    assert "may not be written into; choose another -o" in refused(capsys, photo, "--scale", 2)
+    assert "is not writable; choose another -o" in refused(capsys, photo, "--scale", 2)
     assert upscaler.sizes == []
 
 
 @pytest.mark.parametrize(("side", "size"), [("30x", (30, 25)), ("x30", (36, 30)), ("13X", (13, 11))])
-def test_one_side_keeps_the_shape(photo, side, size):
+def test_size_with_one_side_keeps_the_aspect_ratio(photo, side, size):
     assert moeisr(photo, "--size", side) == 0
     assert size_of(photo.with_name(f"photo_{side.lower()}.png")) == size
 
 
 @pytest.mark.parametrize("scale", ["0", "0.5", "-2", "nan", "inf", "2x0.9", "1e999"])
-def test_scales_that_do_not_enlarge(photo, capsys, scale):
+def test_scales_below_one_or_not_finite_are_refused(photo, capsys, scale):
     assert "does not enlarge" in refused(capsys, photo, f"--scale={scale}")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--scale", "big"], "is no scale; write 3.7"),
-        (["--scale", "2x2x2"], "is no scale; write 3.7"),
-        (["--size", "100"], "write WIDTHxHEIGHT"),
-        (["--size", "0x100"], "write WIDTHxHEIGHT"),
+        (["--scale", "big"], "is not a scale; give 3.7"),
+        (["--scale", "2x2x2"], "is not a scale; give 3.7"),
+        (["--size", "100"], "give WIDTHxHEIGHT"),
+        (["--size", "0x100"], "give WIDTHxHEIGHT"),
         (["--size", "100x9"], "smaller than the picture, 12x10"),
         (["--size", "11x"], "--size 11x is smaller than the picture, 12x10"),
-        (["--size", "x"], "write WIDTHxHEIGHT, as in 1920x1080, or 1920x or x1080 to keep the shape"),
-        (["--size", "0x"], "write WIDTHxHEIGHT"),
+        (["--size", "x"], "give WIDTHxHEIGHT, as in 1920x1080, or 1920x or x1080 to keep the aspect ratio"),
+        (["--size", "0x"], "give WIDTHxHEIGHT"),
         ([], "--scale"),
         (["--scale", "2", "--size", "30x30"], "not allowed with"),
         (["--scale", "1e300"], "raise --max-pixels"),
@@ -364,25 +364,25 @@ def test_scales_that_do_not_enlarge(photo, capsys, scale):
         (["--scale", "2000x1", "--format", "webp"], "choose a smaller size, .png or .tiff"),
         (["--scale", "2", "--max-pixels", "479", "--format", "jpg"], "24x20, more than 479 pixels"),
         (["--scale", "2", "--max-pixels", "119"], "12x10 is more than the limit of 119"),
-        (["--scale", "2", "--max-pixels", "many"], "no positive whole number"),
-        (["--scale", "2", "--budget", "1.5"], "'1.5' is no budget; write a share from 0 to 1"),
+        (["--scale", "2", "--max-pixels", "many"], "'many' is not a positive whole number"),
+        (["--scale", "2", "--budget", "1.5"], "'1.5' is not a budget; give a share from 0 to 1"),
         (["--scale", "2", "--precision", "float8"], "invalid choice: 'float8'"),
         (["--scale", "2", "-o", "out.gif"], "end the name in .png"),
         (["--scale", "2", "-o", "out.png", "--format", "jpg"], "disagree"),
     ],
 )
-def test_wrong_command_lines_are_answered_in_one_line(photo, capsys, arguments, message):
+def test_wrong_command_lines_are_reported_in_one_line(photo, capsys, arguments, message):
     assert message in refused(capsys, photo, *arguments)
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
 
 
 @pytest.mark.parametrize("form", ["png", "tiff"])
-def test_outputs_that_need_not_fit_into_memory_have_no_limit(photo, form):
+def test_formats_written_by_bands_have_no_pixel_limit(photo, form):
     assert moeisr(photo, "--scale", 2, "--max-pixels", 120, "--format", form) == 0
     assert size_of(photo.with_name(f"photo_x2.{form}")) == (24, 20)
 
 
-def test_a_disk_that_may_be_too_small_is_told_of(photo, capsys, monkeypatch):
+def test_low_disk_space_is_reported(photo, capsys, monkeypatch):
     def almost_full(path):
         assert path == photo.parent
         return SimpleNamespace(free=24 * 20 * 3 - 1)
@@ -391,11 +391,11 @@ def test_a_disk_that_may_be_too_small_is_told_of(photo, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("shutil.disk_usage", almost_full)
     assert moeisr(photo, "--scale", 2, "--overwrite") == 0
-    assert "photo_x2.png: may take up to" in capsys.readouterr().err
+    assert "photo_x2.png: may need up to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.jpg"])
-def test_failing_half_way_leaves_nothing(photo, capsys, monkeypatch, name):
+def test_failure_while_writing_leaves_no_file(photo, capsys, monkeypatch, name):
     def half(self, *, size):
         yield np.zeros((size[0] // 2, size[1], 3), np.uint8)
         raise RuntimeError("CUDA out of memory")
@@ -405,28 +405,28 @@ def test_failing_half_way_leaves_nothing(photo, capsys, monkeypatch, name):
     assert list(photo.parent.iterdir()) == [photo]
 
 
-def test_wrong_inputs_are_answered_in_one_line(photo, tmp_path, capsys):
+def test_wrong_inputs_are_reported_in_one_line(photo, tmp_path, capsys):
     assert "no such file" in refused(capsys, tmp_path / "missing.png", "--scale", 2)
     (tmp_path / "empty").mkdir()
-    assert "holds no pictures" in refused(capsys, tmp_path / "empty", "--scale", 2)
+    assert "contains no pictures" in refused(capsys, tmp_path / "empty", "--scale", 2)
     other = draw(tmp_path / "other.png")
-    assert "name a folder" in refused(capsys, photo, other, "--scale", 2, "-o", tmp_path / "new.png")
+    assert "give a folder" in refused(capsys, photo, other, "--scale", 2, "-o", tmp_path / "new.png")
     clear = draw(tmp_path / "clear.png", channels=4)
     assert "choose .png" in refused(capsys, clear, "--scale", 2, "-o", tmp_path / "clear.jpg")
 
 
-def test_formats_are_checked_before_the_long_work(tmp_path, upscaler, capsys):
+def test_formats_are_checked_before_enlarging(tmp_path, upscaler, capsys):
     clear = draw(tmp_path / "clear.png", channels=4)
     refused(capsys, clear, "--scale", 2, "--format", "jpg")
     assert upscaler.sizes == []
 
 
-def test_debug_shows_the_exception(tmp_path):
+def test_debug_raises_the_exception(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         moeisr(tmp_path / "missing.png", "--scale", 2, "--debug")
 
 
-def test_interruption_is_one_line(photo, capsys, monkeypatch, upscaler):
+def test_interruption_is_reported_in_one_line(photo, capsys, monkeypatch, upscaler):
     def interrupt(self, image, *, scale=None, size=None):
         raise KeyboardInterrupt
 
@@ -438,8 +438,8 @@ def test_interruption_is_one_line(photo, capsys, monkeypatch, upscaler):
 @pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("suffix", ["png", "webp"])
-def test_a_signal_leaves_what_was_there_and_no_other_file(photo, monkeypatch, capsys, sent, suffix):
-    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started with
+def test_signal_keeps_the_existing_output_and_leaves_no_other_file(photo, monkeypatch, capsys, sent, suffix):
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the test run may ignore SIGHUP
     before = signal.getsignal(signal.SIGTERM)
     output = draw(photo.with_name(f"photo_x2.{suffix}"))
     held = output.read_bytes()
@@ -459,16 +459,16 @@ def test_a_signal_leaves_what_was_there_and_no_other_file(photo, monkeypatch, ca
     assert signal.signal(signal.SIGHUP, hangup) == signal.SIG_DFL
 
 
-def test_who_asked_not_to_be_hung_up_is_not(photo, monkeypatch):
+def test_ignored_sighup_stays_ignored(photo, monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        monkeypatch.setattr(Encoded, "render_bands", hung_up(Encoded.render_bands))
+        monkeypatch.setattr(Encoded, "render_bands", with_sighup(Encoded.render_bands))
         assert moeisr(photo, "--scale", 2) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def hung_up(render_bands):
+def with_sighup(render_bands):
     def render(self, *, size):
         os.kill(os.getpid(), signal.SIGHUP)
         return render_bands(self, size=size)
@@ -477,7 +477,7 @@ def hung_up(render_bands):
 
 
 def odd_pictures(folder):
-    """Every kind of picture that can be enlarged, by name with its size, and what cannot, with the reason."""
+    """Write unusual pictures. Return the stems of valid ones, and the error for each invalid file."""
     Image.new("RGB", (1, 1)).save(folder / "one_pixel.png")
     Image.new("RGB", (5, 4)).quantize(4).save(folder / "palette.png")
     Image.new("CMYK", (5, 4)).save(folder / "cmyk.jpg")
@@ -502,7 +502,7 @@ def odd_pictures(folder):
     }
 
 
-def test_a_folder_of_odd_pictures_is_enlarged_as_far_as_can_be(tmp_path, capsys):
+def test_valid_pictures_of_a_folder_are_enlarged_despite_invalid_ones(tmp_path, capsys):
     good, bad = odd_pictures(tmp_path)
     assert moeisr(tmp_path, "--scale", 3, "-o", tmp_path / "out") == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(f"{n}_x3.png" for n in good)
@@ -510,13 +510,13 @@ def test_a_folder_of_odd_pictures_is_enlarged_as_far_as_can_be(tmp_path, capsys)
         assert size_of(tmp_path / "out" / f"{name}_x3.png") == ((3, 3) if name == "one_pixel" else (15, 12))
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("moeisr upscale:")]
     assert lines[-1] == "moeisr upscale: 4 of 11 pictures failed"
-    told = [line for line in lines[:-1] if "only the first is used" not in line]
-    for line, (name, reason) in zip(told, sorted(bad.items()), strict=True):
+    errors = [line for line in lines[:-1] if "only the first is used" not in line]
+    for line, (name, reason) in zip(errors, sorted(bad.items()), strict=True):
         assert line.startswith(f"moeisr upscale: {tmp_path / name}: {reason}")
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "reported"),
     [
         ("CUDA out of memory. Tried to allocate 2.00 GiB.", "the GPU is out of memory; add --device cpu"),
         (
@@ -526,10 +526,10 @@ def test_a_folder_of_odd_pictures_is_enlarged_as_far_as_can_be(tmp_path, capsys)
         ),
     ],
 )
-def test_a_shortage_of_memory_is_one_line(message, told, photo, capsys, monkeypatch, upscaler):
+def test_shortage_of_memory_is_reported_in_one_line(message, reported, photo, capsys, monkeypatch, upscaler):
     def exhaust(*args, **kwargs):
         raise RuntimeError(message)
 
     monkeypatch.setattr(upscaler, "__call__", exhaust)
     assert main(["upscale", str(photo), "--scale", "2"]) == 2
-    assert capsys.readouterr().err == f"moeisr upscale: {told}\n"
+    assert capsys.readouterr().err == f"moeisr upscale: {reported}\n"

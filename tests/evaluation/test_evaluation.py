@@ -1,4 +1,4 @@
-"""`moeisr evaluate`: figures recomputed from the pictures, and all that can be wrong with what is given."""
+"""`moeisr evaluate`: figures recomputed from the pictures, and errors in the input."""
 
 import hashlib
 import io
@@ -21,8 +21,11 @@ from skimage import data
 from moeisr_plugin import render
 from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
-from moeisr_plugin.evaluation.evaluate import BICUBIC, distinct_names, enlarge_bicubic, evaluate
+from moeisr_plugin.evaluation.evaluate import evaluate
+from moeisr_plugin.evaluation.loading import distinct_names
+from moeisr_plugin.evaluation.measuring import enlarge_bicubic
 from moeisr_plugin.evaluation.report import write_report
+from moeisr_plugin.evaluation.results import BICUBIC
 from moeisr_plugin.metrics import calculate_psnr_protocol
 from moeisr_plugin.pictures import Picture, write_picture
 
@@ -57,7 +60,7 @@ def figures(evaluation, weights=BICUBIC):
 
 
 def pil_bicubic(picture, height, width):
-    """(H, W, 3) float to another size, not rounded."""
+    """Resize (H, W, 3) float without rounding."""
     channels = [
         Image.fromarray(channel.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
         for channel in np.moveaxis(picture, 2, 0)
@@ -68,22 +71,22 @@ def pil_bicubic(picture, height, width):
 # --- figures ---
 
 
-def test_psnr_of_a_network_is_that_of_its_answers_to_the_published_queries(mixture, astronaut):
+def test_psnr_of_a_network_matches_its_output_at_the_published_queries(mixture, astronaut):
     [record] = [r for r in evaluate([mixture], astronaut, [(2.5, 2.5)]).records if r.weights == "mixture"]
     lr = np.asarray(Image.fromarray(ASTRONAUT[:60, :75]).resize((30, 24), Image.Resampling.BICUBIC))
     tensor = torch.from_numpy(lr / 255).float().permute(2, 0, 1)[None]
     with torch.no_grad():
-        answer = network_from(mixture)(
+        output = network_from(mixture)(
             tensor, grid_queries(1, 60, 75).float(), torch.tensor([[2 / 60, 2 / 75]])
         )
-    sr = answer.rgb.clamp(0, 1).view(60, 75, 3).double().numpy()
+    sr = output.rgb.clamp(0, 1).view(60, 75, 3).double().numpy()
     error = (sr - ASTRONAUT[:60, :75] / 255)[3:-3, 3:-3] @ (np.array([65.738, 129.057, 25.064]) / 256)
     assert record.figures["psnr"] == pytest.approx(-10 * math.log10(np.mean(error**2)), abs=1e-4)
     assert (record.dataset, record.scale, record.lr, record.picture) == ("space", "2.5", "pil", "astronaut")
     assert (record.height, record.width) == (60, 75)
 
 
-def test_several_weights_and_scales_are_measured_on_the_same_pictures(mixture, plain, photographs):
+def test_all_weights_and_scales_are_measured_on_the_same_pictures(mixture, plain, photographs):
     evaluation = evaluate([mixture, plain], photographs, [(2, 2), (3.5, 2), (2, 2)], protocol="div2k")
     assert [(r.weights, r.scale, r.picture, r.lr) for r in evaluation.records] == [
         (weights, scale, picture, lr)
@@ -103,13 +106,13 @@ def test_several_weights_and_scales_are_measured_on_the_same_pictures(mixture, p
     assert evaluation.networks["plain"]["parameters"] == parameters
 
 
-def test_macs_as_published_are_four_answers_for_each_pixel(plain, astronaut):
+def test_published_macs_count_four_evaluations_per_pixel(plain, astronaut):
     [each] = figures(evaluate([plain], astronaut, [(2, 2)]), "plain")
     assert each["decoder_macs_published"] == 4 * 60 * 76 * (8 * 8 + 8 * 8 + 8 * 8 + 8 * 3)
     assert each["decoder_macs_executed"] > 0
 
 
-def test_routing_that_never_varies_is_worth_nothing(tmp_path, astronaut):
+def test_constant_routing_has_no_gain(tmp_path, astronaut):
     path = tmp_path / "even.pth"
     net = lively(build_network({"type": "MoEISRLIIF", "encoder": TINY_ENCODER, "hidden_dim": 8}))
     for parameter in net.mapper.parameters():
@@ -140,7 +143,7 @@ def test_budgets_run_from_the_shallowest_expert_everywhere_to_the_deepest(mixtur
     assert all(each["decode_seconds"] > 0 for each in (lowest, middle, highest))
 
 
-def test_a_file_of_weights_is_told_by_its_hash_and_not_by_its_folder(plain, astronaut):
+def test_description_contains_the_hash_of_the_weights_but_not_their_folder(plain, astronaut):
     described = evaluate([plain], astronaut, [(2, 2)]).networks["plain"]
     assert described["sha256"] == hashlib.sha256(plain.read_bytes()).hexdigest()
     assert described["network_g"] == network_from(plain).hyper_parameters
@@ -154,10 +157,10 @@ def test_seconds_are_the_median_of_repeated_runs(plain, astronaut, monkeypatch):
     assert each["decode_seconds"] == 2
 
 
-def test_networks_compute_in_the_precision_asked_for(mixture, astronaut, capsys):
+def test_networks_compute_in_the_requested_precision(mixture, astronaut, capsys):
     exact = evaluate([mixture], astronaut, [(2, 2)])
     rounded = evaluate([mixture], astronaut, [(2, 2)], precision="bfloat16")
-    assert figures(exact)[0]["psnr"] == figures(rounded)[0]["psnr"]  # of bicubic
+    assert figures(exact)[0]["psnr"] == figures(rounded)[0]["psnr"]  # bicubic
     [before], [after] = figures(exact, "mixture"), figures(rounded, "mixture")
     assert before["psnr"] != after["psnr"] == pytest.approx(before["psnr"], abs=0.5)
     command = ["evaluate", "--weights", str(mixture), "--data", str(astronaut), "--scales", "2"]
@@ -166,7 +169,7 @@ def test_networks_compute_in_the_precision_asked_for(mixture, astronaut, capsys)
         assert ("Networks compute in bfloat16." in capsys.readouterr().out) == (precision == "bfloat16")
 
 
-def test_routing_gain_is_over_the_same_shares_at_random(mixture, astronaut):
+def test_routing_gain_compares_with_random_routing_of_the_same_shares(mixture, astronaut):
     [each] = figures(evaluate([mixture], astronaut, [(2, 2)], routing=True), "mixture")
     shares = [each[f"share_d{depth}"] for depth in (2, 3, 4, 5)]
     assert sum(shares) == pytest.approx(1)
@@ -174,17 +177,17 @@ def test_routing_gain_is_over_the_same_shares_at_random(mixture, astronaut):
     assert each["gain"] != 0
 
 
-def test_bicubic_is_matlabs_but_for_the_rim():
+def test_bicubic_matches_matlab_except_at_the_border():
     lr = noise(20, 26).astype(np.float32) / 255
     ours = enlarge_bicubic(torch.from_numpy(lr).permute(2, 0, 1)[None], (60, 78))[0].permute(1, 2, 0)
     inside = (slice(6, -6), slice(6, -6))
     np.testing.assert_allclose(ours.numpy()[inside], imresize(lr, 3)[inside], atol=1e-5)
 
 
-# --- pictures of other kinds ---
+# --- kinds of pictures ---
 
 
-def test_grey_counts_as_three_equal_channels_and_alpha_does_not_count(tmp_path):
+def test_grey_counts_as_three_equal_channels_and_alpha_is_dropped(tmp_path):
     grey = noise(40, 40, channels=1)
     write_folder(tmp_path / "grey", {"a.png": grey})
     write_folder(tmp_path / "rgb", {"a.png": np.repeat(grey, 3, axis=2)})
@@ -201,7 +204,7 @@ def test_grey_counts_as_three_equal_channels_and_alpha_does_not_count(tmp_path):
     assert [each.notes for each in evaluations[1:]] == [[], ["Alpha was dropped from 1 of 1 HR pictures."]]
 
 
-def test_pictures_that_pillow_alone_would_refuse_are_grey_all_the_same(tmp_path, monkeypatch):
+def test_grey_is_detected_in_pictures_above_the_pixel_limit_of_pillow(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     deep = noise(40, 40, channels=2).astype(np.uint16) * 257
     (tmp_path / "grey").mkdir()
@@ -211,7 +214,7 @@ def test_pictures_that_pillow_alone_would_refuse_are_grey_all_the_same(tmp_path,
     assert any("Grey counts as three equal channels in 2 of 2 HR pictures" in note for note in notes)
 
 
-def test_names_that_are_no_unicode_are_written(tmp_path):
+def test_file_names_that_are_not_unicode_are_written(tmp_path):
     folder = write_folder(tmp_path / "set", {"plain.png": noise(40, 40)})
     (tmp_path / "set/plain.png").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
     write_report(evaluate([], tmp_path / "set", [(2, 2)]), tmp_path / "out")
@@ -219,7 +222,7 @@ def test_names_that_are_no_unicode_are_written(tmp_path):
 
 
 def test_16_bits_keep_their_precision(tmp_path):
-    slope = np.linspace(1000, 1600, 40)[:, None, None] * np.ones((1, 40, 3))  # two or three levels of 8 bits
+    slope = np.linspace(1000, 1600, 40)[:, None, None] * np.ones((1, 40, 3))  # 2 to 3 steps of 8 bits
     hr = (slope + noise(40, 40, dtype=np.uint16) % 64).astype(np.uint16)
     write_folder(tmp_path / "deep", {"a.png": hr})
     [each] = figures(evaluate([], tmp_path / "deep", [(5, 5)], protocol="div2k"))
@@ -227,10 +230,10 @@ def test_16_bits_keep_their_precision(tmp_path):
     enlarged = pil_bicubic(pil_bicubic(unit, 8, 8), 40, 40)
     expected = -10 * math.log10(np.mean((enlarged - unit)[11:-11, 11:-11] ** 2))
     assert each["psnr"] == pytest.approx(expected, abs=0.01)
-    assert expected > 60  # of 8 bits the noise alone would be less
+    assert expected > 60  # rounding to 8 bits alone would lower it below 60
 
 
-def test_pictures_that_are_nothing_but_border_are_skipped(plain, tmp_path):
+def test_pictures_smaller_than_the_cropped_border_are_skipped(plain, tmp_path):
     write_folder(tmp_path / "mixed", {"large.png": noise(60, 60), "small.png": noise(30, 90)})
     evaluation = evaluate([plain], tmp_path / "mixed", [(2, 2), (9, 9)], protocol="div2k")
     [skipped] = evaluation.skipped
@@ -242,7 +245,7 @@ def test_pictures_that_are_nothing_but_border_are_skipped(plain, tmp_path):
 # --- weights ---
 
 
-def test_weights_that_give_no_numbers_are_told(mixture, astronaut, tmp_path):
+def test_network_that_outputs_nan_is_reported(mixture, astronaut, tmp_path):
     checkpoint = read_checkpoint(mixture)
     for value in checkpoint["params"].values():
         value *= math.nan
@@ -253,7 +256,7 @@ def test_weights_that_give_no_numbers_are_told(mixture, astronaut, tmp_path):
         evaluate([mixture, tmp_path / "broken.pth"], astronaut, [(2, 2)])
 
 
-def test_weights_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_weights_with_equal_stems_are_named_with_their_folders(tmp_path):
     def paths(*names):
         return [tmp_path / name for name in names]
 
@@ -269,7 +272,7 @@ def test_weights_of_one_name_are_told_apart_by_their_folders(tmp_path):
 # --- LPIPS ---
 
 
-def test_lpips_is_asked_for_rgb_in_minus_one_to_one(astronaut, monkeypatch):
+def test_lpips_receives_rgb_from_minus_one_to_one(astronaut, monkeypatch):
     class MeanDistance(torch.nn.Module):
         def __init__(self, net, verbose):
             super().__init__()
@@ -289,26 +292,26 @@ def test_lpips_is_asked_for_rgb_in_minus_one_to_one(astronaut, monkeypatch):
         evaluate([], astronaut, [(2, 2)], lpips=True)
 
 
-def test_an_unknown_protocol_is_told(astronaut):
+def test_unknown_protocol_is_refused(astronaut):
     with pytest.raises(ValueError, match="protocol is 'set5'; give one of benchmark, div2k"):
         evaluate([], astronaut, [(2, 2)], protocol="set5")
 
 
 @pytest.mark.parametrize(
-    ("scales", "numbers", "told"),
+    ("scales", "numbers", "message"),
     [
-        ([], {}, "scales: none; give one at least"),
-        ([(2, 2), (2, 2), (2.0000001, 2.0000001)], {}, "scales: two are 2 to six digits; give one of them"),
-        ([(2, 2)], {"repeats": 0}, "repeats: 0; give 1 or more"),
-        ([(2, 2)], {"budgets": 1}, "budgets: 1; give 2 or more, or 0 for none"),
+        ([], {}, "scales: none given; give at least one"),
+        ([(2, 2), (2, 2), (2.0000001, 2.0000001)], {}, "scales: 2 occurs twice to six digits; remove one"),
+        ([(2, 2)], {"repeats": 0}, "repeats: is 0; give 1 or more"),
+        ([(2, 2)], {"budgets": 1}, "budgets: is 1; give 2 or more, or 0 for none"),
     ],
 )
-def test_numbers_that_measure_nothing_are_refused(astronaut, scales, numbers, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_numbers_are_refused(astronaut, scales, numbers, message):
+    with pytest.raises(ValueError, match=message):
         evaluate([], astronaut, scales, **numbers)
 
 
-def test_lpips_without_its_package_is_told_in_a_line(astronaut, monkeypatch):
+def test_missing_lpips_package_is_reported_in_one_line(astronaut, monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(
         ValueError, match=r"^LPIPS needs the package lpips; pip install lpips, or leave LPIPS out$"
@@ -356,7 +359,7 @@ def test_command_writes_results_and_pictures(mixture, plain, astronaut, tmp_path
     np.testing.assert_array_equal(experts, render.colour_experts(chosen[0], 4).numpy())
 
     assert main([*command, "-o", str(out)]) == 2
-    assert "results.json: exists already" in capsys.readouterr().err
+    assert "results.json: already exists" in capsys.readouterr().err
     assert main([*command, "-o", str(out), "--overwrite", "--protocol", "div2k"]) == 0
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["protocol"] == "div2k"
 
@@ -371,10 +374,10 @@ def test_command_writes_results_and_pictures(mixture, plain, astronaut, tmp_path
         ({"--scales": "0.5"}, "'0.5' does not enlarge"),
         ({"--scales": "40"}, "every picture is too small"),
         ({"--downsample": "given"}, "space: holds no LR of vertical scale 2"),
-        ({"--save-images": None}, "--save-images needs a folder; add -o OUT"),
+        ({"--save-images": None}, "--save-images needs an output folder; add -o OUT"),
     ],
 )
-def test_errors_are_one_line(arguments, message, plain, astronaut, tmp_path, monkeypatch, capsys):
+def test_errors_are_reported_in_one_line(arguments, message, plain, astronaut, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.pth").write_bytes(b"no weights")
@@ -394,7 +397,7 @@ def test_errors_are_one_line(arguments, message, plain, astronaut, tmp_path, mon
     assert not (tmp_path / "results").exists()
 
 
-def test_an_error_leaves_the_folder_that_was_there(astronaut, tmp_path):
+def test_error_keeps_an_existing_folder(astronaut, tmp_path):
     out = tmp_path / "results"
     out.mkdir()
     command = ["evaluate", "--weights", "nothing.pth", "--data", str(astronaut)]
@@ -402,7 +405,7 @@ def test_an_error_leaves_the_folder_that_was_there(astronaut, tmp_path):
     assert list(out.iterdir()) == []
 
 
-def test_a_folder_for_results_that_cannot_be_is_told_of_before_anything_is_measured(
+def test_impossible_output_folder_is_reported_before_measuring(
     plain, astronaut, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("moeisr_plugin.evaluation.evaluate.evaluate", None)
@@ -420,7 +423,7 @@ def test_a_folder_for_results_that_cannot_be_is_told_of_before_anything_is_measu
     assert "Not a directory" in capsys.readouterr().err
 
 
-def test_results_are_written_even_if_the_terminal_cannot_show_them(plain, astronaut, tmp_path, monkeypatch):
+def test_results_are_written_even_if_printing_fails(plain, astronaut, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     out = tmp_path / "out"
     main(["evaluate", "--weights", str(plain), "--data", str(astronaut), "--scales", "2", "-o", str(out)])

@@ -1,4 +1,4 @@
-"""Reports of made-up figures."""
+"""Reports made from artificial figures."""
 
 import csv
 import io
@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from moeisr_plugin.evaluation.evaluate import Evaluation, Record, Skipped
 from moeisr_plugin.evaluation.report import FILES, as_csv, as_json, as_markdown, averages, write_report
+from moeisr_plugin.evaluation.results import Evaluation, Record, Skipped
 
 MIXTURE = {
     "psnr": 30.0,
@@ -44,7 +44,7 @@ def evaluation():
     return evaluation
 
 
-def test_averages_are_those_of_a_scale_and_a_network(evaluation):
+def test_averages_are_grouped_by_scale_and_network(evaluation):
     rows = averages(evaluation)
     assert [(row["scale"], row["weights"]) for row in rows] == [
         ("2", "bicubic"),
@@ -82,7 +82,7 @@ def test_budgets_are_averaged_by_scale_network_and_budget(evaluation):
     assert [line.split("|")[4].strip() for line in table.splitlines()[4:7]] == ["0.000", "0.500", "1.000"]
 
 
-def test_json_holds_everything_and_is_strict(evaluation):
+def test_json_contains_everything_and_is_strict(evaluation):
     def refuse(constant):
         raise AssertionError(constant)
 
@@ -121,7 +121,7 @@ def test_json_holds_everything_and_is_strict(evaluation):
     assert report["notes"] == ["Alpha was dropped."]
 
 
-def test_csv_has_a_line_per_picture_and_a_column_per_figure(evaluation):
+def test_csv_has_a_row_per_picture_and_a_column_per_figure(evaluation):
     rows = list(csv.DictReader(io.StringIO(as_csv(evaluation))))
     assert len(rows) == 8
     assert "figures" not in rows[0]
@@ -130,7 +130,7 @@ def test_csv_has_a_line_per_picture_and_a_column_per_figure(evaluation):
     assert float(rows[2]["psnr"]) == math.inf
 
 
-def test_markdown_is_one_aligned_table_with_remarks(evaluation):
+def test_markdown_has_one_aligned_table_and_remarks(evaluation):
     text = as_markdown(evaluation)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
@@ -157,7 +157,7 @@ def test_markdown_is_one_aligned_table_with_remarks(evaluation):
     assert "Gain" not in text
 
 
-def test_files_hold_the_same(evaluation, tmp_path):
+def test_files_match_the_formatted_texts(evaluation, tmp_path):
     folder = tmp_path / "new" / "folder"
     write_report(evaluation, folder)
     texts = [(folder / name).read_text(encoding="utf-8") for name in FILES]

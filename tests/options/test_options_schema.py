@@ -851,7 +851,7 @@ def test_what_fails_in_a_data_worker_is_one_line_too():
 
 
 def test_a_wrong_command_line_is_one_line(run):
-    assert run("--chekc") == (2, ["train.py: unrecognized arguments: --chekc (--help tells more)"], [])
+    assert run("--chekc") == (2, ["train.py: unrecognized arguments: --chekc (see --help)"], [])
 
 
 @pytest.mark.parametrize("module", [moeisr_plugin.train, moeisr_plugin.test])

@@ -1,4 +1,4 @@
-"""Publishing: the file, its name and its network; card, index and table against what they are made from."""
+"""Publishing: the file of weights, the card, the index and the model table."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def published(experiment, checkpoint="net_g_200.pth", **options):
 # --- weights ---
 
 
-def test_name_holds_the_hash_and_the_file_the_averaged_weights_alone(experiment):
+def test_file_name_contains_the_hash_and_the_file_only_the_averaged_weights(experiment):
     weights, *rest = published(experiment)
     assert [path.name for path in rest] == ["small_mixture.md", "metafile.yml", "ModelZoo.md"]
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -49,7 +49,7 @@ def test_name_holds_the_hash_and_the_file_the_averaged_weights_alone(experiment)
     assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
 
 
-def test_network_of_a_published_file_answers_as_the_checkpoint_does(experiment):
+def test_published_network_gives_the_same_output_as_the_checkpoint(experiment):
     weights, *_ = published(experiment)
     checkpoint = network_from(experiment / "models/net_g_200.pth")
     queries = torch.rand(1, 20, 2) * 2 - 1, torch.tensor([[0.1, 0.1]])
@@ -60,7 +60,7 @@ def test_network_of_a_published_file_answers_as_the_checkpoint_does(experiment):
     assert torch.equal(answers[0].scores, answers[1].scores)
 
 
-def test_publishing_again_gives_the_same_file(experiment):
+def test_publishing_twice_gives_the_same_file(experiment):
     [first, *_] = published(experiment)
     content = first.read_bytes()
     [second, *_] = published(experiment, overwrite=True)
@@ -76,7 +76,7 @@ def test_float16_halves_the_file_and_rounds(experiment):
     assert "float16" in (half.parent / "half.md").read_text()
 
 
-def test_weights_without_averages_are_the_last_iterations(experiment):
+def test_weights_of_the_last_iteration_are_published_without_averages(experiment):
     net = lively(build_network(NETWORK), seed=3)
     path = experiment / "models/net_g_200.pth"
     save_checkpoint(path, {"params": net.state_dict(), "network_g": net.hyper_parameters})
@@ -94,7 +94,7 @@ def test_weights_without_averages_are_the_last_iterations(experiment):
     ("checkpoint", "iterations", "seconds"),
     [("net_g_200.pth", 200, 20 * 60 + 12 * 60 + 1), ("net_g_latest.pth", 400, 20 * 60 + 0.5 + 30 * 60)],
 )
-def test_card_tells_the_training_from_its_logs(experiment, checkpoint, iterations, seconds):
+def test_card_describes_the_training_from_its_logs(experiment, checkpoint, iterations, seconds):
     _, card, *_ = published(experiment, checkpoint)
     rows = dict(re.findall(r"^\| ([A-Z][^|]*?) \| (.*) \|$", card.read_text(), re.MULTILINE))
     assert rows["Iterations"] == f"{iterations} of 400"
@@ -106,14 +106,14 @@ def test_card_tells_the_training_from_its_logs(experiment, checkpoint, iteration
     assert rows["Optimiser"] == "Adam (lr 0.001)"
     assert rows["Schedule"] == "MultiStepLR (milestones [200, 300])"
     assert rows["Losses"] == "L1Loss (loss_weight 1.0)"
-    assert rows["Iterations with pixels dealt at random"] == "50"
+    assert rows["Iterations with random routing"] == "50"
     assert rows["Option file"] == "`options/train/small.yml`"
     assert "Warm-up iterations" not in rows
     assert "someone" not in card.read_text()
 
 
 @pytest.mark.parametrize("first", ["network_g", "manual_seed", "datasets", "num_gpu"])
-def test_options_may_be_in_any_order(experiment, first):
+def test_options_are_read_in_any_order(experiment, first):
     options = {first: OPTIONS[first], **OPTIONS}
     (experiment / "train_b.log").write_text(log((0, "10:00"), {300: "10:20"}, "10:30", options))
     training = read_training(experiment, experiment / "models/net_g_200.pth")
@@ -122,7 +122,7 @@ def test_options_may_be_in_any_order(experiment, first):
 
 
 @pytest.mark.parametrize("name", ["20240131_1", "1e5", "None"])
-def test_a_name_is_a_text_whatever_it_looks_like(experiment, name):
+def test_experiment_name_that_looks_like_a_number_stays_a_text(experiment, name):
     (experiment / "train_b.log").write_text(
         log((0, "10:00"), {300: "10:20"}, "10:30", OPTIONS | {"name": name})
     )
@@ -130,7 +130,7 @@ def test_a_name_is_a_text_whatever_it_looks_like(experiment, name):
     assert weights.name.startswith(f"{name}-")
 
 
-def test_iterations_are_those_that_a_checkpoint_tells(experiment):
+def test_iteration_count_comes_from_the_checkpoint(experiment):
     later = (
         "2026-11-24 11:09:00,000 INFO: Ended by SIGTERM: iteration 452 is saved; the same command goes on.\n"
     )
@@ -153,12 +153,12 @@ def test_iterations_are_those_that_a_checkpoint_tells(experiment):
         ("train.py -opt /home/me/a.yml --force_yml name=b", "a.yml"),
     ],
 )
-def test_the_option_file_is_named_as_on_the_command_line(experiment, command, named):
+def test_option_file_is_named_as_on_the_command_line(experiment, command, named):
     (experiment / "small.yml").write_text(f"# CMD:\n# {command}\n")
     assert read_training(experiment, experiment / "models/net_g_200.pth").option_file == named
 
 
-def test_card_holds_the_figures_of_the_results_and_all_that_was_stated(experiment):
+def test_card_contains_the_results_and_the_statement(experiment):
     source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
     _, card, *_ = published(experiment, results=[source])
     text = card.read_text()
@@ -175,7 +175,7 @@ def test_card_holds_the_figures_of_the_results_and_all_that_was_stated(experimen
         assert stated in text
 
 
-def test_an_infinite_psnr_that_json_has_no_number_for_is_told(experiment):
+def test_infinite_psnr_is_published(experiment):
     source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
     report = json.loads(source.read_text())
     for row in report["averages"][:2]:
@@ -187,7 +187,7 @@ def test_an_infinite_psnr_that_json_has_no_number_for_is_told(experiment):
     assert "| inf / 0.9123 |" in zoo.read_text()
 
 
-def test_card_counts_macs_both_ways(experiment):
+def test_card_lists_published_and_executed_macs(experiment):
     weights, card, *_ = published(experiment)
     counted = re.findall(
         r"^\| ×4 \| all to the (?:shallowest expert|deepest) \| (.*) \| (.*) \|$", card.read_text(), re.M
@@ -242,13 +242,13 @@ def test_index_has_the_form_of_a_model_index(experiment):
     assert zoo.read_text().endswith(f"|Exp Name|\n| :--- |\n| [{unmeasured.stem}]({unmeasured.name}) |\n")
 
 
-def test_a_model_is_replaced_only_when_asked(experiment):
+def test_model_is_replaced_only_with_overwrite(experiment):
     former, card, *_ = published(experiment)
     net = lively(build_network(NETWORK), seed=5)
     path = experiment / "models/net_g_latest.pth"
     save_checkpoint(path, {"params": net.state_dict(), "network_g": net.hyper_parameters})
     before = card.read_text()
-    with pytest.raises(ValueError, match=r"metafile.yml: has a small_mixture already; .* --overwrite$"):
+    with pytest.raises(ValueError, match=r"metafile.yml: already contains small_mixture; .* --overwrite$"):
         published(experiment, path.name)
     assert card.read_text() == before
     now, _, index, _ = published(experiment, path.name, overwrite=True)
@@ -257,16 +257,16 @@ def test_a_model_is_replaced_only_when_asked(experiment):
     assert former != now
 
 
-# --- what can be wrong ---
+# --- errors ---
 
 
 def without(*keys):
     content = json.loads(json.dumps(CARD))
     *outer, last = keys
-    place = content
+    parent = content
     for key in outer:
-        place = place[key]
-    del place[last]
+        parent = parent[key]
+    del parent[last]
     return content
 
 
@@ -276,15 +276,15 @@ def without(*keys):
         (without("licence"), "card.yml: licence is missing; give licence, limits, hardware, training_images"),
         (without("limits"), "card.yml: limits is missing"),
         (without("training_images", 1, "source"), "card.yml: training_images: 2: source is missing"),
-        (without("training_images", 1), "are 30 pictures in all, but the training read 42"),
+        (without("training_images", 1), "the sources sum to 30 pictures, but the training used 42"),
         ({**CARD, "license": "MIT"}, "card.yml: license is unknown; give only licence, "),
-        ({**CARD, "limits": ""}, "card.yml: limits is ''; write a text"),
+        ({**CARD, "limits": ""}, "card.yml: limits is ''; give a text"),
         ({**CARD, "training_images": "birds"}, "card.yml: training_images: list the sources"),
-        (["licence"], "card.yml: holds no fields"),
-        (None, "card.yml: holds no fields"),
+        (["licence"], "card.yml: contains no fields"),
+        (None, "card.yml: contains no fields"),
     ],
 )
-def test_an_incomplete_card_is_one_line_and_nothing_is_written(experiment, card, message, capsys):
+def test_wrong_card_is_reported_in_one_line_and_nothing_is_written(experiment, card, message, capsys):
     path = experiment.parent / "card.yml"
     path.write_text(yaml.safe_dump(card))
     refused(experiment, capsys, message)
@@ -304,17 +304,20 @@ def test_an_incomplete_card_is_one_line_and_nothing_is_written(experiment, card,
         ),
         (
             lambda e: retrained(e, "hidden_dim: 8", "hidden_dim: 9"),
-            "net_g_200.pth: differs in network_g.hidden_dim",
+            "net_g_200.pth: network_g.hidden_dim differs from the training logs",
         ),
-        (lambda e: retrained(e, "num_feat: 4", "num_feat: 5"), "differs in network_g.encoder.num_feat from"),
-        (lambda e: write_results(e / "other.json", e / "small.yml"), "other.json: measured other weights"),
+        (lambda e: retrained(e, "num_feat: 4", "num_feat: 5"), "network_g.encoder.num_feat differs from"),
+        (
+            lambda e: write_results(e / "other.json", e / "small.yml"),
+            "other.json: was measured with other weights",
+        ),
         (lambda e: measured_in_16_bits(e / "other.json"), "other.json: was measured in bfloat16; give"),
-        (lambda e: (e / "other.json").write_text("{}"), "other.json: no results.json as moeisr evaluate"),
-        (lambda e: zoo_with_index(e, "Models: none"), "metafile.yml: no index of models"),
-        (lambda e: zoo_with_index(e, "- 1"), "metafile.yml: no index of models"),
+        (lambda e: (e / "other.json").write_text("{}"), "other.json: not a results.json of moeisr evaluate"),
+        (lambda e: zoo_with_index(e, "Models: none"), "metafile.yml: not a model index"),
+        (lambda e: zoo_with_index(e, "- 1"), "metafile.yml: not a model index"),
     ],
 )
-def test_contradictions_are_one_line_and_nothing_is_written(experiment, spoil, message, capsys):
+def test_contradictions_are_reported_in_one_line_and_nothing_is_written(experiment, spoil, message, capsys):
     spoil(experiment)
     refused(experiment, capsys, message)
 
@@ -348,12 +351,12 @@ def refused(experiment, capsys, message):
     assert (folder.exists(), list(folder.glob("*"))) == before
 
 
-def test_a_card_does_not_take_the_place_of_the_table_of_models(experiment):
-    with pytest.raises(ValueError, match=r"--name ModelZoo: its card would be ModelZoo.md"):
+def test_card_never_replaces_the_model_table(experiment):
+    with pytest.raises(ValueError, match=r"--name ModelZoo: its card would replace ModelZoo.md"):
         published(experiment, name="ModelZoo")
 
 
-def test_a_failure_on_the_way_leaves_what_was_there(experiment, monkeypatch):
+def test_failure_keeps_the_existing_files(experiment, monkeypatch):
     def fail(model):
         raise OSError("no space left")
 
@@ -367,7 +370,7 @@ def test_a_failure_on_the_way_leaves_what_was_there(experiment, monkeypatch):
     assert set(card.parent.iterdir()) == files
 
 
-def test_the_command_names_what_it_wrote(experiment, capsys):
+def test_command_prints_the_written_paths(experiment, capsys):
     folder = experiment.parent / "zoo"
     source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
     command = ["publish", str(experiment / "models/net_g_200.pth"), "-o", str(folder)]

@@ -216,5 +216,5 @@ def test_macs_per_pixel_are_not_exceeded(make, size):
 
 def test_fewer_macs_than_the_shallowest_expert_needs_are_refused():
     net = MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6)
-    with pytest.raises(ValueError, match=r"--budget 3mac: decoding takes \d+ MACs per output pixel or more"):
+    with pytest.raises(ValueError, match=r"--budget 3mac: decoding needs at least \d+ MACs per output pixel"):
         MacsPerPixel(3).of(net, (5, 7), (10, 14))

@@ -16,7 +16,8 @@ from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.encoders.rdn_encoder_arch import RDNEncoder
 from moeisr_plugin.archs.encoders.swinir_encoder_arch import SwinIREncoder
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
-from moeisr_plugin.evaluation.evaluate import _timed, evaluate
+from moeisr_plugin.evaluation.evaluate import evaluate
+from moeisr_plugin.evaluation.measuring import timed
 from moeisr_plugin.losses.balance_loss import BalanceLoss
 from moeisr_plugin.losses.cost_loss import CostLoss
 from moeisr_plugin.models.training_step import TrainingStep
@@ -199,7 +200,7 @@ def test_the_first_run_on_a_gpu_is_not_timed(device, times):
     """Timing synchronises before and after each run."""
     synchronisations = []
     with pretend_gpu() as waits:
-        result, seconds = _timed(
+        result, seconds = timed(
             lambda: synchronisations.append(waits["synchronize"]) or len(synchronisations), device, 3
         )
         assert waits["synchronize"] == (6 if device == GPU else 0)

@@ -1,4 +1,4 @@
-"""The benchmark: what it counts, how it routes, in which order it times, and what it writes."""
+"""The benchmark: MACs, routing, order of runs, and reports."""
 
 import importlib
 import json
@@ -30,10 +30,10 @@ MIXTURES = {
 
 @pytest.fixture(scope="module")
 def tool():
-    """The modules of the benchmark."""
+    """Import the modules of the benchmark."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(TOOLS)
-        parts = ("cases", "clock", "contenders", "published_code", "rendering", "tables")
+        parts = ("cases", "contenders", "published_code", "rendering", "tables", "timing")
         yield SimpleNamespace(
             main=importlib.import_module("benchmark"),
             plain=importlib.import_module("plain_decoders"),
@@ -43,7 +43,7 @@ def tool():
 
 @pytest.fixture(scope="module", autouse=True)
 def threads():
-    """A benchmark sets the number of threads; other tests keep theirs."""
+    """Restore the number of threads, which the benchmark changes."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -51,7 +51,7 @@ def threads():
 
 @pytest.fixture(scope="module")
 def run(tool, tmp_path_factory):
-    """A small run: the folder it wrote and its report."""
+    """Run a small benchmark, and return its folder and report."""
     folder = tmp_path_factory.mktemp("run") / "results"
     options = "--device cpu --cases 2.5x6x5 --encoder tiny --repeats 3 --precisions float32 bfloat16"
     options += " --training 2x4x9 --training-precisions float32 bfloat16"
@@ -66,7 +66,7 @@ def rows_of(report, **fields):
 # --- a run ---
 
 
-def test_every_network_is_measured_in_every_precision_by_both_codes(run, tool):
+def test_each_network_is_measured_in_each_precision_by_both_codes(run, tool):
     _, report = run
     found = [(row["network"], row["code"], row["precision"]) for row in report["rendering"]]
     precisions, codes = ("float32", "bfloat16"), ("plain", "package")
@@ -77,7 +77,7 @@ def test_every_network_is_measured_in_every_precision_by_both_codes(run, tool):
     assert [each["precision"] for each in report["gemm"]] == list(precisions)
 
 
-def test_numbers_follow_from_what_was_run(run):
+def test_reported_figures_follow_from_the_runs(run):
     _, report = run
     peak = {each["precision"]: each["macs_per_second"] for each in report["gemm"]}
     for row in report["rendering"]:
@@ -100,16 +100,16 @@ def test_numbers_follow_from_what_was_run(run):
         assert row["decibels"] is None or 20 < row["decibels"] < 150
 
 
-def test_macs_are_those_of_the_formulas(run):
+def test_counted_macs_match_the_formulas(run):
     _, report = run
     for row in report["rendering"]:
         if row["code"] == "package":
             assert row["decoder_macs"] == row["predicted_macs"]
-        elif "LIIF" in row["network"]:  # the paper counts no more of LTE's embedding than the experts read
+        elif "LIIF" in row["network"]:  # for LTE, the paper omits a part of the embedding
             assert row["decoder_macs"] == row["published_macs"]
 
 
-def test_the_mapper_counts_as_part_of_the_decoder(run):
+def test_decoder_macs_include_the_mapper(run):
     _, report = run
     net = MoEISRLIIF(encoder=TINY_ENCODER)
     for row in rows_of(report, network="MoEISRLIIF-b"):
@@ -118,7 +118,7 @@ def test_the_mapper_counts_as_part_of_the_decoder(run):
 
 def test_training_compares_both_codes(run):
     _, report = run
-    codes = ("plain", "package", "package, pixels dealt at random")
+    codes = ("plain", "package", "package, random routing")
     assert [(row["network"], row["code"]) for row in report["training"]] == [
         *[("LIIF", code) for code in codes[:2]],
         *[(network, code) for network in ("MoEISRLIIF-b", "MoEISRLIIF-s") for code in codes],
@@ -132,7 +132,7 @@ def test_training_compares_both_codes(run):
         assert row["batch"] == "2x4x9"
 
 
-def test_iterations_of_training_are_counted_in_each_precision(run):
+def test_training_iterations_are_measured_in_each_precision(run):
     folder, report = run
     assert [(row["network"], row["precision"], row["compiled"]) for row in report["iterations"]] == [
         (network, precision, False)
@@ -142,10 +142,10 @@ def test_iterations_of_training_are_counted_in_each_precision(run):
     for row in report["iterations"]:
         assert len(row["runs"]) == 3
         assert row["samples_per_s"] == 2 * row["iterations_per_s"] == 2 / sorted(row["runs"])[1]
-    assert "## Iterations of training" in (folder / "benchmark.md").read_text(encoding="utf-8")
+    assert "## Training iterations" in (folder / "benchmark.md").read_text(encoding="utf-8")
 
 
-def test_the_tables_are_made_of_the_report(run, tool):
+def test_tables_show_the_report(run, tool):
     folder, report = run
     text = (folder / "benchmark.md").read_text(encoding="utf-8")
     assert text == tool.tables.markdown(report)
@@ -158,7 +158,7 @@ def test_the_tables_are_made_of_the_report(run, tool):
     assert len(changed.splitlines()) == len(text.splitlines())
 
 
-def test_weights_of_convolutions_have_their_channels_last_on_request(tool, tmp_path):
+def test_channels_last_changes_the_layout_of_convolution_weights(tool, tmp_path):
     options = "--device cpu --cases 2x5x4 --encoder tiny --networks LIIF --repeats 1"
     for extra, layout in (([], torch.contiguous_format), (["--channels-last"], torch.channels_last)):
         assert tool.main.main([*options.split(), *extra, "-o", str(tmp_path)]) == 0
@@ -167,10 +167,10 @@ def test_weights_of_convolutions_have_their_channels_last_on_request(tool, tmp_p
         (network,) = tool.main.build_networks("tiny", ["LIIF"], [], torch.device("cpu"), layout)
         assert network.net.encoder.body[0].body[0].weight.is_contiguous(memory_format=layout)
         page = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
-        assert ("have their channels last" in page) == bool(extra)
+        assert ("channels-last memory format" in page) == bool(extra)
 
 
-def test_no_report_names_the_machine_or_its_folders(run):
+def test_reports_contain_no_host_name_and_no_folder(run):
     folder, _ = run
     for name in ("benchmark.json", "benchmark.md"):
         text = (folder / name).read_text(encoding="utf-8")
@@ -193,7 +193,7 @@ def test_trained_weights_use_their_own_mapper_and_budgets(tool, tmp_path, photog
     assert report["rendering"][-1]["shares"] == pytest.approx(shares)
     assert report["weights"] == ["trained"]
     page = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
-    assert "Trained, each with the encoder it was trained with: trained. The other networks" in page
+    assert "Trained networks, each with its own encoder: trained. The other networks" in page
 
     budgets = report["budgets"]
     assert [(row["network"], row["scale"], row["budget"]) for row in budgets] == [
@@ -205,15 +205,15 @@ def test_trained_weights_use_their_own_mapper_and_budgets(tool, tmp_path, photog
     assert all(row["pictures"] == 2 and 5 < row["psnr"] < 60 for row in budgets)
 
 
-def test_what_is_measured_is_kept_repeat_by_repeat(tool, tmp_path, monkeypatch):
-    def fails_at_last(contenders, case, lr, repeats):
+def test_report_is_written_after_each_repeat(tool, tmp_path, monkeypatch):
+    def fail_in_the_last_repeat(contenders, case, lr, repeats):
         for number, rows in enumerate(measure(contenders, case, lr, repeats)):
             if (case.scale, number) == (3, 1):
                 raise OSError("out of luck")
             yield rows
 
     measure = tool.main.measure
-    monkeypatch.setattr(tool.main, "measure", fails_at_last)
+    monkeypatch.setattr(tool.main, "measure", fail_in_the_last_repeat)
     options = ["--device", "cpu", "--encoder", "tiny", "--networks", "LIIF", "--repeats", "2"]
     with pytest.raises(SystemExit):
         tool.main.main([*options, "--cases", "2x5x4", "3x5x4", "-o", str(tmp_path)])
@@ -245,7 +245,7 @@ def test_shares_without_a_solution_are_refused(tool):
 
 
 @pytest.mark.parametrize("size", [(97, 41), (24, 24), (5, 7)])
-def test_an_expert_map_has_the_shares_to_the_pixel_in_blobs(size, tool):
+def test_expert_map_has_exact_shares_and_consists_of_blobs(size, tool):
     shares = [0.4, 0.3, 0.2, 0.1]
     choice = tool.cases.expert_map(shares, size)
     assert choice.shape == size
@@ -253,7 +253,7 @@ def test_an_expert_map_has_the_shares_to_the_pixel_in_blobs(size, tool):
     for j, share in enumerate(shares):
         assert abs(int((choice == j).sum()) - share * choice.numel()) <= 1
     if min(size) > 20:
-        # Dealt at random, 0.3 of the neighbours would be of the same expert.
+        # With random routing, 0.3 of adjacent pixels would have the same expert.
         assert (choice[1:] == choice[:-1]).float().mean() > 0.75
         assert (choice[:, 1:] == choice[:, :-1]).float().mean() > 0.75
 
@@ -262,7 +262,7 @@ def test_experts_without_a_share_are_not_used(tool):
     assert set(tool.cases.expert_map([0.0, 0.5, 0.0, 0.5], (9, 8)).flatten().tolist()) == {1, 3}
 
 
-def test_scores_choose_the_map_that_is_put_in(tool):
+def test_replaced_scores_select_the_given_expert_map(tool):
     net = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6)).eval()
     encoding = render.encode(net, tool.cases.lr_picture((7, 9)))
     choice = tool.cases.expert_map([0.25] * 4, (7, 9))
@@ -270,10 +270,10 @@ def test_scores_choose_the_map_that_is_put_in(tool):
     assert tool.cases.routed(encoding, None) is encoding
 
 
-# --- clocks ---
+# --- timing ---
 
 
-def test_contenders_take_turns_there_and_back(tool):
+def test_contenders_run_in_alternating_order(tool):
     calls = []
 
     def contender(name):
@@ -290,16 +290,16 @@ def test_contenders_take_turns_there_and_back(tool):
     assert all(row["decoder_macs"] == 0 and row["times_plain_liif"] is None for row in rows)
 
 
-def test_products_of_matrices_are_told_from_the_rest(tool):
+def test_matrix_share_counts_matrix_products_only(tool):
     matrix = torch.randn(300, 300)
-    assert tool.clock.matrix_share(lambda: matrix.relu().sort()) == 0
+    assert tool.timing.matrix_share(lambda: matrix.relu().sort()) == 0
     kernel, wide_kernel = torch.randn(8, 8, 3, 3), torch.randn(64, 64, 3, 3)
 
     def by_winograd():
         with torch.no_grad(), WinogradConvolutions():
             torch.nn.functional.conv2d(torch.ones(1, 64, 50, 50), wide_kernel)
 
-    torch.set_num_threads(1)  # which it takes
+    torch.set_num_threads(1)  # Winograd convolutions need a single thread
     for product in (
         lambda: matrix @ matrix,
         lambda: torch.addmm(matrix, matrix, matrix, out=torch.empty_like(matrix)),
@@ -307,11 +307,11 @@ def test_products_of_matrices_are_told_from_the_rest(tool):
         lambda: torch.nn.functional.conv2d(torch.ones(1, 8, 99, 99), kernel),
         by_winograd,
     ):
-        assert 0 < tool.clock.matrix_share(product) <= 1
+        assert 0 < tool.timing.matrix_share(product) <= 1
 
 
-def test_peak_memory_is_that_of_a_call_though_it_is_freed(tool):
-    grown = tool.clock.peak_bytes(lambda: torch.ones(2**24).sum(), torch.device("cpu"))  # 64 MiB
+def test_peak_memory_includes_freed_memory(tool):
+    grown = tool.timing.peak_bytes(lambda: torch.ones(2**24).sum(), torch.device("cpu"))  # 64 MiB
     assert grown is None or 60 * 2**20 < grown < 120 * 2**20
 
 
@@ -359,14 +359,14 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def test_published_code_runs_on_our_encoder_and_leaves_no_trace(checkout, tool):
+def test_published_code_runs_with_our_encoder_and_leaves_no_modules(checkout, tool):
     device, net, lr = torch.device("cpu"), LIIF(encoder=TINY_ENCODER), tool.cases.lr_picture((3, 4))
     before = set(sys.modules), list(sys.path), torch.Tensor.cuda
     liif = tool.published_code.PublishedLIIF(checkout, net.encoder, net.experts[0], device)
     lmf = tool.published_code.PublishedLMLIIF(checkout, net.encoder, device)
     latent = net.encoder(lr * 2 - 1).detach()
     for published, red_and_green in ((liif, [-1 + 1 / 24, 1 - 1 / 32]), (lmf, [2 / 24 * 2, 2 / 32 * 2])):
-        picture = published.decode(published.encode(lr), (24, 32))  # x8, which LM-LIIF is told as x4
+        picture = published.decode(published.encode(lr), (24, 32))  # x8; LM-LIIF receives the cell of x4
         assert picture.shape == (1, 3, 24, 32)
         expected = torch.tensor([*red_and_green, latent[:, 0].mean()]) * 0.5 + 0.5
         torch.testing.assert_close(picture[0, :, 0, -1], expected)
@@ -384,11 +384,11 @@ def test_published_code_is_a_contender(checkout, tool):
         ("LIIF", "yinboc/liif"),
         ("LM-LIIF", "HeZongyao/LMF"),
     ]
-    # The same random weights in each precision.
+    # Random weights are the same in each precision.
     assert found[3].decode == found[7].decode
 
 
-def test_plain_references_can_be_left_out_and_the_package_run_without_kernels(tool):
+def test_contenders_without_plain_reference_and_without_kernels(tool):
     networks = [tool.contenders.Network(name, LIIF(encoder=TINY_ENCODER).eval()) for name in "ab"]
     found = tool.contenders.contenders(
         networks, ["float32"], torch.device("cpu"), plain=["a"], without_kernels=True
@@ -410,14 +410,14 @@ def test_plain_references_can_be_left_out_and_the_package_run_without_kernels(to
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
-        ("--cases 4x96", "'4x96' is no case"),
+        ("--cases 4x96", "'4x96' is not a case"),
         ("--cases 0.5x9x9", "must be at least 1"),
         ("--cases nanx9x9", "must be at least 1"),
-        ("--training 16x48", "'16x48' is no batch"),
-        ("--repeats 0", "'0' is no whole number"),
-        ("--budgets 1", "'1' is no whole number of at least 2"),
+        ("--training 16x48", "'16x48' is not a batch"),
+        ("--repeats 0", "'0' is not a whole number"),
+        ("--budgets 1", "'1' is not a whole number of at least 2"),
         ("--budgets 3 --pictures .", "--budgets: needs --weights and --pictures"),
         ("--shares MoEISRLIIF-s=0.5,0.6", "with a sum of 1"),
         ("--shares MoEISRLIIF-s=0.5,0.5", "needs 4 numbers, not 2"),
@@ -427,11 +427,14 @@ def test_plain_references_can_be_left_out_and_the_package_run_without_kernels(to
         ("--without-kernels --device cpu", "--without-kernels: needs a GPU"),
         ("--compile", "--training-precisions and --compile: need --training"),
         ("--weights nowhere.pth", "nowhere.pth: no such file of weights"),
-        ("--cases 1x2x2 --networks LIIF --beside-liif nowhere", "nowhere: no checkout with a network 'liif'"),
+        (
+            "--cases 1x2x2 --networks LIIF --beside-liif nowhere",
+            "nowhere: not a checkout with a network 'liif'",
+        ),
     ],
 )
-def test_wrong_arguments_are_refused(arguments, complaint, tool, capsys):
+def test_wrong_arguments_are_refused(arguments, message, tool, capsys):
     with pytest.raises(SystemExit) as stopped:
         tool.main.main(["--device", "cpu", "--encoder", "tiny", *arguments.split()])
     assert stopped.value.code == 2
-    assert complaint in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The tool that makes LMDBs: what it says, and how it ends."""
+"""The tool that makes LMDBs: messages and exit status."""
 
 import importlib.util
 import os
@@ -32,27 +32,27 @@ def folder(tmp_path):
     )
 
 
-def test_makes_an_lmdb_and_says_what_it_lacks(create_lmdb, folder, tmp_path, capsys):
+def test_lmdb_is_written_and_losses_are_reported(create_lmdb, folder, tmp_path, capsys):
     assert create_lmdb(folder, "-o", tmp_path / "p.lmdb", "--recursive") == 0
     out, err = capsys.readouterr()
-    assert out == f"{tmp_path}/p.lmdb: 3 pictures, read back and found right\n"
+    assert out == f"{tmp_path}/p.lmdb: 3 pictures, written and verified\n"
     assert err.splitlines() == [
-        "create_lmdb: alpha is dropped from 1 pictures",
-        "create_lmdb: 1 keys have a dot or are not ASCII, which the toolbox's own datasets cannot read",
+        "create_lmdb: alpha was dropped from 1 pictures",
+        "create_lmdb: 1 keys contain a dot or are not ASCII; datasets of the toolbox cannot read them",
     ]
     stored = LmdbPictures(tmp_path / "p.lmdb")
     assert stored.keys == ["a", "b.b", "s/c"]
     np.testing.assert_array_equal(stored.read(0), noise(20, 30))
 
 
-def test_cuts_sub_images_half_a_size_apart(create_lmdb, folder, tmp_path):
+def test_sub_images_overlap_by_half_by_default(create_lmdb, folder, tmp_path):
     assert create_lmdb(folder, "-o", tmp_path / "p.lmdb", "--crop-size", 20) == 0
     stored = LmdbPictures(tmp_path / "p.lmdb")
     assert stored.keys == ["a_s001", "a_s002", "b.b_s001"]
     np.testing.assert_array_equal(stored.read(1), noise(20, 30)[:, 10:])
 
 
-def test_bad_pictures_are_named_and_left_out_if_asked_for(create_lmdb, folder, tmp_path, capsys):
+def test_bad_pictures_are_reported_and_skipped_on_request(create_lmdb, folder, tmp_path, capsys):
     Path(folder, "b.b.png").write_bytes(b"")
     assert create_lmdb(folder, "-o", tmp_path / "p.lmdb") == 2
     err = capsys.readouterr().err
@@ -61,7 +61,7 @@ def test_bad_pictures_are_named_and_left_out_if_asked_for(create_lmdb, folder, t
     assert create_lmdb(folder, "-o", tmp_path / "p.lmdb", "--skip-bad-pictures") == 0
     skipped, count = capsys.readouterr().err.splitlines()
     assert skipped.startswith(f"create_lmdb: {folder}/b.b.png: ")
-    assert count == "create_lmdb: 1 bad pictures are left out"
+    assert count == "create_lmdb: 1 bad pictures were skipped"
     assert LmdbPictures(tmp_path / "p.lmdb").keys == ["a"]
 
 
@@ -74,7 +74,7 @@ def test_bad_pictures_are_named_and_left_out_if_asked_for(create_lmdb, folder, t
         (["p", "-o", "there.lmdb"], "there.lmdb: exists already"),
         (["p", "-o", "p/a.png/p.lmdb"], "a.png"),
         (["p", "p", "-o", "p.lmdb"], "would both be stored as 'a'"),
-        (["p", "-o", "p.lmdb", "--step", "3"], "--step and --thresh-size cut sub-images; add --crop-size"),
+        (["p", "-o", "p.lmdb", "--step", "3"], "--step and --thresh-size need sub-images; add --crop-size"),
         (["p", "-o", "p.lmdb", "--crop-size", "0"], "crop_size is 0"),
         (
             ["p", "-o", "p.lmdb", "--crop-size", "21"],
@@ -82,7 +82,7 @@ def test_bad_pictures_are_named_and_left_out_if_asked_for(create_lmdb, folder, t
         ),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(
+def test_errors_are_reported_in_one_line(
     create_lmdb, folder, tmp_path, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
@@ -101,17 +101,17 @@ def test_what_cannot_be_done_is_told_in_a_line(
 
 @pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_says_how_to_go_on(sent, create_lmdb, folder, tmp_path, monkeypatch, capsys):
+def test_interrupted_run_explains_how_to_continue(sent, create_lmdb, folder, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(lmdb_writing, "_verify", lambda *_: signal.raise_signal(sent))
         assert create_lmdb(folder, "-o", tmp_path / "p.lmdb") == 130
-    assert capsys.readouterr().err == "create_lmdb: interrupted; run it again to go on\n"
+    assert capsys.readouterr().err == "create_lmdb: interrupted; run the command again to continue\n"
     assert sorted(os.listdir(tmp_path)) == ["p", "p.lmdb.partial"]
     assert create_lmdb(folder, "-o", tmp_path / "p.lmdb") == 0
     assert sorted(os.listdir(tmp_path)) == ["p", "p.lmdb"]
 
 
-def test_a_full_disk_is_told_in_a_line(create_lmdb, folder, tmp_path, monkeypatch, capsys):
+def test_full_disk_is_reported_in_one_line(create_lmdb, folder, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise lmdb_writing.lmdb.DiskError("No space left on device")
 

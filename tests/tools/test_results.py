@@ -1,4 +1,4 @@
-"""The page of results: every number on it against the reports it is made from."""
+"""The results page: its numbers match the reports."""
 
 import importlib
 import json
@@ -29,7 +29,7 @@ PICTURES = ("ape", "bee")
 
 
 def report(networks=tuple(NETWORKS), dataset="Set5", encoder=ENCODER):
-    """What `moeisr evaluate --routing --budgets 5` writes, with made-up figures."""
+    """Return a report of `moeisr evaluate --routing --budgets 5` with artificial figures."""
     averages, budgets, pictures = [], [], []
     for scale, start in SCALES.items():
         where = {"dataset": dataset, "scale": scale, "lr": "given"}
@@ -111,24 +111,26 @@ def write(path, content):
 
 
 def save_images(folder, networks=tuple(NETWORKS), dataset="Set5"):
-    """Pictures as `--save-images` leaves them."""
+    """Write pictures as `--save-images` does."""
     for scale in SCALES:
         for name in ("HR", "bicubic", *networks):
-            place = folder / "images" / name / f"{dataset}_x{scale}"
-            place.mkdir(parents=True, exist_ok=True)
+            images = folder / "images" / name / f"{dataset}_x{scale}"
+            images.mkdir(parents=True, exist_ok=True)
             for number, picture in enumerate(PICTURES):
                 top = 80 * number
-                Image.fromarray(data.astronaut()[top : top + 160, 100:300]).save(place / f"{picture}.png")
+                Image.fromarray(data.astronaut()[top : top + 160, 100:300]).save(images / f"{picture}.png")
                 if NETWORKS.get(name, "?")[0] in DEPTHS:
-                    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(place / f"{picture}_experts.png")
+                    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(
+                        images / f"{picture}_experts.png"
+                    )
 
 
 @pytest.fixture(scope="module")
 def tool():
-    """The modules of the tool."""
+    """Import the modules of the tool."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TOOLS))
-        parts = ("crops", "page", "plots", "reading")
+        parts = ("crops", "page", "plots", "reports")
         yield SimpleNamespace(
             main=importlib.import_module("results"),
             **{part: importlib.import_module(f"evidence.{part}") for part in parts},
@@ -141,7 +143,7 @@ def source(tmp_path):
 
 
 def tables(text):
-    """Of each table, {row's first cells: the others}."""
+    """Return the rows of each table as dictionaries by heading."""
     found = []
     for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()]
@@ -151,11 +153,11 @@ def tables(text):
 
 @pytest.fixture
 def page_of(tool):
-    """Makes the page of reports, without figures."""
+    """Return a function that makes the page of reports without figures."""
 
     def make(*sources, speed=""):
         names = [path.name for path in sources]
-        return tool.page.page(tool.reading.read_benchmarks(sources), PUBLISHED, {}, names, speed)
+        return tool.page.page(tool.reports.read_benchmarks(sources), PUBLISHED, {}, names, speed)
 
     return make
 
@@ -163,7 +165,7 @@ def page_of(tool):
 # --- tables ---
 
 
-def test_quality_is_that_of_the_reports_beside_the_backbone_and_what_is_published(source, page_of):
+def test_quality_table_shows_reports_differences_and_published_numbers(source, page_of):
     quality, *_ = tables(page_of(source))
     assert [row["Method"] for row in quality[:6]] == [
         "bicubic", "LIIF", "MoEISR-LIIF-b", "MoEISR-LIIF-s", "LTE", "MoEISR-LTE-s",
@@ -174,16 +176,16 @@ def test_quality_is_that_of_the_reports_beside_the_backbone_and_what_is_publishe
     assert quality[5]["×3.5"] == "30.53 (-0.03) / 0.9100"
     assert quality[1]["Parameters"] == "1,018"
     published = {row["method"]: row["psnr"][0] for row in PUBLISHED["tables"]["2"]["rows"]}
-    told = {row["Method"].strip("*").removesuffix(", published"): row["×2"] for row in quality[6:]}
-    assert told == {
+    shown = {row["Method"].strip("*").removesuffix(", published"): row["×2"] for row in quality[6:]}
+    assert shown == {
         name: f"*{published[name]:.2f}*"
         for name in published
         if name.partition("-")[2] in ("LIIF", "LTE", "MoEISR(LIIF)-s", "MoEISR(LIIF)-b", "MoEISR(LTE)-s")
     }
-    assert len(told) == 10
+    assert len(shown) == 10
 
 
-def test_costs_are_for_a_pixel_and_shares_of_the_backbone(source, page_of):
+def test_cost_table_shows_costs_per_pixel_relative_to_the_backbone(source, page_of):
     _, costs, _ = tables(page_of(source))
     rows = {(row["Network"], row["Scale"]): row for row in costs}
     assert rows["LIIF", "×2"]["kMACs as published"] == "480"
@@ -192,18 +194,18 @@ def test_costs_are_for_a_pixel_and_shares_of_the_backbone(source, page_of):
     assert rows["MoEISR-LTE-s", "×2"]["Seconds"] == "3 (43 %)"
 
 
-def test_routing_is_set_beside_the_best_expert_that_costs_no_more_and_half_the_budget(source, page_of):
+def test_routing_table_compares_with_single_experts_and_half_the_macs(source, page_of):
     *_, routing = tables(page_of(source))
     row = next(row for row in routing if row["Network"] == "MoEISR-LIIF-s" and row["Scale"] == "×2")
     assert row["Shares by depth"] == "25 / 25 / 25 / 25 %"
     assert (row["Gain"], row["Correlation"], row["PSNR"]) == ("+0.062", "+0.38", "34.470")
     assert row["Best single"] == "34.420 (3 layers)"  # 4 layers cost 8/7 of the routing
-    # 0.5 of the MACs lies at 2/3 between the budgets 0 (0.3 of them) and 0.25 (0.6).
+    # Half of the MACs is at 2/3 between budget 0 (0.3 of the MACs) and budget 0.25 (0.6 of the MACs).
     between = -0.12 * (1 + (0.75**2 - 1) * 2 / 3)
     assert row["At half the MACs"] == f"{between:+.3f} dB"
 
 
-def test_networks_without_routing_figures_and_budgets_are_told_all_the_same(tmp_path, page_of):
+def test_missing_routing_figures_and_budgets_are_shown_as_dashes(tmp_path, page_of):
     content = report(["tiny_LIIF-0123abcd", "tiny_MoEISR_LIIF_s"])
     for row in content["averages"]:
         for key in [key for key in row if key.startswith("only") or key in ("gain", "depth_corr")]:
@@ -213,7 +215,7 @@ def test_networks_without_routing_figures_and_budgets_are_told_all_the_same(tmp_
     assert {row[name] for row in routing for name in ("Gain", "Best single", "At half the MACs")} == {"–"}
 
 
-def test_reports_of_one_encoder_come_together_and_others_apart(tmp_path, page_of):
+def test_reports_are_grouped_by_encoder(tmp_path, page_of):
     paths = [
         write(tmp_path / "a.json", report(["tiny_LTE"])),
         write(tmp_path / "b.json", report(["tiny_LIIF-0123abcd"])),
@@ -227,14 +229,14 @@ def test_reports_of_one_encoder_come_together_and_others_apart(tmp_path, page_of
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (["{"], "0.json: no readable JSON"),
-        (["[]"], "0.json: no results.json as moeisr evaluate writes it"),
+        (["{"], "0.json: not readable as JSON"),
+        (["[]"], "0.json: not a results.json of moeisr evaluate"),
         ([json.dumps({**report(), "precision": "float16"})], "0.json: was measured in float16; give results"),
         (
             [json.dumps(report()).replace("33.0,", "null,")],
             "0.json: bicubic has an infinite PSNR at ×2, which",
         ),
-        ([json.dumps(report())] * 2, "1.json: tiny_LIIF-0123abcd on Set5 is in another file, too"),
+        ([json.dumps(report())] * 2, "1.json: tiny_LIIF-0123abcd on Set5 is also in another"),
         (
             [
                 json.dumps(report(["tiny_LTE"])),
@@ -251,7 +253,7 @@ def test_reports_of_one_encoder_come_together_and_others_apart(tmp_path, page_of
         ),
     ],
 )
-def test_what_is_wrong_is_one_line_and_no_page(tool, tmp_path, contents, message, capsys):
+def test_errors_are_reported_in_one_line_and_no_page_is_written(tool, tmp_path, contents, message, capsys):
     paths = [tmp_path / f"{number}.json" for number in range(len(contents))]
     for path, content in zip(paths, contents, strict=True):
         path.write_text(content)
@@ -261,32 +263,32 @@ def test_what_is_wrong_is_one_line_and_no_page(tool, tmp_path, contents, message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_that_no_report_has_is_told(tool, source, tmp_path, capsys):
+def test_unknown_picture_is_refused(tool, source, tmp_path, capsys):
     with pytest.raises(SystemExit):
         tool.main.main([str(source), "--pictures", "ape", "cow", "-o", str(tmp_path / "out")])
-    assert "--pictures cow: is in none of the reports" in capsys.readouterr().err.splitlines()[-1]
+    assert "--pictures cow: not found in the reports" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_figures_of_a_data_set_of_two_words_are_found(tool, tmp_path):
+def test_links_to_figures_escape_spaces(tool, tmp_path):
     source = write(tmp_path / "results.json", report(dataset="My set"))
-    files = tool.main.make(tool.reading.read_benchmarks([source]), [source.name])
+    files = tool.main.make(tool.reports.read_benchmarks([source]), [source.name])
     assert "](1_My%20set_psnr_macs.png)" in files["README.md"].decode()
     assert "1_My set_psnr_macs.png" in files
 
 
-def test_points_are_joined_by_lines(tool):
+def test_interpolation_is_linear_and_never_extrapolates(tool):
     points = [(4.0, 10.0), (1.0, 1.0), (2.0, 4.0)]
-    assert tool.reading.interpolated(3.0, points) == 7.0
-    assert tool.reading.interpolated(1.0, points) == 1.0
-    assert tool.reading.interpolated(0.5, points) is None
-    assert tool.reading.interpolated(5.0, points) is None
+    assert tool.reports.interpolated(3.0, points) == 7.0
+    assert tool.reports.interpolated(1.0, points) == 1.0
+    assert tool.reports.interpolated(0.5, points) is None
+    assert tool.reports.interpolated(5.0, points) is None
 
 
 # --- figures ---
 
 
-def test_plots_show_bicubic_each_network_and_every_budget(tool, source):
-    [benchmark] = tool.reading.read_benchmarks([source])
+def test_plots_show_bicubic_networks_and_budgets(tool, source):
+    [benchmark] = tool.reports.read_benchmarks([source])
     for cost, axis in ((tool.plots.macs(benchmark), 9.0), (tool.plots.seconds(benchmark), 2.0)):
         axes = tool.plots.plot(benchmark, cost).axes
         assert [each.get_title() for each in axes] == ["Set5 ×2", "Set5 ×3.5", "", ""]
@@ -302,7 +304,7 @@ def test_plots_show_bicubic_each_network_and_every_budget(tool, source):
         assert any(np.allclose(np.asarray(line.get_ydata()), wanted) for line in curves)
 
 
-def test_the_window_of_a_crop_is_where_most_happens(tool):
+def test_crop_shows_the_window_with_the_most_detail(tool):
     grey = np.full((70, 90, 3), 128, np.uint8)
     grey[40:60:2, 50:70] = 0
     left, top, right, bottom = tool.crops.most_detailed(Image.fromarray(grey), 30)
@@ -313,12 +315,12 @@ def test_the_window_of_a_crop_is_where_most_happens(tool):
     assert bottom >= 60
 
 
-def test_page_shows_crops_and_expert_maps_of_the_pictures_wanted(tool, source, tmp_path, capsys):
+def test_page_shows_crops_and_expert_maps_of_the_requested_pictures(tool, source, tmp_path, capsys):
     save_images(source.parent)
     out = tmp_path / "page"
     out.mkdir()
-    (out / "9_Set5_crops.jpg").write_bytes(b"of an earlier page")
-    (out / "notes.txt").write_bytes(b"someone's")
+    (out / "9_Set5_crops.jpg").write_bytes(b"an obsolete figure")
+    (out / "notes.txt").write_bytes(b"another file")
     assert tool.main.main([str(source), "-o", str(out), "--pictures", "bee"]) == 0
     names = {path.name for path in out.iterdir()}
     figures = {f"1_Set5_{end}" for end in ("psnr_macs.png", "psnr_seconds.png", "crops.jpg", "experts.jpg")}
@@ -334,27 +336,27 @@ def test_page_shows_crops_and_expert_maps_of_the_pictures_wanted(tool, source, t
     assert "6 files" in capsys.readouterr().out
 
 
-def test_reports_of_two_folders_of_one_name_are_told_apart_or_refused(tool, source, tmp_path):
+def test_reports_with_equal_names_are_refused(tool, source, tmp_path):
     (tmp_path / "other").mkdir()
     twin = write(tmp_path / "other/Set5/results.json", report())
     named = write(tmp_path / "other/kept.json", report())
     assert tool.main.kept_names([source, named]) == {"Set5.json": source, "kept.json": named}
     with pytest.raises(
-        ValueError, match=r"other/Set5/results\.json: would be kept as Set5\.json, as .+Set5/res"
+        ValueError, match=r"other/Set5/results\.json: would be copied to Set5\.json like .+Set5/res"
     ):
         tool.main.kept_names([source, twin])
 
 
-def test_the_same_reports_make_the_same_page(tool, source):
+def test_page_is_reproducible(tool, source):
     content = report(["tiny_LIIF-0123abcd"])
     for key in ("averages", "pictures"):
         content[key] = [row for row in content[key] if row["scale"] == "2"]
     write(source, content)
-    files = [tool.main.make(tool.reading.read_benchmarks([source]), [source.name]) for _ in range(2)]
+    files = [tool.main.make(tool.reports.read_benchmarks([source]), [source.name]) for _ in range(2)]
     assert files[0] == files[1]
 
 
-def test_speed_is_what_the_benchmark_tells(tool, source, tmp_path, page_of):
+def test_speed_section_shows_the_benchmark(tool, source, tmp_path, page_of):
     row = {
         "case": "4x96x96",
         "threads": 1,
@@ -378,5 +380,5 @@ def test_speed_is_what_the_benchmark_tells(tool, source, tmp_path, page_of):
     text = page_of(source, speed=tool.main.speed_section(path))
     assert "\n## Speed\n" in text
     assert tables(text)[-1][0]["Seconds"] == "1.25"
-    with pytest.raises(ValueError, match=r"results.json: no benchmark.json as tools/benchmark.py writes it"):
+    with pytest.raises(ValueError, match=r"results.json: not a benchmark.json of tools/benchmark.py"):
         tool.main.speed_section(source)

@@ -1,4 +1,4 @@
-"""The paper's tables: how they were transcribed, and what is checked against them."""
+"""The tables of the paper: their transcription, and the checks against them."""
 
 import importlib.util
 import json
@@ -48,7 +48,7 @@ def test_every_row_has_a_number_per_column(table, rows, keys):
         assert all(len(row[key]) == len(published["columns"]) for key in keys)
 
 
-def test_some_published_numbers():
+def test_samples_of_the_transcribed_numbers():
     assert numbers("1", "RDN-MoEISR(LIIF)-b", "psnr") == [
         34.99,
         31.28,
@@ -71,7 +71,8 @@ def test_published_shares_follow_from_the_published_flops():
         encoder, _, decoder = row["method"].partition("-")
         whole = numbers("3", f"{encoder}-{'LIIF' if 'LIIF' in decoder else 'LTE'}", "tflops")
         for part, total, percent in zip(row["tflops"], whole, row["percent"], strict=True):
-            # Half a unit in the last digit of each number, a unit of the share: 67.92 is printed as 68.0.
+            # Tolerance: half a unit in the last digit of each number, and 0.1 for the share (67.92 is printed
+            # as 68.0).
             assert abs(100 * part / total - percent) < 100 * 0.005 * (1 + part / total) / total + 0.1
 
 
@@ -86,13 +87,13 @@ def test_all_published_flops_agree(table, tables, capsys):
         assert "| 123.72–286.66 (194.68) |" in printed
 
 
-def test_a_published_number_that_disagrees_fails(tables, monkeypatch, capsys):
+def test_disagreeing_published_number_fails(tables, monkeypatch, capsys):
     monkeypatch.setattr(tables, "LAST_DIGIT", 0.001)
     assert tables.main(["--table", "3"]) == 1
     assert "**2.87 (2.86)**" in capsys.readouterr().out
 
 
-def test_pictures_of_another_size_disagree(tables, photographs, capsys):
+def test_costs_of_pictures_of_another_size_disagree(tables, photographs, capsys):
     assert tables.main(["--table", "3", "--data", str(photographs)]) == 1
     assert "2 LR pictures" in capsys.readouterr().out
 
@@ -108,27 +109,27 @@ def test_weights_are_routed_on_the_pictures(tables, tmp_path, capsys):
     arguments = ["--table", "3", "--data", str(tmp_path / "lr"), "--weights", f"{method}={weights}"]
     assert tables.main(arguments) == 1
     (row,) = [line for line in capsys.readouterr().out.splitlines() if f"{method}, as routed" in line]
-    assert "–" not in row  # one number, no range
+    assert "–" not in row  # a number instead of a range
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
-        (["--weights", "EDSR-LIIF=a.pth"], "need --data"),
+        (["--weights", "EDSR-LIIF=a.pth"], "--weights: needs --data"),
         (["--weights", "ESDR-LIIF=a.pth"], "this table has 'EDSR-LIIF'"),
-        (["--data", "nowhere"], "nowhere: holds no pictures"),
+        (["--data", "nowhere"], "nowhere: contains no pictures"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments, complaint, tables, capsys):
+def test_wrong_arguments_are_refused(arguments, message, tables, capsys):
     with pytest.raises(SystemExit) as stopped:
         tables.main(["--table", "3", *arguments])
     assert stopped.value.code == 2
-    assert complaint in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.fixture
 def trained(tmp_path):
-    """Weights of a mixture, and a folder with a picture."""
+    """Create weights of a mixture, and a folder with a picture."""
     net = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=4))
     save_checkpoint(tmp_path / "net.pth", {"params": net.state_dict(), "network_g": net.hyper_parameters})
     (tmp_path / "hr").mkdir()
@@ -138,7 +139,7 @@ def trained(tmp_path):
 
 
 def rows_of(text, title):
-    """The cells of a printed table, by method."""
+    """Return the cells of a printed table by method."""
     lines = text[text.rindex(title) :].split("\n\n")[2].splitlines()
     return {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1:] for line in lines[2:]}
 
@@ -152,13 +153,13 @@ def rows_of(text, title):
         ("5", "MoEISR(LIIF)-b-τ3", "{}", 0, 4),
     ],
 )
-def test_rows_with_weights_are_measured_and_others_left_open(
+def test_rows_with_weights_are_measured_and_others_stay_empty(
     tables, trained, capsys, number, method, data, column, scale
 ):
     weights, folder = trained
     arguments = ["--table", number, "--data", data.format(folder), "--weights", f"{method}={weights}"]
     if number == "4":
-        assert tables.main(arguments) in (0, 1)  # its FLOPs are those of another width
+        assert tables.main(arguments) in (0, 1)  # 1: the weights have another width than the paper
         title = "PSNR in dB and the decoder's GFLOPs: ours"
     else:
         assert tables.main(arguments) == 0
@@ -174,7 +175,7 @@ def test_rows_with_weights_are_measured_and_others_left_open(
         assert all(cell.startswith("– (") for cell in rows[other])
 
 
-def test_a_network_of_the_package_goes_by_its_name(tables, trained, capsys):
+def test_bundled_network_is_found_by_its_name(tables, trained, capsys):
     _, folder = trained
     method, name = "MoEISR(LIIF)-b-τ3", "tiny_MoEISR_LIIF_b"
     assert tables.main(["--table", "5", "--data", str(folder), "--weights", f"{method}={name}"]) == 0
@@ -183,7 +184,7 @@ def test_a_network_of_the_package_goes_by_its_name(tables, trained, capsys):
     assert found.startswith(f"{record.figures['psnr']:.4f} (")
 
 
-def test_tables_of_quality_show_what_is_published(tables, capsys):
+def test_quality_tables_show_published_numbers(tables, capsys):
     assert tables.main(["--table", "1"]) == 0
     rows = rows_of(capsys.readouterr().out, "Table 1.")
     assert rows["SwinIR-LTE"][2].startswith("– (29.51)")

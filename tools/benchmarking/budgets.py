@@ -1,4 +1,4 @@
-"""What a budget buys: PSNR and MACs of a network between its shallowest and its deepest expert."""
+"""Measure PSNR and MACs of mixtures at budgets from the shallowest to the deepest expert."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from benchmarking.contenders import Network
 from benchmarking.rendering import Row
 from moeisr_plugin import render
 from moeisr_plugin.data.scaled_set import ScaledSet
-from moeisr_plugin.evaluation.evaluate import Measures
+from moeisr_plugin.evaluation.measuring import Measures
 from moeisr_plugin.render import complexity
 from moeisr_plugin.render.budget import within_budget
 
@@ -22,18 +22,18 @@ def measure_budgets(
     *,
     protocol: str = "benchmark",
 ) -> list[Row]:
-    """A row per network, scale and budget: means over the pictures of a folder.
+    """Return a row per network, scale and budget with means over the pictures of a folder.
 
     Args:
-        networks: those of one expert are left out, as they have nothing to choose.
-        folder: HR pictures, or HR and LR, as `moeisr evaluate` takes them.
-        scales: of both axes.
-        count: budgets from 0 to 1, evenly; 2 or more.
-        device: where the networks are.
-        protocol: of PSNR.
+        networks: the networks. Those with one expert are skipped.
+        folder: HR pictures, or HR and LR, as for `moeisr evaluate`.
+        scales: scales of both axes.
+        count: number of evenly spaced budgets from 0 to 1, at least 2.
+        device: device of the networks.
+        protocol: protocol of PSNR.
 
     Raises:
-        ValueError: pictures that are missing, or too small to be measured.
+        ValueError: pictures are missing or too small.
     """
     measures = Measures(protocol, None)
     rows = []

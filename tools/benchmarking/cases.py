@@ -1,4 +1,4 @@
-"""What is decoded: an LR picture, a scale, and which expert paints where."""
+"""Benchmark cases: an LR picture, a scale and an expert map."""
 
 import argparse
 import math
@@ -14,16 +14,16 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs.implicit_sr import Encoding
 
-# Sides in LR pixels of the blobs of an expert map, the larger the stronger.
+# Sides of the blobs of an expert map in LR pixels. Larger blobs have more weight.
 _BLOBS = (24, 6)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A picture to be enlarged.
+    """A picture to enlarge.
 
     Attributes:
-        scale: of both axes.
+        scale: scale of both axes.
         lr_size: (h, w).
     """
 
@@ -41,36 +41,36 @@ class Case:
 
 
 def parse_case(text: str) -> Case:
-    """Reads ``4x96x64``: the scale, the LR picture's width and height."""
+    """Parse ``4x96x64``: scale, LR width and LR height."""
     try:
         scale, width, height = text.split("x")
         case = Case(float(scale), (int(height), int(width)))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no case; write SCALExWIDTHxHEIGHT of LR") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a case; give SCALExWIDTHxHEIGHT of LR") from None
     if not (math.isfinite(case.scale) and case.scale >= 1 and min(case.lr_size) >= 1):
         raise argparse.ArgumentTypeError(f"'{text}': the scale and the size must be at least 1")
     return case
 
 
 def lr_picture(size: tuple[int, int]) -> Tensor:
-    """A photograph (scikit-image's chelsea) of a size (h, w), as (1, 3, h, w) in [0, 1]."""
+    """Return the scikit-image photograph chelsea resized to (h, w), as (1, 3, h, w) in [0, 1]."""
     height, width = size
     photograph = Image.fromarray(data.chelsea()).resize((width, height), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.asarray(photograph, np.float32) / 255).permute(2, 0, 1)[None].contiguous()
 
 
 def shares_of_mean_depth(extra_layers: Sequence[int], mean: float) -> list[float]:
-    """The most even shares of the experts whose mean depth is the one wanted.
+    """Return the expert shares of maximum entropy with a given mean depth.
 
     Args:
-        extra_layers: of each expert, the layers it has beyond the shallowest.
-        mean: extra layers a pixel gets in the mean; above none and below all.
+        extra_layers: layers of each expert beyond those of the shallowest.
+        mean: mean of the extra layers over pixels, strictly between the smallest and the largest.
 
     Returns:
-        Shares that sum to 1: of all with this mean, those of the largest entropy.
+        Shares that sum to 1.
 
     Raises:
-        ValueError: if no shares have this mean.
+        ValueError: no shares have this mean.
     """
     layers = torch.tensor(extra_layers, dtype=torch.float64)
     if not layers.min() < mean < layers.max():
@@ -84,9 +84,10 @@ def shares_of_mean_depth(extra_layers: Sequence[int], mean: float) -> list[float
 
 
 def expert_map(shares: Sequence[float], size: tuple[int, int]) -> Tensor:
-    """A map (h, w) of experts in given shares, to the pixel, in blobs as a mapper leaves them.
+    """Return a deterministic expert map (h, w) with the given shares, rounded to whole pixels.
 
-    Neighbouring blobs are of experts of neighbouring depth. The same arguments give the same map.
+    The map consists of blobs similar to those of a trained mapper. Adjacent blobs have experts of adjacent
+    depth.
     """
     generator = torch.Generator().manual_seed(0)
     relief = torch.zeros(size)
@@ -101,7 +102,7 @@ def expert_map(shares: Sequence[float], size: tuple[int, int]) -> Tensor:
 
 
 def routed(encoding: Encoding, choice: Tensor | None) -> Encoding:
-    """The encoding with scores whose arg max is the expert map (h, w); as it is if there is none."""
+    """Replace the scores so that their arg max is the expert map (h, w). None keeps the encoding."""
     if choice is None:
         return encoding
     scores = F.one_hot(choice, encoding.scores.shape[1]).permute(2, 0, 1)[None]  # (1, J, h, w)

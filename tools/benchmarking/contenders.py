@@ -1,4 +1,4 @@
-"""Who is compared: this package, the plain reference and published code, in several precisions."""
+"""The contenders: this package, the plain reference and published code, in several precisions."""
 
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarking.cases import routed
-from benchmarking.precisions import autocast, in_precision
+from benchmarking.number_formats import autocast, in_precision
 from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
@@ -40,8 +40,8 @@ NETWORKS: dict[str, Callable[..., ImplicitSR]] = {
     "MoEISRLTE-b": MoEISRLTE,
     "MoEISRLTE-s": partial(MoEISRLTE, hidden_dim=128),
 }
-# How many layers more than the shallowest expert's a pixel gets in the mean, as the paper's shares of the
-# decoder's FLOPs tell: with an EDSR encoder 68 and 27 % of LIIF's, 91.7 and 26.8 % of LTE's (Table 3).
+# Mean number of layers per pixel beyond those of the shallowest expert. It follows from the decoder FLOPs in
+# Table 3 of the paper: with an EDSR encoder 68 and 27 % of LIIF, and 91.7 and 26.8 % of LTE.
 MEAN_EXTRA_LAYERS = {
     "MoEISRLIIF-b": (0.68 * 345_856 - 149_248) / 256**2,
     "MoEISRLIIF-s": (0.27 * 345_856 - 74_624) / 128**2,
@@ -50,17 +50,17 @@ MEAN_EXTRA_LAYERS = {
 }
 PACKAGE, PLAIN = "package", "plain"
 WITHOUT_KERNELS = "package, without kernels"
-"""The package, where a GPU renders with kernels of Triton's, as it renders without them."""
+"""The package on a GPU without Triton kernels."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network to be measured.
+    """A network to measure.
 
     Attributes:
-        name: by which it is told.
-        net: in evaluation mode, where it computes.
-        choice: the expert map (h, w) to be used instead of the mapper's.
+        name: name in the report.
+        net: the network, in evaluation mode and on its device.
+        choice: expert map (h, w) that replaces the routing of the mapper.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Contender:
     """Code that enlarges pictures.
 
     Attributes:
-        name: the network's.
-        code: whose code it is: `PACKAGE`, `WITHOUT_KERNELS`, `PLAIN` or a repository's name.
-        precision: one of `precisions.PRECISIONS`.
-        encode: from an LR picture in [0, 1], (1, 3, h, w), to whatever `decode` takes.
-        decode: to an output of a size (H, W), (1, 3, H, W).
-        context: in which both are to be called.
-        network: the network, unless its code is published.
+        name: name of the network.
+        code: `PACKAGE`, `WITHOUT_KERNELS`, `PLAIN` or the name of a repository.
+        precision: one of `number_formats.PRECISIONS`.
+        encode: maps an LR picture (1, 3, h, w) in [0, 1] to the input of `decode`.
+        decode: maps the result and a size (H, W) to a picture (1, 3, H, W).
+        context: context manager for both calls.
+        network: the network, or None for published code.
     """
 
     name: str
@@ -105,19 +105,19 @@ def contenders(
     liif: Path | None = None,
     lmf: Path | None = None,
 ) -> list[Contender]:
-    """All of them: each network in each precision by the plain reference and by the package.
+    """Return the contenders: each network in each precision, by the plain reference and the package.
 
     Args:
-        networks: not empty; they share an encoder.
-        precisions: of `precisions.PRECISIONS`.
-        device: where the networks are.
-        plain: the networks that the plain reference runs too; all if not given.
-        without_kernels: the package also runs without kernels of Triton's.
-        liif: a checkout of yinboc/liif to be run beside ours.
-        lmf: a checkout of HeZongyao/LMF.
+        networks: one or more networks that share an encoder.
+        precisions: values of `number_formats.PRECISIONS`.
+        device: device of the networks.
+        plain: names of the networks that the plain reference runs. None means all.
+        without_kernels: also run the package without Triton kernels.
+        liif: checkout of yinboc/liif to run as well.
+        lmf: checkout of HeZongyao/LMF to run as well.
 
     Raises:
-        ValueError: a checkout that is none.
+        ValueError: a folder is not a checkout.
     """
     published = _published(networks, device, liif, lmf)
     found = []
@@ -142,7 +142,7 @@ def _packaged(network: Network, precision: str) -> Contender:
         precision=precision,
         encode=lambda lr: routed(render.encode(net, lr), network.choice),
         decode=partial(render.render, net),
-        context=nullcontext,  # the package sees to it
+        context=nullcontext,  # the network is already in this precision
         network=network,
     )
 

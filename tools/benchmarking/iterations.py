@@ -1,4 +1,4 @@
-"""Iterations of training per second as the package trains: in which precision, compiled or not."""
+"""Measure training iterations per second in several precisions, compiled or not."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -9,10 +9,10 @@ from typing import Any, cast
 import torch
 from torch.nn import functional as F
 
-from benchmarking.clock import alternating, peak_bytes
 from benchmarking.contenders import Network
-from benchmarking.precisions import matrix_precision
+from benchmarking.number_formats import matrix_precision
 from benchmarking.rendering import Row
+from benchmarking.timing import alternating, peak_bytes
 from benchmarking.training import Batch, random_queries
 from moeisr_plugin.evaluation.clock import now
 from moeisr_plugin.models.acceleration import accelerate
@@ -28,9 +28,9 @@ def measure_iterations(
     repeats: int,
     device: torch.device,
 ) -> list[Row]:
-    """A row per network, precision and way to run it: iterations per second, the optimiser included."""
+    """Return a row per network, precision and compilation mode. Iterations include the optimiser step."""
     if any(compiled):
-        # All compiled networks count as one function; beyond the limit torch runs them as they are.
+        # torch counts all compiled networks as one function, and stops compiling at this limit.
         wanted, config = len(networks) * len(precisions), cast(Any, torch._dynamo.config)
         config.cache_size_limit = max(config.cache_size_limit, 2 * wanted)
     iterations: list[tuple[str, Callable[[], None]]] = []
@@ -40,7 +40,7 @@ def measure_iterations(
             for is_compiled in compiled:
                 iteration = _iteration(network, batch, precision, is_compiled, device)
                 with matrix_precision(precision):
-                    iteration()  # compiles, and makes what the optimiser remembers
+                    iteration()  # compiles, and creates the optimiser state
                     memory = peak_bytes(iteration, device)
                 iterations.append((precision, iteration))
                 row = {"network": network.name, "precision": precision, "compiled": is_compiled}

@@ -1,6 +1,7 @@
-"""The published code of others, from a checkout of it, as their test.py runs it.
+"""Run published code of other authors from a checkout, as its test.py does.
 
-Their networks have random weights, but for LIIF, which takes ours; the encoder is ours, structurally theirs.
+LIIF uses the weights of a decoder of this package, and other networks have random weights. All use an encoder
+of this package with the same structure as the published one.
 """
 
 import contextlib
@@ -17,25 +18,25 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs.coordinates import make_coord
 
-# Queries decoded at a time in LIIF's published configurations.
+# Queries per chunk in the published configurations of LIIF.
 _CHUNK = 30_000
-# Above this scale LM-LIIF is told the cell of this one.
+# Above this scale, LM-LIIF receives the cell of this scale.
 _LMF_MAX_SCALE = 4
-# Their encoder, of which only the width counts: ours takes its place.
+# Placeholder for the published encoder, which is replaced. Only its width matters.
 _ENCODER = {"name": "edsr-baseline", "args": {"no_upsampling": True, "n_resblocks": 1}}
 
 
 class PublishedLIIF:
-    """yinboc/liif with the weights of a decoder of ours.
+    """yinboc/liif with the weights of a decoder of this package.
 
     Args:
         folder: a checkout.
-        encoder: in place of theirs.
-        expert: whose weights the decoder takes.
-        device: where the network computes.
+        encoder: encoder that replaces the published one.
+        expert: source of the decoder weights.
+        device: device of the network.
 
     Raises:
-        ValueError: the folder holds no such network.
+        ValueError: the folder does not contain the network.
     """
 
     def __init__(self, folder: Path, encoder: nn.Module, expert: nn.Module, device: torch.device) -> None:
@@ -58,15 +59,15 @@ class PublishedLIIF:
 
 
 class PublishedLMLIIF:
-    """HeZongyao/LMF: LM-LIIF as configured for EDSR-baseline, by its fast path.
+    """LM-LIIF of HeZongyao/LMF in the configuration for EDSR-baseline, on its fast path.
 
     Args:
         folder: a checkout.
-        encoder: in place of theirs.
-        device: where the network computes.
+        encoder: encoder that replaces the published one.
+        device: device of the network.
 
     Raises:
-        ValueError: the folder holds no such network.
+        ValueError: the folder does not contain the network.
     """
 
     def __init__(self, folder: Path, encoder: nn.Module, device: torch.device) -> None:
@@ -85,22 +86,22 @@ class PublishedLMLIIF:
 
     @torch.no_grad()
     def encode(self, lr: Tensor) -> tuple[Tensor, Tensor]:
-        """What its network is asked with, and the latent."""
-        asked = (lr - 0.5) / 0.5
-        return asked, self._encoder(asked)
+        """Return the normalised input and the latent."""
+        normalised = (lr - 0.5) / 0.5
+        return normalised, self._encoder(normalised)
 
     @torch.no_grad()
     def decode(self, encoded: tuple[Tensor, Tensor], size: tuple[int, int]) -> Tensor:
-        asked, latent = encoded
-        self._model.encoder = _Given(latent)  # its forward encodes, too
+        normalised, latent = encoded
+        self._model.encoder = _FixedLatent(latent)  # forward would encode again
         coord, cell = _queries(size, self._device)
-        told = cell * max(size[0] / asked.shape[2] / _LMF_MAX_SCALE, 1)
+        limited_cell = cell * max(size[0] / normalised.shape[2] / _LMF_MAX_SCALE, 1)
         with _without_gpu(self._device):
-            return _picture(self._model(asked, coord, told), size)
+            return _picture(self._model(normalised, coord, limited_cell), size)
 
 
-class _Given(nn.Module):
-    """An encoder that has encoded already."""
+class _FixedLatent(nn.Module):
+    """Encoder that returns a given latent."""
 
     def __init__(self, latent: Tensor) -> None:
         super().__init__()
@@ -111,30 +112,30 @@ class _Given(nn.Module):
 
 
 def _make(folder: Path, name: str, encoder: nn.Module, **specs: Any) -> Any:
-    """One of a checkout's networks, with our encoder in place of theirs."""
+    """Build a network of a checkout, and replace its encoder."""
     encoder_spec = {**_ENCODER, "args": {**_ENCODER["args"], "n_feats": encoder.latent_channels}}
     with _importable(folder):
         try:
             make = importlib.import_module("models").make
             model = make({"name": name, "args": {"encoder_spec": encoder_spec, **specs}})
-        except (ImportError, KeyError, SyntaxError, TypeError) as error:
+        except (AttributeError, ImportError, KeyError, SyntaxError, TypeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{folder}: no checkout with a network {name!r} ({reason})") from error
+            raise ValueError(f"{folder}: not a checkout with a network {name!r} ({reason})") from error
     model.encoder = encoder
     return model
 
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Makes a checkout's modules importable, with stand-ins for what they import and do not need here."""
+    """Make the modules of a checkout importable, with stubs for imports that are not needed here."""
     stubs = {
         "tensorboardX": {"SummaryWriter": None},
         "timm": {},
         "timm.models": {},
         "timm.models.layers": dict.fromkeys(("DropPath", "to_2tuple", "trunc_normal_")),
     }
-    theirs = {"models", "utils", "datasets", *stubs}
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in theirs}
+    temporary = {"models", "utils", "datasets", *stubs}
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in temporary}
     for name, contents in stubs.items():
         sys.modules[name] = types.ModuleType(name)
         vars(sys.modules[name]).update(contents)
@@ -144,14 +145,14 @@ def _importable(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name.split(".")[0] in theirs]:
+        for name in [name for name in sys.modules if name.split(".")[0] in temporary]:
             del sys.modules[name]
         sys.modules.update(before)
 
 
 @contextlib.contextmanager
 def _without_gpu(device: torch.device) -> Iterator[None]:
-    """On a CPU, lets their ``.cuda()`` leave tensors where they are."""
+    """On a CPU, make ``Tensor.cuda()`` return the tensor unchanged."""
     if device.type != "cpu":
         yield
         return
@@ -160,11 +161,11 @@ def _without_gpu(device: torch.device) -> Iterator[None]:
 
 
 def _queries(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Coordinates and cells of an output grid, (1, H*W, 2) each."""
+    """Return coordinates and cells of an output grid, (1, H*W, 2) each."""
     coord = make_coord(*size, device=device)[None]
     return coord, coord.new_tensor([2 / n for n in size]).repeat(1, coord.shape[1], 1)
 
 
 def _picture(rgb: Tensor, size: tuple[int, int]) -> Tensor:
-    """Answers in [-1, 1], (1, H*W, 3), as a picture in [0, 1], (1, 3, H, W)."""
+    """Convert colours (1, H*W, 3) in [-1, 1] to a picture (1, 3, H, W) in [0, 1]."""
     return (rgb * 0.5 + 0.5).mT.unflatten(2, size)

@@ -1,4 +1,4 @@
-"""Enlarging a picture: seconds, MACs, memory and rounding of each contender, side by side."""
+"""Measure seconds, MACs, memory and rounding errors of each contender when enlarging a picture."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarking.cases import Case
-from benchmarking.clock import alternating, matrix_share, peak_bytes
 from benchmarking.contenders import PLAIN, Contender
+from benchmarking.timing import alternating, matrix_share, peak_bytes
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF
 from moeisr_plugin.evaluation.clock import now
@@ -21,13 +21,13 @@ Row = dict[str, Any]
 
 
 def measure(contenders: list[Contender], case: Case, lr: Tensor, repeats: int) -> Iterator[list[Row]]:
-    """A row per contender, of what is known after each of the repeats.
+    """Yield, after each repeat, the rows of all contenders so far.
 
     Args:
-        contenders: who is compared.
-        case: what is enlarged.
-        lr: (1, 3, h, w) in [0, 1], where the contenders compute.
-        repeats: timed runs of each; before them, all run to be counted, profiled, and for their memory.
+        contenders: the contenders.
+        case: the case.
+        lr: (1, 3, h, w) in [0, 1], on the device of the contenders.
+        repeats: number of timed runs per contender. Untimed runs for MACs, profile and memory precede them.
     """
     rows, pictures = zip(*(_count(contender, case, lr) for contender in contenders), strict=True)
     _add_decibels(rows, pictures)
@@ -47,19 +47,19 @@ def measure(contenders: list[Contender], case: Case, lr: Tensor, repeats: int) -
 
 
 def add_peak_share(rows: list[Row], peaks: Mapping[str, float]) -> None:
-    """Adds to each row the share that decoding reaches of a peak, in MACs per second by precision."""
+    """Add to each row the decoding speed relative to the peak of its precision in MACs per second."""
     for row in rows:
         row["peak_share"] = row["render_macs"] / row["decoder_seconds"] / peaks[row["precision"]]
 
 
 def _count(contender: Contender, case: Case, lr: Tensor) -> tuple[Row, Tensor]:
-    """What need not be timed, and the picture."""
+    """Return the row without times, and the picture."""
     device, on_cpu = lr.device, lr.device.type == "cpu"
     with contender.context():
         encoded = contender.encode(lr)
         pictures: list[Tensor] = []
         macs = complexity.count_macs(lambda: pictures.append(contender.decode(encoded, case.size)))
-        # A kernel of Triton's is a product and what surrounds it in one, so on a GPU nobody can tell.
+        # Triton kernels fuse products with other work, so the overhead on a GPU is unknown.
         overhead = 1 - matrix_share(partial(contender.decode, encoded, case.size)) if on_cpu else None
         memory = peak_bytes(lambda: contender.decode(contender.encode(lr), case.size), device)
     row = {
@@ -77,7 +77,7 @@ def _count(contender: Contender, case: Case, lr: Tensor) -> tuple[Row, Tensor]:
 
 
 def _routing(contender: Contender, case: Case, lr: Tensor, render_macs: int) -> Row:
-    """What follows from the network and its expert map; the mapper's MACs belong to the decoder's."""
+    """Return the figures that follow from the expert map. Decoder MACs include those of the mapper."""
     network = contender.network
     if network is None:
         return {}
@@ -108,7 +108,7 @@ def _time(contender: Contender, case: Case, lr: Tensor) -> tuple[float, float]:
 
 
 def _add_decibels(rows: Sequence[Row], pictures: Sequence[Tensor]) -> None:
-    """Adds how near each row's picture is to that of the same code in float32."""
+    """Add the PSNR of each picture against that of the same code in float32."""
     exact = {
         (row["network"], row["code"]): picture
         for row, picture in zip(rows, pictures, strict=True)
@@ -120,7 +120,7 @@ def _add_decibels(rows: Sequence[Row], pictures: Sequence[Tensor]) -> None:
 
 
 def _compare(rows: Sequence[Row]) -> None:
-    """Adds what each row is of the plain LIIF's and the plain LTE's, in its precision and in float32."""
+    """Add the speed and MACs of each row relative to the plain LIIF and the plain LTE."""
     plain = {(row["network"], row["precision"]): row for row in rows if row["code"] == PLAIN}
     for row in rows:
         precision = row["precision"]
@@ -133,6 +133,6 @@ def _compare(rows: Sequence[Row]) -> None:
 
 
 def _decibels(picture: Tensor, exact: Tensor) -> float | None:
-    """PSNR of a picture in [0, 1] against another; None if they are equal."""
+    """Return the PSNR of a picture in [0, 1] against another, or None if they are equal."""
     error = torch.mean((picture - exact).double() ** 2).item()
     return -10 * math.log10(error) if error else None

@@ -1,4 +1,4 @@
-"""A report of measurements as Markdown."""
+"""Write the benchmark report as Markdown."""
 
 from collections.abc import Callable, Mapping
 from itertools import groupby
@@ -7,13 +7,13 @@ from typing import Any
 Report = Mapping[str, Any]
 
 _LEGEND = (
-    "Seconds are medians, those of the mapper among the encoder's; *plain* decodes as published, with the "
-    "same weights. *× LIIF* is how many times as fast as the plain LIIF of the same run and precision, *× "
-    "float32* as that in float32, *× LTE* as the plain LTE. MACs are those of the decoder and its mapper, "
-    "as counted while running, and their share of the plain LIIF's. *Peak* is the share of what a large "
-    "matrix product reaches in that precision, *overhead* the share of the decoder's time that is not "
-    "spent in products of matrices. Memory is what one run adds at most. *dB* is the PSNR against the "
-    "same code in float32."
+    "Seconds are medians. The time of the mapper counts as encoder time. *plain* decodes as published, with "
+    "the same weights. *× LIIF* is the speed relative to the plain LIIF of the same run and precision, *× "
+    "float32* relative to the plain LIIF in float32, and *× LTE* relative to the plain LTE. GMACs are "
+    "counted during the run for decoder and mapper, and *of LIIF* is their share of those of the plain LIIF. "
+    "*Peak* is the speed relative to a large matrix product in the same precision. *Overhead* is the share "
+    "of decoder time outside matrix products. Memory is the peak increase of one run. *dB* is the PSNR "
+    "against the same code in float32."
 )
 
 
@@ -29,7 +29,7 @@ def _mebibytes(number: int) -> str:
     return f"{number / 2**20:,.0f} MiB"
 
 
-# Heading, key of a row, and how it is written.
+# Heading, key of a row, and formatting function.
 _RENDERING: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("Network", "network", str),
     ("Code", "code", str),
@@ -76,7 +76,7 @@ _BUDGETS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 
 def markdown(report: Report) -> str:
-    """A table per case and number of threads, and those of training and of budgets, where there are any."""
+    """Return a table per case and number of threads, and tables of training and budgets if measured."""
     parts = ["# Benchmark", _machine_sentence(report), _weights_sentence(report), _LEGEND]
     for (case, threads), rows in groupby(report["rendering"], lambda row: (row["case"], row["threads"])):
         scale, width, height = case.split("x")
@@ -84,11 +84,11 @@ def markdown(report: Report) -> str:
         parts.append(_table(_RENDERING, list(rows)))
     if report["training"]:
         batch = report["training"][0]["batch"].split("x")
-        parts.append("## A step of training, forward and backward")
+        parts.append("## Training step, forward and backward")
         parts.append(f"{batch[0]} samples of {batch[1]}×{batch[1]} LR pixels, {batch[2]} queries each.")
         parts.append(_table(_TRAINING, report["training"]))
     if report["iterations"]:
-        parts.append("## Iterations of training")
+        parts.append("## Training iterations")
         parts.append("Batches as above; forward, backward and the step of Adam.")
         parts.append(_table(_ITERATIONS, report["iterations"]))
     if report["budgets"]:
@@ -107,7 +107,7 @@ def _budgets_sentence(rows: list[Mapping[str, Any]]) -> str:
 
 
 def _table(columns: tuple[tuple[str, str, Callable[[Any], str]], ...], rows: list[Mapping[str, Any]]) -> str:
-    """Columns that no row has a value for are left out."""
+    """Return a Markdown table. Columns without any value are left out."""
     columns = tuple(column for column in columns if any(row.get(column[1]) is not None for row in rows))
     lines = [[heading for heading, _, _ in columns], ["---"] * len(columns)]
     lines += [["–" if row.get(key) is None else form(row[key]) for _, key, form in columns] for row in rows]
@@ -122,18 +122,18 @@ def _machine_sentence(report: Report) -> str:
         + (f" on {_threads(each['threads'])}" if len(report["gemm"]) > 1 else "")
         for each in report["gemm"]
     )
-    return f"{'; '.join(filter(None, names))}. Products of large matrices: {peaks}."
+    return f"{'; '.join(filter(None, names))}. Large matrix products: {peaks}."
 
 
 def _weights_sentence(report: Report) -> str:
     repeats = f"Median of {report['repeats']}."
     if report.get("channels_last"):
-        repeats += " Weights of convolutions have their channels last in memory."
+        repeats += " Convolution weights use the channels-last memory format."
     if not report["weights"]:
         return f"Weights are random. Encoder: {report['encoder']}. {repeats}"
     trained = ", ".join(report["weights"])
     return (
-        f"Trained, each with the encoder it was trained with: {trained}. The other networks have random "
+        f"Trained networks, each with its own encoder: {trained}. The other networks have random "
         f"weights and the encoder {report['encoder']}. {repeats}"
     )
 

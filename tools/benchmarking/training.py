@@ -1,4 +1,4 @@
-"""A step of training, forward and backward: the plain reference beside the package."""
+"""Compare a training step (forward and backward) of the package with the plain reference."""
 
 import argparse
 from collections.abc import Callable
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarking.clock import alternating, peak_bytes
 from benchmarking.contenders import PACKAGE, PLAIN, Network
-from benchmarking.precisions import matrix_precision
+from benchmarking.number_formats import matrix_precision
 from benchmarking.rendering import Row
+from benchmarking.timing import alternating, peak_bytes
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.evaluation.clock import now
 
 Mix = Callable[[ImplicitSR, Encoding, Tensor, Tensor], Tensor]
-# Gates of training are noisy; these are not, so that both answer alike, and cost the same.
+# Gates without noise, unlike in training, so that both codes compute the same.
 _GATE = partial(torch.softmax, dim=1)
-DEALT = "package, pixels dealt at random"
-"""What `train.random_gates_iter` does: one expert answers for a pixel instead of all."""
+RANDOM_ROUTING = "package, random routing"
+"""Training with `train.random_gates_iter`: one random expert decodes each pixel instead of all."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class Batch:
 
 
 def parse_batch(text: str) -> Batch:
-    """Reads ``16x48x2304``."""
+    """Parse ``16x48x2304``."""
     try:
         samples, lr_size, queries = map(int, text.split("x"))
     except ValueError:
         samples = lr_size = queries = 0
     if min(samples, lr_size, queries) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no batch; write SAMPLESxLR_SIZExQUERIES")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a batch; give SAMPLESxLR_SIZExQUERIES")
     return Batch(samples, lr_size, queries)
 
 
 def random_queries(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """LR patches (B, 3, h, h), coordinates (B, Q, 2) and cells (B, 2) of scales from 1 to 4."""
+    """Return LR patches (B, 3, h, h), coordinates (B, Q, 2) and cells (B, 2) of scales from 1 to 4."""
     generator = torch.Generator().manual_seed(0)
     lr = torch.rand(batch.samples, 3, batch.lr_size, batch.lr_size, generator=generator)
     coord = torch.rand(batch.samples, batch.queries, 2, generator=generator) * 2 - 1
@@ -61,9 +61,9 @@ def random_queries(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, 
 
 
 def measure_training(networks: list[Network], batch: Batch, repeats: int, device: torch.device) -> list[Row]:
-    """A row per network and code, in float32: seconds of the decoder's step and of the whole one.
+    """Return a row per network and code in float32, with the seconds of decoder step and whole step.
 
-    The plain reference deals no pixels: gates of 0 and 1 would save it nothing.
+    The plain reference has no random routing, because one-hot gates would save it no work.
     """
     lr, coord, cell = random_queries(batch, device)
     codes: dict[str, Mix] = {
@@ -71,7 +71,7 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
             net, encoding, coord, cell, _GATE(encoding.scores)
         ),
         PACKAGE: lambda net, encoding, coord, cell: net.mix(encoding, coord, cell, gate=_GATE),
-        DEALT: lambda net, encoding, coord, cell: net.dispatch(
+        RANDOM_ROUTING: lambda net, encoding, coord, cell: net.dispatch(
             encoding, coord, cell, routed=net.route(routing.random_choice(lr, len(net.experts)), coord)
         ),
     }
@@ -81,7 +81,7 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
             net = network.net
             latent = net.encode(lr).latent.detach()
             for code, mix in codes.items():
-                if code == DEALT and len(net.experts) == 1:
+                if code == RANDOM_ROUTING and len(net.experts) == 1:
                     continue
                 decoder = partial(_decoder_step, net, mix, lr, latent, coord, cell)
                 whole = partial(_whole_step, net, mix, lr, coord, cell)
@@ -105,7 +105,7 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
 
 
 def _decoder_step(net: ImplicitSR, mix: Mix, lr: Tensor, latent: Tensor, coord: Tensor, cell: Tensor) -> None:
-    """The mapper and the mixture, forward, and backward to the parameters and the latent."""
+    """Run mapper and mixture forward, and backward to the parameters and the latent."""
     latent = latent.clone().requires_grad_()
     _backward(net, mix(net, Encoding(lr, latent, net.mapper(latent)), coord, cell))
 

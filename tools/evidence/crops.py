@@ -1,4 +1,4 @@
-"""Crops of pictures side by side, and whole expert maps, from what `moeisr evaluate --save-images` wrote."""
+"""Draw crops side by side and expert maps from the output of `moeisr evaluate --save-images`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import uniform_filter
 
-from evidence.reading import BICUBIC, ORIGINAL, Benchmark, Method
+from evidence.reports import BICUBIC, ORIGINAL, Benchmark, Method
 from moeisr_plugin.metrics.routing_health import gradient_energy
 from moeisr_plugin.render import colour_experts
 
@@ -20,7 +20,7 @@ _INK, _FAINT, _PAPER = "#222222", "#666666", "#ffffff"
 
 
 class Panel(NamedTuple):
-    """A picture as high as `_PANEL`, and what is written below it."""
+    """A picture of height `_PANEL` with two lines of text below."""
 
     picture: Image.Image
     title: str
@@ -28,9 +28,9 @@ class Panel(NamedTuple):
 
 
 def pictures_to_show(benchmark: Benchmark, wanted: Sequence[str]) -> list[str]:
-    """Names of pictures: the wanted ones that the data set has, else those that gain most and least.
+    """Return the wanted pictures of the data set, or else those with the largest and smallest gain.
 
-    Gains are those of the last network over bicubic at the last scale.
+    The gain is the PSNR of the last network minus that of bicubic at the last scale.
     """
     scale, network = benchmark.scales[-1], benchmark.methods[-1].name
     gains = {
@@ -43,12 +43,12 @@ def pictures_to_show(benchmark: Benchmark, wanted: Sequence[str]) -> list[str]:
 
 
 def crops(benchmark: Benchmark, pictures: Sequence[str], scale: str) -> Image.Image:
-    """A row for each picture: the original, then each method, and the expert map of each mixture."""
+    """Draw a row per picture: the original, each method, and the expert map of each mixture."""
     return _stacked([_side_by_side(_crop_panels(benchmark, picture, scale)) for picture in pictures])
 
 
 def expert_maps(benchmark: Benchmark, pictures: Sequence[str], scale: str) -> Image.Image:
-    """Whole expert maps of the first mixture, beside their pictures, with a key to the colours."""
+    """Draw whole pictures beside the expert maps of the first mixture, with a colour key."""
     mixture = next(method for method in benchmark.methods if method.is_mixture)
     panels = []
     for picture in pictures:
@@ -64,7 +64,7 @@ def expert_maps(benchmark: Benchmark, pictures: Sequence[str], scale: str) -> Im
 
 
 def most_detailed(picture: Image.Image, side: int) -> tuple[int, int, int, int]:
-    """The square window (left, top, right, bottom) with the largest gradient energy."""
+    """Return the square window (left, top, right, bottom) with the largest gradient energy."""
     rgb = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255).permute(2, 0, 1)[None]
     energy = gradient_energy(rgb)[0].numpy()  # (H, W)
     height, width = energy.shape
@@ -101,7 +101,7 @@ def _open(
 
 
 def has_pictures(benchmark: Benchmark) -> bool:
-    """Whether the pictures that the reports tell of are there."""
+    """Return whether the pictures of all methods were saved."""
     folders = {method.images / method.name for method in benchmark.methods}
     return all(folder.is_dir() for folder in {*folders, benchmark.methods[0].images / ORIGINAL})
 
@@ -111,7 +111,7 @@ def _cut(picture: Image.Image, window: tuple[int, int, int, int]) -> Image.Image
 
 
 def _fitted(picture: Image.Image) -> Image.Image:
-    """The whole of it, as high as a panel."""
+    """Resize a picture to the height of a panel."""
     width = round(picture.width * _PANEL / picture.height)
     kernel = Image.Resampling.LANCZOS if picture.height > _PANEL else Image.Resampling.NEAREST
     return picture.resize((width, _PANEL), kernel)
@@ -131,7 +131,7 @@ def _side_by_side(panels: Sequence[Panel]) -> Image.Image:
 
 
 def _key(mixture: Method) -> Image.Image:
-    """Which colour is which expert."""
+    """Draw the key that maps colours to experts."""
     colours = colour_experts(torch.arange(len(mixture.depths)), len(mixture.depths)).tolist()
     key = Image.new("RGB", (110 * len(mixture.depths), 18), _PAPER)
     draw = ImageDraw.Draw(key)
@@ -143,7 +143,7 @@ def _key(mixture: Method) -> Image.Image:
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The one that matplotlib brings; Pillow's own knows no ×."""
+    """Load the font bundled with matplotlib. The default font of Pillow lacks ×."""
     return ImageFont.truetype(findfont("DejaVu Sans"), size)
 
 

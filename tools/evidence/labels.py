@@ -1,4 +1,4 @@
-"""Names written beside points of a plot, where they cover the least."""
+"""Place labels beside the points of a plot with little overlap."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,25 +7,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
-# Offsets in points, and the side of the text that they lead to; the sooner the better.
-_PLACES = [
+# Candidate positions in order of preference: offset in points, and alignment of the text.
+_POSITIONS = [
     (x, y, ha, va)
-    for far in (1, 2, 3)
+    for step in (1, 2, 3)
     for x, y, ha, va in (
-        (0, 7 * far, "center", "bottom"),
-        (0, -7 * far, "center", "top"),
-        (8 * far, 0, "left", "center"),
-        (-8 * far, 0, "right", "center"),
-        (6 * far, 6 * far, "left", "bottom"),
-        (6 * far, -6 * far, "left", "top"),
-        (-6 * far, 6 * far, "right", "bottom"),
-        (-6 * far, -6 * far, "right", "top"),
+        (0, 7 * step, "center", "bottom"),
+        (0, -7 * step, "center", "top"),
+        (8 * step, 0, "left", "center"),
+        (-8 * step, 0, "right", "center"),
+        (6 * step, 6 * step, "left", "bottom"),
+        (6 * step, -6 * step, "left", "top"),
+        (-6 * step, 6 * step, "right", "bottom"),
+        (-6 * step, -6 * step, "right", "top"),
     )
 ]
 
 
 class Label(NamedTuple):
-    """A name for a point."""
+    """The label of a point."""
 
     text: str
     point: tuple[float, float]
@@ -33,9 +33,9 @@ class Label(NamedTuple):
 
 
 def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
-    """Writes each label where it covers no other and as little as possible of what is drawn.
+    """Write each label at the position with the least overlap with labels and curves.
 
-    The panel must have its final place and limits.
+    The axes must have their final position and limits.
     """
     drawn = np.concatenate(
         [axes.transData.transform(_filled(np.asarray(line.get_xydata()))) for line in axes.lines]
@@ -53,26 +53,26 @@ def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
         )
         size = np.asarray(text.get_window_extent().size)
         anchor = axes.transData.transform(label.point)
-        boxes = [_box(anchor, size, place, axes.figure.dpi / 72) for place in _PLACES]
+        boxes = [_box(anchor, size, position, axes.figure.dpi / 72) for position in _POSITIONS]
         costs = [_cost(box, taken, drawn, axes.bbox) for box in boxes]
         best = costs.index(min(costs))
-        x, y, ha, va = _PLACES[best]
+        x, y, ha, va = _POSITIONS[best]
         text.set(position=(x, y), horizontalalignment=ha, verticalalignment=va)
         taken.append(boxes[best])
 
 
 def _box(
-    anchor: np.ndarray, size: np.ndarray, place: tuple[float, float, str, str], pixels_per_point: float
+    anchor: np.ndarray, size: np.ndarray, position: tuple[float, float, str, str], pixels_per_point: float
 ) -> Bbox:
-    """Where a text of a size (width, height) would be, in pixels."""
-    x, y, ha, va = place
+    """Return the box of a text of size (width, height) at a position, in pixels."""
+    x, y, ha, va = position
     left = anchor[0] + x * pixels_per_point - size[0] * {"left": 0, "center": 0.5, "right": 1}[ha]
     bottom = anchor[1] + y * pixels_per_point - size[1] * {"bottom": 0, "center": 0.5, "top": 1}[va]
     return Bbox.from_bounds(left, bottom, *size)
 
 
 def _cost(box: Bbox, taken: Sequence[Bbox], drawn: np.ndarray, inside: Bbox) -> float:
-    """How bad a place is: what it covers, other names above all, and what of it is outside."""
+    """Return the cost of a box: overlaps with labels, points outside the axes, and covered curves."""
     overlaps = sum(box.overlaps(other.padded(2)) for other in taken)
     low, high = np.asarray(box.min) - 2, np.asarray(box.max) + 2
     points = ((drawn > low) & (drawn < high)).all(axis=1).sum()
@@ -81,7 +81,7 @@ def _cost(box: Bbox, taken: Sequence[Bbox], drawn: np.ndarray, inside: Bbox) -> 
 
 
 def _filled(points: np.ndarray) -> np.ndarray:
-    """Points (N, 2) of a line, and some between them."""
+    """Add interpolated points to the points (N, 2) of a line."""
     between = np.linspace(0, 1, 8, endpoint=False)[:, None, None]  # (8, 1, 1)
     inner = points[:-1] + between * np.diff(points, axis=0)  # (8, N - 1, 2)
     return np.concatenate([inner.reshape(-1, 2), points])

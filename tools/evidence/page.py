@@ -1,24 +1,23 @@
-"""The page: tables of benchmarks, with their figures."""
+"""Write the results page: tables of benchmarks with their figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from evidence.reading import BICUBIC, Benchmark, Method, Row, interpolated
+from evidence.reports import BICUBIC, Benchmark, Method, Row, interpolated
 from moeisr_plugin.evaluation.report import protocol_sentence
 
 INTRODUCTION = (
-    "Networks beside bicubic enlargement, measured by `moeisr evaluate`; this page is made from its JSON by "
-    "`tools/results.py`. Multiply-accumulates (MACs) are the decoder's, its mapper included, for an output "
-    "pixel: *as published*, with every layer evaluated for each query and neighbour, and *as executed* here. "
-    "Seconds are those of encoding and decoding, for a million output pixels."
+    "Networks and bicubic enlargement, measured by `moeisr evaluate`. `tools/results.py` makes this page "
+    "from its JSON. Multiply-accumulates (MACs) of decoder and mapper are per output pixel: *as published* "
+    "evaluates every layer for each query and neighbour, *as executed* counts what this package computes. "
+    "Seconds cover encoding and decoding, per million output pixels."
 )
 ROUTING = (
-    "*Gain* is the PSNR over that of the same experts dealt to pixels at random in the same shares, "
-    "*correlation* the rank correlation of an LR pixel's expert depth with its gradient energy. *Best "
-    "single* is the best PSNR of one expert everywhere among those that cost no more than the routing does. "
-    "*At half the MACs* is the change of PSNR within a budget of half the MACs that the mapper's own choice "
-    "executes."
+    "*Gain* is the PSNR minus that of a random routing with the same shares. *Correlation* is the rank "
+    "correlation of expert depth and gradient energy over LR pixels. *Best single* is the best PSNR of a "
+    "single expert that costs no more than the routing. *At half the MACs* is the change of PSNR at a budget "
+    "of half the executed MACs of the routing."
 )
 
 
@@ -29,13 +28,13 @@ def page(
     sources: Sequence[str],
     speed: str = "",
 ) -> str:
-    """The page in Markdown.
+    """Return the page in Markdown.
 
     Args:
-        benchmarks: one or more.
-        published: the paper's tables, as tools/published_tables.json holds them.
-        figures: of each benchmark, by its number, lines of Markdown that show its figures.
-        sources: the files it is made from, beside it.
+        benchmarks: one or more benchmarks.
+        published: content of tools/published_tables.json.
+        figures: Markdown lines that show the figures of each benchmark, by its number.
+        sources: names of the reports beside the page.
         speed: a section on speed.
     """
     linked = ", ".join(f"[{name}]({quote(name)})" for name in sources)
@@ -44,7 +43,7 @@ def page(
     for number, benchmark in enumerate(benchmarks):
         if benchmark.encoder != encoder:
             encoder = benchmark.encoder
-            parts.append(f"## {_spelt(encoder)}")
+            parts.append(f"## {_type_and_parameters(encoder)}")
         parts += [f"### {benchmark.dataset}", _conditions(benchmark)]
         parts += [quality_table(benchmark, published), cost_table(benchmark)]
         if any(method.is_mixture for method in benchmark.methods):
@@ -54,7 +53,7 @@ def page(
 
 
 def quality_table(benchmark: Benchmark, published: Mapping[str, Any]) -> str:
-    """PSNR, against the backbone's, and SSIM by method and scale; published PSNR below."""
+    """Return a table of PSNR (with the difference to the backbone) and SSIM, then published PSNRs."""
     rows = [["Method", "Parameters", *(f"×{scale}" for scale in benchmark.scales)]]
     for method in benchmark.methods:
         cells = [_quality(benchmark, method, scale) for scale in benchmark.scales]
@@ -70,7 +69,7 @@ def quality_table(benchmark: Benchmark, published: Mapping[str, Any]) -> str:
 
 
 def cost_table(benchmark: Benchmark) -> str:
-    """MACs both ways and seconds by network and scale, and their shares of the backbone's."""
+    """Return a table of MACs and seconds, with their ratios to those of the backbone."""
     counts: dict[str, Callable[[Row], float]] = {
         "kMACs as published": lambda row: benchmark.macs_per_pixel(row, "published") / 1e3,
         "kMACs as executed": lambda row: benchmark.macs_per_pixel(row, "executed") / 1e3,
@@ -86,7 +85,7 @@ def cost_table(benchmark: Benchmark) -> str:
 
 
 def routing_table(benchmark: Benchmark) -> str:
-    """What each mixture's routing is worth by scale."""
+    """Return a table of the routing health of each mixture by scale."""
     rows = [
         [
             "Network",
@@ -115,7 +114,7 @@ def routing_table(benchmark: Benchmark) -> str:
 
 
 def published_columns(benchmark: Benchmark) -> list[str]:
-    """The columns of the paper's table of this data set, by scale; they may not exist."""
+    """Return the columns of this data set in the tables of the paper. They may not exist there."""
     return [
         f"×{scale}" if _published_table(benchmark) == "1" else f"{benchmark.dataset} ×{scale}"
         for scale in benchmark.scales
@@ -123,7 +122,7 @@ def published_columns(benchmark: Benchmark) -> list[str]:
 
 
 def published_rows(benchmark: Benchmark, published: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """What the paper says of this data set under this protocol, by method and column."""
+    """Return the PSNRs of the paper for this data set and protocol, by method and column."""
     number = _published_table(benchmark)
     if number is None:
         return {}
@@ -138,7 +137,7 @@ def _published_table(benchmark: Benchmark) -> str | None:
 
 
 def _published_name(label: str) -> str:
-    """As the paper's tables call a decoder: MoEISR(LIIF)-s."""
+    """Return the name of a decoder in the tables of the paper, such as MoEISR(LIIF)-s."""
     method, _, rest = label.partition("-")
     backbone, _, size = rest.partition("-")
     return f"{method}({backbone})-{size}" if method == "MoEISR" else label
@@ -171,7 +170,7 @@ def _count(count: float, base: float | None) -> str:
 
 
 def _best_single(method: Method, row: Row) -> str:
-    """The best PSNR of a single expert that costs no more than the routing."""
+    """Return the best PSNR of a single expert that costs no more than the routing."""
     if "gain" not in row:
         return "–"
     affordable = [
@@ -189,7 +188,7 @@ def _at_half_the_macs(benchmark: Benchmark, row: Row) -> str:
     return "–" if psnr is None else f"{psnr - row['psnr']:+.3f} dB"
 
 
-def _spelt(encoder: Mapping[str, Any]) -> str:
+def _type_and_parameters(encoder: Mapping[str, Any]) -> str:
     rest = ", ".join(f"{key} {value}" for key, value in encoder.items() if key != "type")
     return f"{encoder['type']} ({rest})" if rest else encoder["type"]
 

@@ -1,11 +1,11 @@
-"""Plots of PSNR against what it costs."""
+"""Plot PSNR against cost."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # draws into files alone
+mpl.use("Agg")  # draws without a display
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from evidence.labels import Label, write_labels
-from evidence.reading import BICUBIC, Benchmark, Row
+from evidence.reports import BICUBIC, Benchmark, Row
 
 _INK, _FAINT, _BICUBIC = "#333333", "#e4e4e4", "#8a8a8a"
 _HUES = {
@@ -38,18 +38,18 @@ _STYLE: dict[Any, Any] = {
 
 
 class Cost(NamedTuple):
-    """What PSNR is set against."""
+    """The cost on the horizontal axis."""
 
     title: str
     axis: str
-    of: Callable[[Row], float]  # of a row of averages
-    of_bicubic: bool  # whether bicubic has it, too
+    of: Callable[[Row], float]  # maps a row of averages to its cost
+    of_bicubic: bool  # whether the cost of bicubic is known
 
 
 def macs(benchmark: Benchmark) -> Cost:
-    """The decoder's MACs as executed."""
+    """Return the executed MACs of the decoder as the cost."""
     return Cost(
-        "PSNR against MACs; the small points are budgets, the large one the mapper's own choice",
+        "PSNR against MACs. Small points are budgets, large points the mapper's routing",
         "decoder kMACs per output pixel, as executed",
         lambda row: benchmark.macs_per_pixel(row, "executed") / 1e3,
         of_bicubic=False,
@@ -57,9 +57,9 @@ def macs(benchmark: Benchmark) -> Cost:
 
 
 def seconds(benchmark: Benchmark) -> Cost:
-    """Seconds of encoding and decoding."""
+    """Return the seconds of encoding and decoding as the cost."""
     return Cost(
-        "PSNR against seconds, likewise",
+        "PSNR against seconds. Small points are budgets, large points the mapper's routing",
         "seconds per megapixel of output",
         benchmark.seconds_per_megapixel,
         of_bicubic=True,
@@ -67,9 +67,9 @@ def seconds(benchmark: Benchmark) -> Cost:
 
 
 def plot(benchmark: Benchmark, cost: Cost) -> Figure:
-    """A panel per scale: networks of one expert, mixtures at every budget, and bicubic.
+    """Draw a panel per scale with single-expert networks, mixtures at all budgets, and bicubic.
 
-    Where bicubic is far below, it has a strip of its own beneath the panel.
+    If bicubic is below the panel, draw it in a separate strip.
     """
     colours = _colours(benchmark)
     columns = len(benchmark.scales)
@@ -102,7 +102,7 @@ def plot(benchmark: Benchmark, cost: Cost) -> Figure:
 
 
 def close(figure: Figure) -> None:
-    """Frees a figure that was drawn."""
+    """Free a figure."""
     plt.close(figure)
 
 
@@ -126,7 +126,7 @@ def _draw_networks(axes: Axes, benchmark: Benchmark, scale: str, cost: Cost, col
 
 
 def _draw_bicubic(axes: Axes, strip: Axes, row: Row, cost: Cost) -> None:
-    """A line across the panel, or across the strip below it."""
+    """Draw bicubic as a line in the panel, or in the strip below it."""
     psnr = row["psnr"]
     beneath = psnr < axes.get_ylim()[0]
     line = strip if beneath else axes
@@ -152,6 +152,6 @@ def _labels(benchmark: Benchmark, scale: str, cost: Cost, colours: dict[str, str
 
 
 def _colours(benchmark: Benchmark) -> dict[str, str]:
-    """A hue per network, the same in all plots for those of the paper."""
+    """Assign a colour to each network. Networks of the paper always have the same colour."""
     free = iter(_OTHERS * len(benchmark.methods))
     return {method.name: _HUES.get(method.label) or next(free) for method in benchmark.methods[1:]}

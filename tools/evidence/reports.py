@@ -1,4 +1,4 @@
-"""Reports of `moeisr evaluate`, sorted into benchmarks: one data set, and networks that share an encoder."""
+"""Read reports of `moeisr evaluate`, and group them by data set and encoder."""
 
 import json
 import math
@@ -22,10 +22,10 @@ class Method:
     """Bicubic interpolation, or a network.
 
     Attributes:
-        name: in the report.
-        label: to be shown.
-        network: what the report tells of it; empty for bicubic.
-        images: where its pictures are.
+        name: name in the report.
+        label: name on the page.
+        network: description in the report, empty for bicubic.
+        images: folder of its pictures.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Method:
 
     @property
     def kind(self) -> str:
-        """The decoder's type, or bicubic."""
+        """Type of the decoder, or bicubic."""
         return self.network.get("type", BICUBIC)
 
     @property
@@ -44,18 +44,18 @@ class Method:
 
     @property
     def depths(self) -> list[int]:
-        """Of a mixture's experts."""
+        """Depths of the experts of a mixture."""
         return list(self.network["network_g"]["expert_depths"])
 
 
 @dataclass
 class Benchmark:
-    """What was measured on one data set of networks that share an encoder, and of bicubic.
+    """Results on one data set of networks that share an encoder, and of bicubic.
 
     Attributes:
         rows: averages over pictures, by method and scale.
-        budgets: those within budgets, growing, by method and scale.
-        pixels: of the output, averaged over pictures, by scale.
+        budgets: averages at increasing budgets, by method and scale.
+        pixels: mean number of output pixels, by scale.
         pictures: rows of single pictures, by method, scale and name.
     """
 
@@ -74,25 +74,25 @@ class Benchmark:
         return list(self.pixels)
 
     def backbone(self, method: Method) -> Method | None:
-        """The network of one expert that a mixture is built on, if it was measured."""
+        """Return the single-expert network that a mixture extends, if it was measured."""
         kind = method.kind.removeprefix("MoEISR")
         return next((each for each in self.methods if method.is_mixture and each.kind == kind), None)
 
     def macs_per_pixel(self, row: Row, counting: str) -> float:
-        """Of the decoder, for an output pixel, `published` or `executed`."""
+        """Return the decoder MACs per output pixel. The counting is `published` or `executed`."""
         return row[f"decoder_macs_{counting}"] / self.pixels[row["scale"]]
 
     def seconds_per_megapixel(self, row: Row) -> float:
-        """Of output."""
+        """Return the seconds per megapixel of output."""
         return (row.get("encode_seconds", 0) + row["decode_seconds"]) / self.pixels[row["scale"]] * 1e6
 
 
 def read_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:
-    """Benchmarks of all reports; networks of one encoder and data set come together from several reports.
+    """Read reports, and merge those with the same data set and encoder.
 
     Raises:
-        ValueError: a file is no such report, two reports of one benchmark contradict each other, or not all
-            of its networks were measured at the same scales.
+        ValueError: a file is not a report, two reports of a benchmark contradict each other, or the networks
+            of a benchmark were measured at different scales.
     """
     found: dict[tuple[str, str, str], Benchmark] = {}
     for path in paths:
@@ -124,7 +124,7 @@ def _require_all_scales(benchmark: Benchmark) -> None:
 
 
 def interpolated(x: float, points: Iterable[tuple[float, float]]) -> float | None:
-    """The value at x on the line through points; None outside of them."""
+    """Interpolate linearly between points. Return None outside their range."""
     for (x0, y0), (x1, y1) in pairwise(sorted(points)):
         if x0 <= x <= x1:
             return y0 if x0 == x1 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
@@ -136,21 +136,21 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: no readable JSON ({error})") from error
+        raise ValueError(f"{path}: not readable as JSON ({error}); run moeisr evaluate again") from error
     if not isinstance(report, dict) or needed - report.keys():
-        raise ValueError(f"{path}: no results.json as moeisr evaluate writes it; write it anew")
+        raise ValueError(f"{path}: not a results.json of moeisr evaluate; run moeisr evaluate again")
     require_float32(report, path)
     for row in (*report["averages"], *report["budgets"]):
         if row.get("psnr") is None:
             raise ValueError(
-                f"{path}: {row.get('weights')} has an infinite PSNR at ×{row.get('scale')}, which no plot "
-                "shows; measure without that scale, or without pictures of a single colour"
+                f"{path}: {row.get('weights')} has an infinite PSNR at ×{row.get('scale')}, which cannot be "
+                "plotted; measure without that scale, or without pictures of a single colour"
             )
     return report
 
 
 def _by_encoder(networks: Mapping[str, Row]) -> dict[str, list[str]]:
-    """Names of networks by what their encoder is, as JSON."""
+    """Return the names of networks by the options of their encoder as JSON."""
     found: dict[str, list[str]] = {}
     for name, network in networks.items():
         found.setdefault(json.dumps(network["network_g"]["encoder"]), []).append(name)
@@ -159,14 +159,18 @@ def _by_encoder(networks: Mapping[str, Row]) -> dict[str, list[str]]:
 
 def _add(benchmark: Benchmark, report: Mapping[str, Any], names: list[str], path: Path) -> None:
     known = {method.name for method in benchmark.methods}
-    if twice := known.intersection(names):
-        raise ValueError(f"{path}: {min(twice)} on {benchmark.dataset} is in another file, too; give one")
+    if repeated := known.intersection(names):
+        raise ValueError(
+            f"{path}: {min(repeated)} on {benchmark.dataset} is also in another file; give only one"
+        )
     benchmark.methods += [Method(n, n, report["networks"][n], path.parent / "images") for n in names]
     for row in report["averages"]:
         key = row["weights"], row["scale"]
         if row["weights"] == BICUBIC and key in benchmark.rows:
             if not math.isclose(benchmark.rows[key]["psnr"], row["psnr"], abs_tol=1e-6):
-                raise ValueError(f"{path}: was measured on other pictures of {benchmark.dataset}; repeat it")
+                raise ValueError(
+                    f"{path}: was measured on other pictures of {benchmark.dataset}; measure it again"
+                )
         elif row["weights"] in (BICUBIC, *names):
             benchmark.rows[key] = row
     for row in report["budgets"]:
@@ -182,7 +186,7 @@ def _add(benchmark: Benchmark, report: Mapping[str, Any], names: list[str], path
 
 
 def _labelled(benchmark: Benchmark) -> Benchmark:
-    """Networks are called by their names without a hash and without what all of their names begin with."""
+    """Label networks by their names without hash and common prefix."""
     networks = [method for method in benchmark.methods if method.network]
     words = [_HASH.sub("", method.name).split("_") for method in networks]
     shared = (

@@ -1,4 +1,4 @@
-"""Time, memory, and how much of the time goes into products of matrices."""
+"""Measure time, peak memory and the share of time in matrix products."""
 
 import ctypes
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from moeisr_plugin.evaluation.clock import now
 
-# Operators whose own time is that of a product of matrices or a convolution. Operators that only call these
-# (aten::linear, aten::conv2d) are left out: their own time is overhead.
+# Operators whose own time is that of a matrix product or convolution. Operators that only call these
+# (aten::linear, aten::conv2d) are left out, because their own time is overhead.
 MATRIX_OPERATORS = frozenset(
     {
         "aten::mm",
@@ -29,13 +29,13 @@ MATRIX_OPERATORS = frozenset(
 
 
 def alternating(count: int, repeats: int) -> Iterator[list[int]]:
-    """The order of contenders in each repeat: there and back, so that a drift hits all alike."""
+    """Yield the order of contenders in each repeat. It alternates, so that a drift affects all equally."""
     for repeat in range(repeats):
         yield list(range(count))[:: -1 if repeat % 2 else 1]
 
 
 def best_seconds(work: Callable[[], object], device: torch.device, *, repeats: int = 7) -> float:
-    """The least seconds a call takes, after one to warm up."""
+    """Return the minimum time of a call in seconds, after one warm-up call."""
     work()
     seconds = []
     for _ in range(repeats):
@@ -46,7 +46,10 @@ def best_seconds(work: Callable[[], object], device: torch.device, *, repeats: i
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:
-    """By how much a call's memory grows at most: allocated on a GPU, else resident; None where not known."""
+    """Return the peak growth of memory during a call in bytes.
+
+    On a GPU, this is allocated memory. On a CPU, it is resident memory. None if it cannot be measured.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -54,8 +57,8 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device) - before
     reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # memory that is free but resident would hide growth
-        reset.write_text("5", encoding="ascii")  # the highest mark starts anew
+        ctypes.CDLL(None).malloc_trim(0)  # free but resident memory would hide growth
+        reset.write_text("5", encoding="ascii")  # resets the high-water mark
     except (OSError, AttributeError):  # no Linux, no glibc, or no permission
         work()
         return None
@@ -65,10 +68,10 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:
 
 
 def matrix_share(work: Callable[[], object]) -> float:
-    """The share of a call's time on a processor that products of matrices take, as the profiler sees them.
+    """Return the share of CPU time that a call spends in matrix products, from the profiler.
 
-    Their own time is summed and divided by the time of the same, profiled call, so that a busy machine slows
-    both. Profiling itself costs each operator a microsecond or two, which is counted as overhead.
+    Both times come from the same profiled call, so that other load affects them equally. Profiling costs each
+    operator one to two microseconds, which count as overhead.
     """
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         start = perf_counter()
@@ -80,6 +83,6 @@ def matrix_share(work: Callable[[], object]) -> float:
 
 
 def _resident(status: Path, field: str) -> int:
-    """A field of the process's status, in bytes; the kernel tells kibibytes."""
+    """Return a field of the process status in bytes. The kernel reports kibibytes."""
     (line,) = [each for each in status.read_text(encoding="ascii").splitlines() if each.startswith(field)]
     return int(line.split()[1]) * 1024
