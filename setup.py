@@ -35,6 +35,7 @@ setup(
         "opencv-python",
         "lmdb",
         "addict",
+        "imagecodecs",
         "numpy",
         "packaging",
         "pillow",
