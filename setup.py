@@ -47,6 +47,7 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "heic": ["pillow-heif"],
         "dev": ["pytest", "ruff", "pyright"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import to_srgb
+from .heif import check_heif, is_heic, register_heic
 from .picture import Header, Picture, PictureError, plausible_dpi
 from .png import is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
@@ -24,14 +25,15 @@ PICTURE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "bmp", "dib", "gif"),
-        *("ppm", "pgm", "pnm", "avif", "jp2", "j2k"),
+        *("ppm", "pgm", "pnm", "avif", "heic", "heif", "jp2", "j2k"),
     )
 )
 """The files of a folder that are taken for pictures."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF", "JPEG2000")
 """What Pillow may take a file for; it knows others, some of which start further programs."""
 
+HEIF_FORMATS = ("AVIF", "HEIF")
 EXIF_PREFIX = b"Exif\0\0"
 PLAIN_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "YCbCr": "RGB"}
 GREY_MODES = {"1", "L", "LA", "La"}
@@ -143,6 +145,8 @@ def _decode(file: BinaryIO) -> Picture:
     with _open(file) as image:
         if is_ppm16(image):
             return _describe(image, read_ppm16_pixels(file, image))
+        if image.format in HEIF_FORMATS:
+            return replace(_decode_by_pillow(image), note=check_heif(file))
         if image.format != "PNG":
             return _decode_by_pillow(image)
         if is_png16(file):
@@ -188,6 +192,11 @@ def _describe(image: Image.Image, pixels: np.ndarray, *, note: str | None = None
 
 
 def _open(file: BinaryIO) -> Image.Image:
+    if is_heic(file) and not register_heic():
+        raise PictureError(
+            'is HEIC; run `pip install "moeisr_plugin[heic]"` to read it, or convert it to PNG'
+        )
+    check_heif(file)
     file.seek(0)
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
