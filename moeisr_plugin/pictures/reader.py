@@ -179,7 +179,7 @@ def _decode_by_pillow(image: Image.Image) -> Picture:
 def _describe(image: Image.Image, pixels: np.ndarray, *, note: str | None = None) -> Picture:
     """Return the picture of decoded pixels with the metadata that Pillow found."""
     exif = None
-    if "exif" in image.info:
+    if image.info.get("exif"):
         exif = image.info["exif"].removeprefix(EXIF_PREFIX)
     elif image.format == "PNG" and len(image.getexif()):
         exif = image.getexif().tobytes().removeprefix(EXIF_PREFIX)  # kept as text by older writers

@@ -321,11 +321,11 @@ def test_files_that_are_passed_over_are_told(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     draw(tmp_path / "photos" / "a.png")
     draw(tmp_path / "photos" / "b.jpg").rename(tmp_path / "photos" / "b.jfif")
-    for name in ("c.HEIC", "d.heic", "notes", ".hidden.txt"):
+    for name in ("c.CR2", "d.cr2", "notes", ".hidden.txt"):
         (tmp_path / "photos" / name).touch()
     assert moeisr(tmp_path / "photos", "--scale", 2) == 0
     assert len(list((tmp_path / "photos_x2").iterdir())) == 2
-    told = "photos: 3 of 5 files are not named as pictures (no suffix, .heic)"
+    told = "photos: 3 of 5 files are not named as pictures (no suffix, .cr2)"
     assert told in capsys.readouterr().err
 
 
