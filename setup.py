@@ -35,6 +35,7 @@ setup(
         "opencv-python",
         "lmdb",
         "addict",
+        "imagecodecs",
         "numpy",
         "packaging",
         "pillow",
@@ -46,6 +47,7 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "heic": ["pillow-heif"],
         "dev": ["pytest", "ruff", "pyright"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},

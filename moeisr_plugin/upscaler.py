@@ -13,6 +13,7 @@ from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import network_from
+from moeisr_plugin.render.bounds import alpha_bounds, colour_bounds
 from moeisr_plugin.render.casting import require_finite, to_precision
 
 PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
@@ -67,16 +68,24 @@ class EncodedPicture:
 
     def _bands(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         layers = [render.render_bands(self._net, encoding, size) for encoding in self._encodings]
+        kinds = (colour_bounds, alpha_bounds)
+        bounds = [kind(encoding.lr) for kind, encoding in zip(kinds, self._encodings, strict=False)]
+        row = 0
         with tqdm(total=size[0], unit="row", delay=3, leave=False, disable=not self._progress) as bar:
             for bands in zip(*layers, strict=True):
                 for band in bands:
                     require_finite(self._net, band)
-                yield self._pixels(bands)
+                bounded = [
+                    bound.clamp(band, first_row=row, size=size)
+                    for bound, band in zip(bounds, bands, strict=True)
+                ]
+                yield self._pixels(bounded)
+                row += bands[0].shape[2]
                 bar.update(bands[0].shape[2])
 
     def _pixels(self, bands: Sequence[Tensor]) -> np.ndarray:
         """Combine bands of all layers, (1, 3, N, W) each, to pixels (N, W) or (N, W, C)."""
-        planes = [band[0].permute(1, 2, 0).float() for band in bands]  # (N, W, 3) each
+        planes = [band[0].permute(1, 2, 0) for band in bands]  # (N, W, 3) each
         if len(planes) == 1 and self._image.dtype == np.uint8 and self._image.shape[2:] == (3,):
             # Rounding on the device transfers a quarter of the bytes and saves work on the host.
             return planes[0].clamp(0, 1).mul_(255).round_().byte().contiguous().cpu().numpy()

@@ -83,8 +83,9 @@ def heard_interrupts():
 @pytest.fixture(autouse=True)
 def restored_tf32():
     """Restore the process-wide TF32 switches, which a training with `tf32: true` sets."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    precision, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     yield
-    if (matmul.allow_tf32, cudnn.allow_tf32) != before:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+    if torch.get_float32_matmul_precision() != precision:
+        torch.set_float32_matmul_precision(precision)
+    if torch.backends.cudnn.allow_tf32 != convolutions:
+        torch.backends.cudnn.allow_tf32 = convolutions

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
 from moeisr_plugin import Upscaler, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import CheckpointError, read_checkpoint, save_checkpoint
+from moeisr_plugin.render.bounds import colour_bounds
 from moeisr_plugin.upscaler import enlarged_size
 
 ENCODER = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
@@ -41,7 +43,8 @@ def test_8_bit_output_is_the_rendered_colour_clipped_and_rounded(upscaler):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(render, "render_bands", lambda *a: (3 * band - 1 for band in original(*a)))
         enlarged = upscaler(image, size=(26, 44))
-    expected = np.rint(np.clip(colours[0].permute(1, 2, 0).numpy(), 0, 1) * 255)
+    bounded = colour_bounds(lr).clamp(colours, first_row=0, size=(26, 44))
+    expected = np.rint(np.clip(bounded[0].permute(1, 2, 0).numpy(), 0, 1) * 255)
     assert enlarged.min() == 0
     assert enlarged.max() == 255
     np.testing.assert_array_equal(enlarged, expected)
@@ -217,3 +220,26 @@ def test_bundled_weights_are_the_default_and_are_found_by_name():
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
         Upscaler(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [(7, 9), (1, 12), (5, 1), (1, 1)])
+def test_a_constant_picture_stays_constant(size, dtype, precision):
+    upscaler = Upscaler("tiny_MoEISR_LIIF_s", device="cpu", precision=precision)
+    white = np.iinfo(dtype).max
+    for colour in ((white, white, white), (white, 0, 0), (white // 3, white // 5, white)):
+        image = np.full((*size, 3), colour, dtype)
+        for scale in (1, 2, 3.7):
+            enlarged = upscaler(image, scale=scale)
+            np.testing.assert_array_equal(enlarged, np.broadcast_to(image[0, 0], enlarged.shape))
+
+
+def test_alpha_of_a_hard_edge_stays_0_and_255_beyond_a_pixel_from_it():
+    image = np.full((16, 18, 4), 200, np.uint8)
+    image[..., 3] = 255 * (np.add.outer(np.arange(16), np.arange(18)) > 15)  # a diagonal edge
+    alpha = Upscaler(device="cpu")(image, scale=4)[..., 3]
+    nearest = np.kron(image[..., 3], np.ones((4, 4), np.uint8))
+    inside, outside = (np.asarray(distance_transform_edt(nearest == value)) / 4 for value in (255, 0))
+    assert alpha[inside > 1.2].min() == 255  # distances in LR pixels
+    assert alpha[outside > 1.2].max() == 0

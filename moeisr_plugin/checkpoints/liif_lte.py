@@ -13,6 +13,7 @@ from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.pretrained import check_fit
+from moeisr_plugin.checkpoints.building import bounded_by
 from moeisr_plugin.checkpoints.network import as_checkpoint, is_published
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 
@@ -60,7 +61,13 @@ def checkpoint_from(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _converted(spec: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
-    net = build_network(_Reader(path).network(spec))
+    options = _Reader(path).network(spec)
+    try:
+        with bounded_by(spec["sd"]):
+            net = build_network(options)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: the network it is of cannot be built ({reason})") from error
     own = net.state_dict()
     wanted = {
         _published_name(key): value for key, value in own.items() if key.rpartition(".")[2] not in _DERIVED

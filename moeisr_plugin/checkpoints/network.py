@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.pretrained import check_fit
+from moeisr_plugin.checkpoints.building import bounded_by
 from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 from moeisr_plugin.utils.tensor_files import write_tensor_file as save_checkpoint
@@ -105,7 +106,8 @@ def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> I
     weights = checkpoint.get("params_ema") or checkpoint["params"]
     try:
         _check_sizes(hyper_parameters, weights)
-        net = build_without_pretrained(hyper_parameters)
+        with bounded_by(weights):
+            net = build_without_pretrained(hyper_parameters)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise CheckpointError(f"{path}: its network cannot be built ({reason})") from error
@@ -122,6 +124,8 @@ def _check_sizes(hyper_parameters: Mapping[str, Any], weights: Mapping[str, Any]
     for key, size in _integers("network_g", hyper_parameters):
         if size > largest:
             raise ValueError(f"{key} is {size}, larger than any weight")
+        if size < 0:
+            raise ValueError(f"{key} is {size}; a negative size describes no network")
 
 
 def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:

@@ -16,6 +16,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels; PNG 1.2, section 4.1.1
 COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB")
 """What samples mean as colours, in place of a profile or beside it (PNG 3, section 11.3.2)."""
+ANIMATION_CHUNKS = (b"acTL", b"fcTL", b"fdAT")
 SUB, UP = 1, 2
 DEFLATE_LEVEL = 4
 """Of enlarged photographs, three times as fast as zlib's own choice, 6, and a few per cent larger."""
@@ -39,8 +40,7 @@ def read_png16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
         (H, W) or (H, W, 2 | 3 | 4) uint16.
     """
     image.load()
-    file.seek(0)
-    data = np.frombuffer(file.read(), np.uint8)
+    data = np.frombuffer(_without_animation(file), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise OSError("OpenCV cannot decode it")
@@ -50,6 +50,33 @@ def read_png16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
     if data[25] == COLOUR_TYPE[2]:
         return np.ascontiguousarray(pixels[..., [0, 3]])
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def scale_transparent_grey(file: BinaryIO, image: Image.Image) -> None:
+    """Scale the transparent grey of a PNG of 1, 2 or 4 bits to the 8 bits to which Pillow scales the pixels.
+
+    Args:
+        file: the PNG.
+        image: the same file as opened by Pillow and loaded. Its `transparency` is replaced.
+    """
+    file.seek(24)
+    bits, colour_type = file.read(2)
+    key = image.info.get("transparency")
+    if colour_type == COLOUR_TYPE[1] and bits < 8 and isinstance(key, int):
+        white = 2**bits - 1
+        image.info["transparency"] = (key & white) * (255 // white)  # PNG 1.2, 4.2.1: only the low bits count
+
+
+def _without_animation(file: BinaryIO) -> bytes:
+    """Return a PNG without its animation, of which OpenCV decodes a frame instead of the still picture."""
+    file.seek(0)
+    kept = [file.read(len(SIGNATURE))]
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        rest = file.read(length + 4)
+        if kind not in ANIMATION_CHUNKS:
+            kept += [head, rest]
+    return b"".join(kept)
 
 
 def read_colour_chunks(file: BinaryIO) -> bytes:

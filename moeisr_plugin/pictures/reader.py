@@ -10,13 +10,13 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
 
 from .colour import to_srgb
+from .heif import check_heif, is_heic, register_heic
 from .picture import Header, Picture, PictureError, plausible_dpi
-from .png import is_png16, read_colour_chunks, read_png16_pixels
+from .png import is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
-from .tiff import descriptive_exif, is_tiff16, read_tiff16, read_tiff16_header, states_dpi
+from .tiff import is_tiff, read_tiff, read_tiff_header
 
 MAX_PIXELS = 2**28
 """Largest picture read unless told otherwise: 268 megapixels, 0.8 GB as 8-bit RGB."""
@@ -25,19 +25,19 @@ PICTURE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "bmp", "dib", "gif"),
-        *("ppm", "pgm", "pnm", "avif", "jp2", "j2k"),
+        *("ppm", "pgm", "pnm", "avif", "heic", "heif", "jp2", "j2k"),
     )
 )
 """The files of a folder that are taken for pictures."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF", "JPEG2000")
 """What Pillow may take a file for; it knows others, some of which start further programs."""
 
-BITS_PER_SAMPLE_TAG = 258
+HEIF_FORMATS = ("AVIF", "HEIF")
 EXIF_PREFIX = b"Exif\0\0"
 PLAIN_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "YCbCr": "RGB"}
 GREY_MODES = {"1", "L", "LA", "La"}
-READABLE_MODES = {"L", "LA", "RGB", "RGBA", "CMYK", "LAB", *PLAIN_MODE}
+READABLE_MODES = {"L", "LA", "RGB", "RGBA", "CMYK", *PLAIN_MODE}
 
 _pillow_limit = threading.Lock()
 """Held while Pillow's own limit on pixels, which cannot be passed as an argument, is lifted."""
@@ -84,7 +84,7 @@ def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
     with _told_plainly():
         if not file.seek(0, io.SEEK_END):
             raise PictureError("is empty; replace it by a picture")
-        header = read_tiff16_header(file) if is_tiff16(file) else _pillow_header(file)
+        header = read_tiff_header(file) if is_tiff(file) else _pillow_header(file)
     check_size(header, max_pixels)
     return header
 
@@ -140,56 +140,63 @@ def _jpeg2000_bits(file: BinaryIO) -> int:
 
 
 def _decode(file: BinaryIO) -> Picture:
-    if is_tiff16(file):
-        return read_tiff16(file)
+    if is_tiff(file):
+        return read_tiff(file)
     with _open(file) as image:
         if is_ppm16(image):
             return _describe(image, read_ppm16_pixels(file, image))
+        if image.format in HEIF_FORMATS:
+            return replace(_decode_by_pillow(image), note=check_heif(file))
         if image.format != "PNG":
             return _decode_by_pillow(image)
-        deep = is_png16(file)
-        picture = _describe(image, read_png16_pixels(file, image)) if deep else _decode_by_pillow(image)
+        if is_png16(file):
+            picture = _describe(image, read_png16_pixels(file, image))
+        else:
+            image.load()
+            scale_transparent_grey(file, image)
+            picture = _decode_by_pillow(image)
         return replace(picture, png_colour=read_colour_chunks(file))
 
 
 def _decode_by_pillow(image: Image.Image) -> Picture:
-    exif = descriptive_exif(image.getexif()) if image.format == "TIFF" else None
     image.load()
-    if image.mode in ("CMYK", "LAB"):
-        pixels = np.asarray(to_srgb(image, image.info.pop("icc_profile", None)))
+    note = None
+    if image.mode == "CMYK":
+        profile = image.info.pop("icc_profile", None)
+        pixels = np.asarray(to_srgb(image, profile))
+        if profile is None:
+            note = "is CMYK without a colour profile; its colours are approximate"
     elif image.mode.startswith("I;16"):
-        pixels = _at_full_depth(image)
+        pixels = np.asarray(image).astype(np.uint16)
     else:
         mode = PLAIN_MODE.get(image.mode, image.mode)
         if "transparency" in image.info:
             mode = "LA" if mode == "L" else "RGBA"
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return _describe(image, pixels, exif=exif)
+    return _describe(image, pixels, note=note)
 
 
-def _at_full_depth(image: Image.Image) -> np.ndarray:
-    """The pixels (H, W) of 16 bits; Pillow leaves those of a TIFF of 12 bits as they are."""
-    pixels = np.asarray(image).astype(np.uint16)
-    if isinstance(image, TiffImageFile) and image.tag_v2.get(BITS_PER_SAMPLE_TAG) == (12,):
-        pixels = np.rint(pixels * (65535 / 4095)).astype(np.uint16)
-    return pixels
-
-
-def _describe(image: Image.Image, pixels: np.ndarray, *, exif: bytes | None = None) -> Picture:
-    """Puts what Pillow knows of a decoded file around its pixels."""
-    if exif is None and "exif" in image.info:
+def _describe(image: Image.Image, pixels: np.ndarray, *, note: str | None = None) -> Picture:
+    """Return the picture of decoded pixels with the metadata that Pillow found."""
+    exif = None
+    if image.info.get("exif"):
         exif = image.info["exif"].removeprefix(EXIF_PREFIX)
-    elif exif is None and image.format == "PNG" and len(image.getexif()):
+    elif image.format == "PNG" and len(image.getexif()):
         exif = image.getexif().tobytes().removeprefix(EXIF_PREFIX)  # kept as text by older writers
     frames = getattr(image, "n_frames", 1)
     # The further frames of an MPO are a camera's previews and gain maps, which nobody calls frames.
-    note = f"has {frames} frames; only the first is used" if frames > 1 and image.format != "MPO" else None
-    unstated = isinstance(image, TiffImageFile) and not states_dpi(image.tag_v2)  # which Pillow calls 1
-    dpi = plausible_dpi(None if unstated else image.info.get("dpi"))
+    if frames > 1 and image.format != "MPO":
+        note = f"has {frames} frames; only the first is used"
+    dpi = plausible_dpi(image.info.get("dpi"))
     return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note=note)
 
 
 def _open(file: BinaryIO) -> Image.Image:
+    if is_heic(file) and not register_heic():
+        raise PictureError(
+            'is HEIC; run `pip install "moeisr_plugin[heic]"` to read it, or convert it to PNG'
+        )
+    check_heif(file)
     file.seek(0)
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

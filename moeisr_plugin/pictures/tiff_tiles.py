@@ -16,7 +16,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .picture import ORIENTATION_TAG, Picture
 from .png import DEFLATE_LEVEL
 from .row_bands import regrouped_bands
-from .tiff import ICC_TAG, descriptive_tags
+from .tiff import ICC_TAG
+from .tiff_tags import descriptive_tags
 
 TILE = 256
 TILE_UNIT = 16  # sides of tiles are multiples of it (TIFF 6.0, section 15)
