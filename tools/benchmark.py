@@ -7,10 +7,10 @@
     python tools/benchmark.py --training --training-precisions float32 tf32 bfloat16 --compile -o results
 
 Each network is decoded by the package and by a plain reference that does what the publications say
-(tools/plain_decoders.py); on request the published code itself runs beside them. All run in turns, there and
-back, and medians are told. A mixture with random weights chooses no experts worth the name: its encoder and
-mapper run, but an expert map that costs what the paper's does takes the place of the mapper's. Trained
-`--weights` use their own.
+(moeisr_plugin/archs/reference.py); on request the published code itself runs beside them. All run in turns,
+there and back, and medians are told. A mixture with random weights chooses no experts worth the name: its
+encoder and mapper run, but an expert map that costs what the paper's does takes the place of the mapper's.
+Trained `--weights` use their own.
 
 OUT/benchmark.json holds: moeisr (version), machine, encoder, weights, channels_last, repeats, gemm (MACs per
 second of large matrix products), rendering (a row per case, contender and number of threads; `runs` are

@@ -79,10 +79,6 @@ class Embedding(nn.Module):
         """
         raise NotImplementedError
 
-    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
-        """The embedding of queries in the published order of columns, (N, in_features); slow and plain."""
-        raise NotImplementedError
-
     def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
         """The cell of an output grid (H, W) over a latent (h, w), in latents, as the experts are told it."""
         raise NotImplementedError
@@ -197,11 +193,6 @@ class LIIFEmbedding(Embedding):
                 table[rows] = linear(gathered, weight).to(table) + rows_at(constant, sample[rows])
         return table
 
-    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
-        unfolded = F.unfold(latent, 2 * self.radius + 1).transpose(1, 2)  # (B, h*w, D*side²)
-        rel_cell = rel_cell[index // unfolded.shape[1], : self.cell_columns]  # (N, 2)
-        return torch.cat([unfolded.flatten(0, 1)[index], rel, rel_cell], dim=1)
-
     def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
         return 2 * latent_size[0] / size[0], 2 * latent_size[1] / size[1]
 
@@ -308,9 +299,6 @@ class LTEEmbedding(Embedding):
             phase = self.phase(rel_cell.to(by_axis))
         coef, freq = (maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (coef, freq))  # (B*h*w, F)
         return LTEGround(coef, freq, phase, firsts)
-
-    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
-        return self.ground(latent, rel_cell, []).features(index, rel)
 
     def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
         smallest = 2 / self.max_trained_scale

@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from moeisr_plugin.archs import fast_path
 from moeisr_plugin.archs.embeddings import Ground
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.workspace import Workspace
 from moeisr_plugin.render.fused import without_kernels
 from moeisr_plugin.render.grid import grid_axis
+from moeisr_plugin.render.unfolded import macs_per_lr_pixel
 
 
 def _product_flops(features: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
@@ -117,7 +119,14 @@ def published_macs(net: ImplicitSR, work: Workload) -> int:
 
 
 def executed_macs(net: ImplicitSR, work: Workload) -> int:
-    """MACs that decoding it executes: operators counted on one LR pixel of each expert, times how many."""
+    """MACs that decoding it executes: operators counted on one LR pixel of each expert, times how many.
+
+    Those of a network that `fast_path` does not serve are computed from its widths and depths, as operators
+    of wrapped and quantised layers need not be countable.
+    """
+    if not fast_path.serves(net):
+        lr_pixels = enumerate(work.lr_pixels)
+        return _mapper_macs(net, work) + sum(macs_per_lr_pixel(net, j, work.around) * n for j, n in lr_pixels)
     fixed, executed = 0, _mapper_macs(net, work)
     for expert, lr_pixels in enumerate(work.lr_pixels):
         one, two = (count_macs(lambda n=n, j=expert: _ground(net, j, lr_pixels=n)) for n in (1, 2))

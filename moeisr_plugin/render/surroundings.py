@@ -10,12 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from moeisr_plugin.archs import fast_path
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.workspace import Workspace
 from moeisr_plugin.render import fused
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 from moeisr_plugin.render.fused import Painter
+from moeisr_plugin.render.unfolded import Answer, unfolded_answers
 
 # Bytes of hidden states computed at a time, on a processor by each thread. They should fit its cache, but too
 # few are not worth sharing among threads; a GPU wants more.
@@ -36,7 +38,7 @@ def painter(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> Painter:
         columns around each column, (w, R), to RGB in [-1, 1], (h', w, P, R, 3), of the relative coordinates'
         precision.
     """
-    if fused.paints(net, latent):
+    if fast_path.serves(net) and fused.paints(net, latent):
         return fused.painter(net, latent, rel_cell)
     return partial(_paint_surroundings, net, rel_cell)
 
@@ -50,19 +52,33 @@ def _paint_surroundings(
     rel_x: Tensor,
 ) -> Tensor:
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
-    experts, channels = net.expert_list, net.expert_list[0].first.out_features
-    with WinogradConvolutions():
-        ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], groups)
+    if fast_path.serves(net):
+        channels, answer = (
+            net.expert_list[0].first.out_features,
+            _folded_answers(net, padded, rel_cell, groups),
+        )
+    else:
+        channels, answer = net.embedding.in_features, unfolded_answers(net, padded, rel_cell)
     block, block_rows = _block_of(padded, per_pixel, channels)
-    workspace = Workspace()
     answers = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)
     for rows, painted in zip(rel_y.split(block_rows, 1), answers.split(block_rows, 1), strict=True):
         for j, pixels in enumerate(groups):
             row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
             for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-                hidden = ground.first_layer_around(j, *part, workspace=workspace)
-                painted[part[0]] = experts[j].finish(hidden).to(answers)  # (N, P, R, 3)
+                painted[part[0]] = answer(j, *part).to(answers)  # (N, P, R, 3)
     return answers.view(-1, width, *per_pixel, 3)
+
+
+def _folded_answers(net: ImplicitSR, padded: Tensor, rel_cell: Tensor, groups: Sequence[Tensor]) -> Answer:
+    """Return the same as `unfolded_answers`, with the first layers folded."""
+    experts, workspace = net.expert_list, Workspace()
+    with WinogradConvolutions():
+        ground = net.embedding.ground(padded, rel_cell, [expert.first for expert in experts], groups)
+
+    def answer(j: int, pixels: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
+        return experts[j].finish(ground.first_layer_around(j, pixels, rel_y, rel_x, workspace=workspace))
+
+    return answer
 
 
 def _block_of(like: Tensor, per_pixel: tuple[int, int], channels: int) -> tuple[int, int]:
