@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs.encoders.edsr_encoder_arch import EDSREncoder, ResidualBlock
 from moeisr_plugin.archs.encoders.rdn_encoder_arch import DenseLayer, RDNEncoder, ResidualDenseBlock
+from moeisr_plugin.archs.fast_path import is_plain
 from moeisr_plugin.archs.mapper import Mapper
 from moeisr_plugin.render import fused
 
@@ -25,14 +26,14 @@ def finished(module: nn.Module, x: Tensor) -> Tensor:
         x: of a GPU and a type that `fused.suits` is true of.
     """
     way = _WAYS.get(type(module))
-    return module(x) if way is None or _is_watched(module) else way(module, x)
+    return way(module, x) if way and _is_unchanged(module) else module(x)
 
 
 def _sequence(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     layers = list(layers)
     while layers:
         layer = layers.pop(0)
-        if layers and type(layer) is nn.Conv2d and type(layers[0]) is nn.ReLU:
+        if layers and type(layer) is nn.Conv2d and is_plain(layers[0], nn.ReLU):
             layers.pop(0)
             x = _convolve(layer, x, relu=True)
         else:
@@ -91,12 +92,13 @@ def _convolve(
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether it is a convolution that does what its numbers say and no more."""
-    return type(module) is nn.Conv2d and not _is_watched(module) and module.padding_mode == "zeros"
+    return is_plain(module, nn.Conv2d) and module.padding_mode == "zeros"
 
 
-def _is_watched(module: nn.Module) -> bool:
-    """Whether somebody has hooks that would not be called; weights may be made in them."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def _is_unchanged(module: nn.Module) -> bool:
+    """Return whether neither the module nor the sequence that is taken apart with it is changed or hooked."""
+    sequences = (getattr(module, name, None) for name in ("body", "GFF"))
+    return is_plain(module, *_WAYS) and all(s is None or is_plain(s, nn.Sequential) for s in sequences)
 
 
 _WAYS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {

@@ -344,6 +344,17 @@ def test_hooks_run_and_change_nothing(name, kind, part):
     assert fast_path.serves(net)
 
 
+@pytest.mark.parametrize(
+    "part", ["encoder.head.0", "encoder.body.0.body.1", "mapper", "mapper.0", "mapper.1"]
+)
+def test_hooks_in_encoder_and_mapper_run(part):
+    net, calls = network("MoEISRLIIF", torch.float32), []
+    net.get_submodule(part).register_forward_hook(lambda *_: calls.append(part))
+    render.encode(net, picture(1, 5, 7).float())
+    assert calls == [part]
+    assert fast_path.serves(net)
+
+
 @pytest.mark.parametrize("name", ["LIIF", "LTE", "MoEISRLIIF", "MoEISRLTE"])
 def test_dynamically_quantised_layers_render(name):
     torch.manual_seed(0)
