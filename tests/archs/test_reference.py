@@ -11,10 +11,12 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from moeisr_plugin import render
-from moeisr_plugin.archs import fast_path, reference
+from moeisr_plugin.archs import fast_path, reference, routing
 from moeisr_plugin.archs.embeddings import Embedding
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.render import complexity
+from moeisr_plugin.render.casting import to_precision
+from moeisr_plugin.render.routing_report import routing_health
 
 LIIF_TINY = {"encoder": TINY_ENCODER, "hidden_dim": 6}
 LTE_TINY = {**LIIF_TINY, "num_freq_features": 8}
@@ -77,7 +79,7 @@ def test_colours_of_a_picture_are_these():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("lr_size", "size"), [((5, 7), (13, 23)), ((5, 4), (12, 16)), ((1, 3), (2, 8))])
+@pytest.mark.parametrize(("lr_size", "size"), [((5, 7), (7, 11)), ((2, 3), (6, 9)), ((1, 3), (2, 8))])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_reference_renders_the_queries_of_a_grid(name, lr_size, size):
     net, lr = network(name), picture(2, *lr_size)
@@ -117,7 +119,7 @@ def test_autocast_keeps_coordinates_precise():
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
-@pytest.mark.parametrize("size", [(5, 7), (15, 21), (11, 17), (38, 29), (2, 9)])
+@pytest.mark.parametrize("size", [(5, 7), (15, 21), (13, 23), (10, 14), (38, 29), (2, 9)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rendering_equals_the_reference(name, size, dtype, tolerance):
     net = network(name, dtype)
@@ -264,22 +266,22 @@ def changed(name, change):
 @pytest.mark.parametrize(("name", "change"), CASES)
 def test_changed_layers_act_in_rendering(name, change, monkeypatch):
     net, other = changed(name, change)
-    encoding = other.encode(picture(2, 5, 7))
-    size, coord = (13, 22), grid_queries(2, 13, 22)
-    cell = torch.tensor([[2 / 13, 2 / 22]] * 2, dtype=torch.float64)
+    encoding = other.encode(picture(1, 4, 5))
+    size, coord = (7, 11), grid_queries(1, 7, 11)
+    cell = torch.tensor([[2 / 7, 2 / 11]], dtype=torch.float64)
     scores = torch.rand(encoding.scores.shape, generator=torch.Generator().manual_seed(0)).double()
     encoding = encoding._replace(scores=scores)
-    inputs = queries_by_layers(other, encoding, coord, cell)
+    expected = queries_by_layers(other, encoding, coord, cell)
     for block_bytes, band_queries in ((2**20, 10**6), (5000, 1)):
         monkeypatch.setattr("moeisr_plugin.render.surroundings._BLOCK_BYTES", {"cpu": block_bytes})
         monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": band_queries})
         rendered = render.render(other, encoding, size)
-        close(rendered.flatten(2).mT, inputs)
+        close(rendered.flatten(2).mT, expected)
     assert (render.render(net, encoding, size) - rendered).abs().max() > 0.01
 
 
 def queries_by_layers(net, encoding, coord, cell):
-    """RGB (B, Q, 3) of a changed network: the loop over queries, with its features and experts replaced."""
+    """Return RGB (B, Q, 3) of a changed network, by the loop over queries, which calls its layers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(per_query, "mlp", lambda expert, features: expert.layers(features[None])[0])
         if net.hyper_parameters["type"].endswith("LTE"):
@@ -373,16 +375,14 @@ def test_dynamically_quantised_layers_render(name):
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", MIXTURES)
 def test_changed_networks_render_in_16_bits(name, precision):
-    from moeisr_plugin.render.casting import to_precision
-
     _, other = changed(name, CHANGES["LoRA, first layer"])
     other, lr = other.float(), picture(1, 5, 7).float()
     exact = render.render(other, render.encode(other, lr), (13, 22))
     encoding = render.encode(to_precision(other, precision), lr)
     rounded = render.render(other, encoding, (13, 22))
     assert rounded.dtype == torch.float32
-    scores = encoding.scores
-    assert (rounded - exact).square().median() < 0.01 * exact.var(), scores
+    # The median, as rounding gives a few LR pixels to another expert.
+    assert (rounded - exact).square().median() < 0.01 * exact.var()
 
 
 def test_memory_of_changed_networks_is_bounded(monkeypatch):
@@ -410,6 +410,10 @@ def test_budgets_maps_and_complexity_of_changed_networks(name):
     of_maps = 2 * 9 * 4 * 8 if name == "MoEISRLTE" else 0
     decoding = sum((each + of_maps) * n for each, n in zip(macs, work.lr_pixels, strict=True))
     assert complexity.executed_macs(other, work) == complexity.mapper_macs(net, (5, 7)) + decoding
+    health = routing_health(other, encoding, (12, 16), lambda rgb: rgb.mean().item(), routed=0.5)
+    deepest = encoding._replace(scores=routing.use_everywhere(encoding.scores, len(macs) - 1))
+    mean = reference.render(other, deepest, (12, 16)).mean().item()
+    assert health[f"only_d{other.experts[-1].depth}"] == pytest.approx(mean)
 
 
 def test_an_expert_of_another_class_is_rendered_and_has_no_budget():
