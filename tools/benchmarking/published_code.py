@@ -117,7 +117,7 @@ def _make(folder: Path, name: str, encoder: nn.Module, **specs: Any) -> Any:
         try:
             make = importlib.import_module("models").make
             model = make({"name": name, "args": {"encoder_spec": encoder_spec, **specs}})
-        except (ImportError, KeyError, SyntaxError, TypeError) as error:
+        except (AttributeError, ImportError, KeyError, SyntaxError, TypeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(f"{folder}: no checkout with a network {name!r} ({reason})") from error
     model.encoder = encoder
