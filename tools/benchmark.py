@@ -7,8 +7,8 @@
     python tools/benchmark.py --training --training-precisions float32 tf32 bfloat16 --compile -o results
 
 Each network is decoded by the package and by a plain reference that follows the publications
-(tools/plain_decoders.py). Options add the published code. The contenders run in alternating order, and
-medians are reported. The mapper of a mixture with random weights runs, but its routing is replaced by an
+(moeisr_plugin/archs/reference.py). Options add the published code. The contenders run in alternating order,
+and medians are reported. The mapper of a mixture with random weights runs, but its routing is replaced by an
 expert map with the mean cost of the paper. Trained `--weights` use their own routing.
 
 OUT/benchmark.json contains moeisr (version), machine, encoder, weights, channels_last, repeats, gemm (MACs

@@ -94,20 +94,6 @@ class Embedding(nn.Module):
         """
         raise NotImplementedError
 
-    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
-        """Return the embedding of queries with its columns in the published order. Slow; not folded.
-
-        Args:
-            latent: (B, D, h + 2 * radius, w + 2 * radius), padded.
-            rel_cell: (B, 2), the cell relative to a latent, (2h/H, 2w/W).
-            index: (N,), LR pixel of each query in [0, B*h*w).
-            rel: (N, 2), coordinate relative to the LR pixel, y first.
-
-        Returns:
-            (N, in_features).
-        """
-        raise NotImplementedError
-
     def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
         """Return the cell of an output grid relative to a latent, as the experts receive it.
 
@@ -249,11 +235,6 @@ class LIIFEmbedding(Embedding):
                 table[rows] = linear(gathered, weight).to(table) + gather_rows(constant, sample[rows])
         return table
 
-    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
-        unfolded = F.unfold(latent, 2 * self.radius + 1).transpose(1, 2)  # (B, h*w, D*side²)
-        rel_cell = rel_cell[index // unfolded.shape[1], : self.cell_columns]  # (N, 2)
-        return torch.cat([unfolded.flatten(0, 1)[index], rel, rel_cell], dim=1)
-
     def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
         return 2 * latent_size[0] / size[0], 2 * latent_size[1] / size[1]
 
@@ -376,9 +357,6 @@ class LTEEmbedding(Embedding):
             phase = self.phase(rel_cell.to(by_axis))
         coef, freq = (maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (coef, freq))  # (B*h*w, F)
         return LTEPixelTerms(coef, freq, phase, firsts)
-
-    def features(self, latent: Tensor, rel_cell: Tensor, index: Tensor, rel: Tensor) -> Tensor:
-        return self.precompute(latent, rel_cell, []).features(index, rel)
 
     def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
         smallest = 2 / self.max_trained_scale

@@ -35,6 +35,8 @@ class Expert(nn.Module):
         super().__init__()
         if depth < 2:
             raise ValueError(f"an expert of depth {depth} has no hidden layer; the depth must be 2 or more")
+        self.in_features = in_features
+        self.hidden_dim = hidden_dim
         self.depth = depth
         widths = [in_features, *[hidden_dim] * (depth - 1), 3]
         linears = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths)]
@@ -75,8 +77,11 @@ class Expert(nn.Module):
         return self.layers(features)
 
     def macs(self) -> int:
-        """Return the multiply-accumulates of one query, not folded. The paper calls them FLOPs."""
-        return sum(linear.weight.numel() for linear in self.linears)
+        """Return the multiply-accumulates of one query, not folded. The paper calls them FLOPs.
+
+        Layers are counted as built. Wrappers and replacements are not counted.
+        """
+        return self.hidden_dim * (self.in_features + (self.depth - 2) * self.hidden_dim + 3)
 
 
 def make_experts(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moeisr_plugin.archs import coordinates, routing
+from moeisr_plugin.archs import coordinates, fast_path, reference, routing
 from moeisr_plugin.archs.embeddings import Embedding, PixelTerms
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.ops.precision import at_least_float32
@@ -153,6 +153,8 @@ class ImplicitSR(nn.Module):
         The arguments are those of :meth:`forward`.
         """
         gates = gate(encoding.scores) if gate else routing.gumbel_gates(encoding.scores, tau=self.tau)
+        if not fast_path.serves(self):
+            return reference.soft_mixture(self, encoding, coord, cell, gates)
         terms = self.precompute(encoding, cell)
         near = self.neighbours(coord, encoding.latent.shape[2:])
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
@@ -171,6 +173,9 @@ class ImplicitSR(nn.Module):
             routed: result of :meth:`route`. Defaults to routing by the largest score.
         """
         near, pixels, queries = routed or self.route(routing.choose_expert(encoding.scores), coord)
+        if not fast_path.serves(self):
+            choice = routing.ungroup(pixels).view_as(encoding.scores[:, 0])
+            return reference.hard_choice(self, encoding, coord, cell, choice)
         terms = self.precompute(encoding, cell, pixels)
         rel = near.rel.flatten(0, 2)  # (V*B*Q, 2)
         outputs = routing.dispatch_experts(self.expert_list, terms, queries, near.index.flatten(), rel)
@@ -191,7 +196,15 @@ class ImplicitSR(nn.Module):
 
     @property
     def expert_list(self) -> list[Expert]:
-        """The experts, shallowest first."""
+        """The experts, shallowest first.
+
+        Raises:
+            ValueError: one of them is of another class, so that its depth and MACs are not known.
+        """
+        for j, expert in enumerate(self.experts):
+            if not isinstance(expert, Expert):
+                kind = type(expert).__name__
+                raise ValueError(f"experts.{j} is a {kind}, of unknown depth and MACs; give an Expert")
         return [expert for expert in self.experts if isinstance(expert, Expert)]
 
     def precompute(

@@ -138,3 +138,11 @@ def group_by_expert(choice: Tensor, num_experts: int) -> tuple[Tensor, ...]:
     first_of_next = torch.searchsorted(in_order, torch.arange(1, num_experts, device=choice.device))
     bounds = [0, *first_of_next.tolist(), len(positions)]
     return positions.split([end - start for start, end in pairwise(bounds)])
+
+
+def ungroup(groups: Sequence[Tensor]) -> Tensor:
+    """Return the choice that was grouped, J of (N_j,) to (N,) in [0, J)."""
+    choice = torch.empty_like(torch.cat(list(groups)))
+    for expert, group in enumerate(groups):
+        choice[group] = expert
+    return choice

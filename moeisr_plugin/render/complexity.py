@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from moeisr_plugin.archs import fast_path
 from moeisr_plugin.archs.embeddings import PixelTerms
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.workspace import Workspace
 from moeisr_plugin.render.grid import grid_axis
 from moeisr_plugin.render.triton_backend import without_kernels
+from moeisr_plugin.render.unfolded import macs_per_lr_pixel
 
 
 def _product_flops(features: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
@@ -124,8 +126,15 @@ def published_macs(net: ImplicitSR, work: Workload) -> int:
 def executed_macs(net: ImplicitSR, work: Workload) -> int:
     """Count the MACs of decoding as executed.
 
-    Operators are counted for one LR pixel of each expert and multiplied by the number of its LR pixels.
+    Operators are counted for one LR pixel of each expert and multiplied by the number of its LR pixels. The
+    MACs of a network that `fast_path` does not serve follow from its widths and depths, because operators of
+    wrapped and quantised layers are not always countable.
     """
+    if not fast_path.serves(net):
+        lr_pixels = enumerate(work.lr_pixels)
+        return _mapper_macs(net, work) + sum(
+            macs_per_lr_pixel(net, j, work.pixel_grid) * n for j, n in lr_pixels
+        )
     fixed, executed = 0, _mapper_macs(net, work)
     for expert, lr_pixels in enumerate(work.lr_pixels):
         one, two = (count_macs(lambda n=n, j=expert: _precompute_row(net, j, lr_pixels=n)) for n in (1, 2))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs.encoders.edsr_encoder_arch import EDSREncoder, ResidualBlock
 from moeisr_plugin.archs.encoders.rdn_encoder_arch import DenseLayer, RDNEncoder, ResidualDenseBlock
+from moeisr_plugin.archs.fast_path import is_plain
 from moeisr_plugin.archs.mapper import Mapper
 from moeisr_plugin.render import triton_backend
 
@@ -28,14 +29,14 @@ def forward_with_epilogues(module: nn.Module, x: Tensor) -> Tensor:
         Output of the module up to rounding, (B, C', h', w').
     """
     forward = _FORWARDS.get(type(module))
-    return module(x) if forward is None or _has_hooks(module) else forward(module, x)
+    return forward(module, x) if forward and _is_unchanged(module) else module(x)
 
 
 def _sequence(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     layers = list(layers)
     while layers:
         layer = layers.pop(0)
-        if layers and type(layer) is nn.Conv2d and type(layers[0]) is nn.ReLU:
+        if layers and type(layer) is nn.Conv2d and is_plain(layers[0], nn.ReLU):
             layers.pop(0)
             x = _convolve(layer, x, relu=True)
         else:
@@ -94,12 +95,13 @@ def _convolve(
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Return whether a module is a convolution with default forward, no hooks and zero padding."""
-    return type(module) is nn.Conv2d and not _has_hooks(module) and module.padding_mode == "zeros"
+    return is_plain(module, nn.Conv2d) and module.padding_mode == "zeros"
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    """Return whether a module has forward hooks. They may compute its weights, so they must be called."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def _is_unchanged(module: nn.Module) -> bool:
+    """Return whether neither the module nor the sequence that is taken apart with it is changed or hooked."""
+    sequences = (getattr(module, name, None) for name in ("body", "GFF"))
+    return is_plain(module, *_FORWARDS) and all(s is None or is_plain(s, nn.Sequential) for s in sequences)
 
 
 _FORWARDS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {

@@ -10,12 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from moeisr_plugin.archs import fast_path
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.workspace import Workspace
 from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 from moeisr_plugin.render.triton_backend import GridDecoder
+from moeisr_plugin.render.unfolded import ExpertOnGrid, unfolded_experts
 
 # Bytes of hidden states per step, on a CPU per thread. They should fit in its cache, but smaller steps waste
 # time on starting threads. A GPU needs larger steps.
@@ -39,7 +41,7 @@ def grid_decoder(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> GridDecod
         - (h', P), y of the P output rows relative to each LR row;
         - (w, R), x of the R output columns relative to each LR column.
     """
-    if triton_backend.can_decode(net, latent):
+    if fast_path.serves(net) and triton_backend.can_decode(net, latent):
         return triton_backend.grid_decoder(net, latent, rel_cell)
     return partial(_decode, net, rel_cell)
 
@@ -53,19 +55,35 @@ def _decode(
     rel_x: Tensor,
 ) -> Tensor:
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
-    experts, channels = net.expert_list, net.expert_list[0].first.out_features
-    with WinogradConvolutions():
-        terms = net.embedding.precompute(padded, rel_cell, [expert.first for expert in experts], groups)
+    if fast_path.serves(net):
+        channels = net.expert_list[0].first.out_features
+        evaluate = _folded_experts(net, padded, rel_cell, groups)
+    else:
+        channels = net.embedding.in_features
+        evaluate = unfolded_experts(net, padded, rel_cell)
     block, block_rows = _block_size(padded, per_pixel, channels)
-    workspace = Workspace()
     colours = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)  # (h'*w, P, R, 3)
     for rows, decoded in zip(rel_y.split(block_rows, 1), colours.split(block_rows, 1), strict=True):
         for j, pixels in enumerate(groups):
             row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
             for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-                hidden = terms.first_layer_on_grid(j, *part, workspace=workspace)  # (N, P, R, hidden_dim)
-                decoded[part[0]] = experts[j].finish(hidden).to(colours)  # (N, P, R, 3)
+                decoded[part[0]] = evaluate(j, *part).to(colours)  # (N, P, R, 3)
     return colours.view(-1, width, *per_pixel, 3)  # (h', w, P, R, 3)
+
+
+def _folded_experts(
+    net: ImplicitSR, padded: Tensor, rel_cell: Tensor, groups: Sequence[Tensor]
+) -> ExpertOnGrid:
+    """Return the same function as `unfolded_experts`, with the first layers folded."""
+    experts, workspace = net.expert_list, Workspace()
+    with WinogradConvolutions():
+        terms = net.embedding.precompute(padded, rel_cell, [expert.first for expert in experts], groups)
+
+    def evaluate(j: int, pixels: Tensor, rel_y: Tensor, rel_x: Tensor) -> Tensor:
+        hidden = terms.first_layer_on_grid(j, pixels, rel_y, rel_x, workspace=workspace)  # (N, P, R, C)
+        return experts[j].finish(hidden)
+
+    return evaluate
 
 
 def _block_size(like: Tensor, per_pixel: tuple[int, int], channels: int) -> tuple[int, int]:

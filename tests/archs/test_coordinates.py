@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from references import corners_of, queries
+from per_query import corners_of
+from references import queries
 
 from moeisr_plugin.archs.coordinates import make_coord, neighbours, pixel_centers
 

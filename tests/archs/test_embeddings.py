@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from references import features_at
 from torch import nn
 from torch.nn import functional as F
 
@@ -33,7 +34,7 @@ def case(name, batch=2):
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_folded_first_layers_match_those_on_the_full_embedding(name, batch):
     embedding, firsts, padded, rel_cell, index, rel = case(name, batch)
-    features = embedding.features(padded, rel_cell, index, rel)
+    features = features_at(embedding, padded, rel_cell, index, rel)
     assert features.shape == (40, embedding.in_features)
     terms = embedding.precompute(padded, rel_cell, firsts)
     for expert, (first, folded) in enumerate(zip(firsts, terms.first_layers(index, rel), strict=True)):
@@ -78,7 +79,7 @@ def test_liif_columns_are_unfolded_latent_then_rel_then_cell():
     embedding, _, padded, rel_cell, *_ = case("LIIF")
     row, column = 2, 1
     index, rel = torch.tensor([HEIGHT * WIDTH + row * WIDTH + column]), torch.tensor([[0.1, -0.2]]).double()
-    features = embedding.features(padded, rel_cell, index, rel)[0]
+    features = features_at(embedding, padded, rel_cell, index, rel)[0]
     near = padded[1, :, row : row + 3, column : column + 3]
     expected = [near[c, i, j] for c in range(CHANNELS) for i in range(3) for j in range(3)]
     expected += [rel[0, 0], rel[0, 1], rel_cell[1, 0], rel_cell[1, 1]]
@@ -94,7 +95,7 @@ def test_lte_frequencies_are_consecutive_pairs():
     phase = embedding.phase.weight @ rel_cell[0]
     angles = torch.stack([freq[2 * k] * 0.3 - freq[2 * k + 1] * 0.8 + phase[k] for k in range(4)]) * torch.pi
     expected = coef * torch.cat([angles.cos(), angles.sin()])
-    torch.testing.assert_close(embedding.features(padded, rel_cell, index, rel)[0], expected)
+    torch.testing.assert_close(features_at(embedding, padded, rel_cell, index, rel)[0], expected)
 
 
 def test_cell_relative_to_a_latent():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from references import features_at
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.embeddings import LIIFEmbedding
@@ -82,7 +83,7 @@ def test_dispatch_and_mixture_match_all_experts_evaluated(chosen):
     choice = scores.argmax(1).flatten()
     assert choice.unique().tolist() == chosen
     index, rel = torch.randint(2 * 5 * 7, (300,)), torch.rand(300, 2)
-    features = embedding.features(latent, rel_cell, index, rel)
+    features = features_at(embedding, latent, rel_cell, index, rel)
     every_output = torch.stack([expert(features) for expert in experts])  # (J, N, 3)
     groups = routing.group_by_expert(choice, 4)
     terms = embedding.precompute(latent, rel_cell, [expert.first for expert in experts], groups)

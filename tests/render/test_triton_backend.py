@@ -157,6 +157,23 @@ def test_changed_modules_use_their_own_forward():
     assert len(seen) == 2
 
 
+@needs_triton
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(
+    ("encoder", "part"),
+    [
+        *[("EDSR", part) for part in ("head", "body", "body.0", "body.0.body", "body.0.body.1", "body.2")],
+        *[("RDN", part) for part in ("GFF", "RDBs.0.convs", "RDBs.0.convs.0.conv.1", "RDBs.0.LFF")],
+    ],
+)
+def test_hooks_on_any_part_of_an_encoder_run(encoder, part):
+    net = ENCODERS[encoder]().to(DEVICE).eval()
+    net.get_submodule(part).register_forward_hook(lambda module, given, output: output + 1)
+    lr = picture(1, 9, 14).float().to(DEVICE)
+    with torch.inference_mode():
+        torch.testing.assert_close(forward_with_epilogues(net, lr), net(lr), rtol=1e-5, atol=1e-5)
+
+
 def rounded(numbers):
     """Round to a mantissa of 10 bits in float64, halves away from zero."""
     mantissa, exponent = torch.frexp(numbers.double())

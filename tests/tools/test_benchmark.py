@@ -36,7 +36,6 @@ def tool():
         parts = ("cases", "contenders", "published_code", "rendering", "tables", "timing")
         yield SimpleNamespace(
             main=importlib.import_module("benchmark"),
-            plain=importlib.import_module("plain_decoders"),
             **{part: importlib.import_module(f"benchmarking.{part}") for part in parts},
         )
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import plain_decoders
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from benchmarking.cases import routed
 from benchmarking.number_formats import autocast, in_precision
 from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
+from moeisr_plugin.archs import reference
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.render import triton_backend
@@ -148,12 +148,13 @@ def _packaged(network: Network, precision: str) -> Contender:
 
 
 def _plain(network: Network, precision: str, device: torch.device) -> Contender:
+    encode = torch.no_grad()(network.net.encode)
     return Contender(
         name=network.name,
         code=PLAIN,
         precision=precision,
-        encode=lambda lr: routed(plain_decoders.encode(network.net, lr), network.choice),
-        decode=partial(plain_decoders.render, network.net),
+        encode=lambda lr: routed(encode(lr), network.choice),
+        decode=partial(reference.render, network.net),
         context=partial(autocast, precision, device),
         network=network,
     )

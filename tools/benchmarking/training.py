@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-import plain_decoders
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,7 +14,7 @@ from benchmarking.contenders import PACKAGE, PLAIN, Network
 from benchmarking.number_formats import matrix_precision
 from benchmarking.rendering import Row
 from benchmarking.timing import alternating, peak_bytes
-from moeisr_plugin.archs import routing
+from moeisr_plugin.archs import reference, routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.evaluation.clock import now
 
@@ -67,7 +66,7 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
     """
     lr, coord, cell = random_queries(batch, device)
     codes: dict[str, Mix] = {
-        PLAIN: lambda net, encoding, coord, cell: plain_decoders.mix(
+        PLAIN: lambda net, encoding, coord, cell: reference.soft_mixture(
             net, encoding, coord, cell, _GATE(encoding.scores)
         ),
         PACKAGE: lambda net, encoding, coord, cell: net.mix(encoding, coord, cell, gate=_GATE),
@@ -98,9 +97,9 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
         row["decoder_seconds"], row["seconds"] = median(decoder_seconds), median(seconds)
     plain = {row["network"]: row for row in rows if row["code"] == PLAIN}
     for row in rows:
-        reference = plain[row["network"]]
-        row["decoder_times_plain"] = reference["decoder_seconds"] / row["decoder_seconds"]
-        row["times_plain"] = reference["seconds"] / row["seconds"]
+        beside = plain[row["network"]]
+        row["decoder_times_plain"] = beside["decoder_seconds"] / row["decoder_seconds"]
+        row["times_plain"] = beside["seconds"] / row["seconds"]
     return rows
 
 
