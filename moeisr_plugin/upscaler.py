@@ -47,7 +47,7 @@ class EncodedPicture:
     ) -> np.ndarray:
         """The picture enlarged; arguments, result and errors as of :meth:`Upscaler.__call__`."""
         target = self._output_size(scale, size)
-        return pictures.joined_bands(self._bands(target), like=self._image, size=target)
+        return pictures.join_bands(self._bands(target), like=self._image, size=target)
 
     def render_bands(
         self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None

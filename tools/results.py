@@ -26,7 +26,7 @@ from evidence.page import page
 from evidence.reading import Benchmark, read_benchmarks
 from PIL import Image
 
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 PUBLISHED = Path(__file__).with_name("published_tables.json")
 PAGE = "README.md"
@@ -125,7 +125,7 @@ def write(files: dict[str, bytes], folder: Path) -> None:
     """Writes a page with its figures, and removes those of an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        with appearing_whole(folder / name) as file:
+        with atomic_write(folder / name) as file:
             file.write(content)
     for path in folder.iterdir():
         if (

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from moeisr_plugin.data.pairing import open_pairs
 from moeisr_plugin.data.patches import DownsampledPatches, PairedPatches, Patches
-from moeisr_plugin.data.sample_order import Draw
+from moeisr_plugin.data.sample_order import SampleRequest
 from moeisr_plugin.pictures import PictureError
 
 
@@ -67,13 +67,17 @@ class ArbitraryScaleDataset(Dataset):
     def __len__(self) -> int:
         return len(self.hr)
 
-    takes_draws = True  # of `sample_order`
+    accepts_requests = True  # of `sample_order`
 
-    def __getitem__(self, draw: int | Draw) -> dict[str, Any]:
+    def __getitem__(self, request: int | SampleRequest) -> dict[str, Any]:
         """The sample of a draw, with its epoch and place; of a mere index one that torch's state decides."""
-        if isinstance(draw, Draw):
-            return {**self.sample(draw.index, seed=draw.seed), "epoch": draw.epoch, "place": draw.place}
-        return self.sample(draw, seed=int(torch.randint(2**63 - 1, ())))
+        if isinstance(request, SampleRequest):
+            return {
+                **self.sample(request.index, seed=request.seed),
+                "epoch": request.epoch,
+                "order_index": request.order_index,
+            }
+        return self.sample(request, seed=int(torch.randint(2**63 - 1, ())))
 
     def sample(self, index: int, *, seed: int | Sequence[int]) -> dict[str, Any]:
         """The sample of a picture that a seed stands for, whatever the pictures are stored in.

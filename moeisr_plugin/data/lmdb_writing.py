@@ -22,7 +22,7 @@ from tqdm import tqdm
 from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe, SourcePicture
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 _FIRST_MAP_SIZE = 2**26
 _BYTES_PER_TRANSACTION = 2**25  # the most an interruption costs
@@ -104,7 +104,7 @@ def _begin_or_go_on(building: Path, recipe: Recipe) -> None:
             raise ValueError(f"{error}: delete {building} to begin anew") from error
     else:
         building.mkdir(parents=True, exist_ok=True)
-        with appearing_whole(note) as file:
+        with atomic_write(note) as file:
             file.write(recipe.text().encode())
 
 
@@ -176,7 +176,7 @@ def _verify(
         return _Verified([(key, *pixels.shape[:2]) for key, pixels in pieces], picture.has_alpha())
 
     summary = Summary()
-    with appearing_whole(building / "meta_info.txt") as listing:
+    with atomic_write(building / "meta_info.txt") as listing:
         for verified in each(compare, pictures, title="verify", skipped=summary.skipped):
             summary.transparent += verified.has_alpha
             for key, height, width in verified.sizes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from basicsr.utils import get_root_logger
 
-from moeisr_plugin.data.storage import PicturesInMemory, PictureSource, listed_name, open_pictures
+from moeisr_plugin.data.storage import PicturesInMemory, PictureSource, name_in_line, open_pictures
 from moeisr_plugin.pictures import PictureError
 
 CACHES = ("none", "memory")
@@ -73,7 +73,7 @@ def _chosen_keys(pictures: PictureSource, meta_info_file: str | None) -> list[st
     if meta_info_file is None:
         return pictures.keys
     lines = Path(meta_info_file).read_text(encoding="utf-8").splitlines()
-    names = [listed_name(line) for line in lines if line.strip()]
+    names = [name_in_line(line) for line in lines if line.strip()]
     keys = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
     for name, key in zip(names, keys, strict=True):
         if key not in pictures.names:

@@ -11,18 +11,18 @@ from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import Dataset
 
 
-class Draw(NamedTuple):
+class SampleRequest(NamedTuple):
     """A sample to be drawn."""
 
     index: int  # of the picture
     epoch: int
-    place: int  # in the epoch's order, which all processes share
+    order_index: int  # in the epoch's order, which all processes share
     training_seed: int
 
     @property
     def seed(self) -> tuple[int, int, int]:
         """What the sample's randomness starts from."""
-        return self.training_seed, self.epoch, self.place
+        return self.training_seed, self.epoch, self.order_index
 
 
 class Position(NamedTuple):
@@ -39,8 +39,8 @@ class SampleOrder(EnlargedSampler):
     that one process alone would take.
 
     Args:
-        dataset, num_replicas, rank, ratio: the toolbox's. A dataset whose ``takes_draws`` is true is asked
-            for a `Draw`, any other for an index.
+        dataset, num_replicas, rank, ratio: the toolbox's. A dataset whose ``accepts_requests`` is true is asked
+            for a `SampleRequest`, any other for an index.
         seed: of the whole training.
         begin: samples consumed already are left out of that epoch.
     """
@@ -64,11 +64,11 @@ class SampleOrder(EnlargedSampler):
         own_consumed = -(-consumed // self.num_replicas)  # rounded up, so that all processes go on alike
         places = range(self.rank, self.total_size, self.num_replicas)
         draws = (
-            Draw(index, self.epoch, place, self.seed)
+            SampleRequest(index, self.epoch, place, self.seed)
             for index, place in zip(super().__iter__(), places, strict=True)
             if place >= own_consumed * self.num_replicas
         )
-        return draws if getattr(self.dataset, "takes_draws", False) else (draw.index for draw in draws)
+        return draws if getattr(self.dataset, "accepts_requests", False) else (draw.index for draw in draws)
 
 
 def position_after(epochs: Any, places: Any, num_replicas: int) -> Position:

@@ -64,7 +64,7 @@ class ScaledSet:
         return [note for note, count in notes.items() if count]
 
 
-class Place(NamedTuple):
+class SampleReference(NamedTuple):
     """Where a sample is; pictures are read when they are needed."""
 
     test_set: ScaledSet

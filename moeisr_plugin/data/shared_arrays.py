@@ -17,7 +17,7 @@ _SLAB = 256 * 2**20
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-class Place(NamedTuple):
+class _Location(NamedTuple):
     """Where an array is."""
 
     slab: int
@@ -38,12 +38,12 @@ class SharedArrays:
 
     def __init__(self, arrays: Iterable[np.ndarray]) -> None:
         self._slabs: list[Tensor | np.ndarray] = []
-        self._places: list[Place] = []
+        self._locations: list[_Location] = []
         self.nbytes = 0
         for group in _groups(arrays, _SLAB):
             start = 0
             for array in group:
-                self._places.append(Place(len(self._slabs), start, array.shape, array.dtype))
+                self._locations.append(_Location(len(self._slabs), start, array.shape, array.dtype))
                 start += array.nbytes
             self._slabs.append(_shared(np.concatenate([a.reshape(-1).view(np.uint8) for a in group])))
             self.nbytes += start
@@ -54,7 +54,7 @@ class SharedArrays:
             )
 
     def __getitem__(self, index: int) -> np.ndarray:
-        slab, start, shape, dtype = self._places[index]
+        slab, start, shape, dtype = self._locations[index]
         stop = start + math.prod(shape) * dtype.itemsize
         return np.asarray(self._slabs[slab])[start:stop].view(dtype).reshape(shape)
 

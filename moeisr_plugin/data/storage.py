@@ -17,7 +17,7 @@ from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_environment import read_value
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.shared_arrays import SharedArrays
-from moeisr_plugin.pictures import MAX_PIXELS, Header, check_size, decode_header, errors_name
+from moeisr_plugin.pictures import MAX_PIXELS, Header, check_size, decode_header, errors_with_path
 
 _LISTED = re.compile(r"(.+\.\w+)\s+\((\d{1,9}),(\d{1,9}),(\d)\)(\s+\d+)?\s*")  # name, height, width, channels
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -65,7 +65,7 @@ class PictureSource(ABC):
             PictureError: missing, no picture, too large, or of a layout that cannot be read; one line naming
                 the picture.
         """
-        with errors_name(self.path(index)):
+        with errors_with_path(self.path(index)):
             return self._header(self.keys[index])
 
     def read(self, index: int) -> np.ndarray:
@@ -74,7 +74,7 @@ class PictureSource(ABC):
         Raises:
             PictureError: missing, damaged, or not as the header said; one line naming the picture.
         """
-        with errors_name(self.path(index)):
+        with errors_with_path(self.path(index)):
             return self._read(self.keys[index])
 
     @abstractmethod
@@ -157,7 +157,7 @@ class LmdbPictures(PictureSource):
         return picture
 
 
-def listed_name(line: str) -> str:
+def name_in_line(line: str) -> str:
     """The picture that a line of a meta_info_file names: `name.png (h,w,c) level`, or the name alone."""
     match = _LISTED.fullmatch(line) or re.fullmatch(r"\s*(.+\.\w+)\s*", line)
     return match[1] if match else line.split(" (")[0].strip()

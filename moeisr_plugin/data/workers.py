@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 
-class SetApart:
+class IsolatedLoader:
     """A loader with random numbers of its own, whose workers outlive signals to the whole group of processes.
 
     A loader takes a number from torch's default generator each time it is iterated over, also by a validation

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.checkpoints.network import located, network_from
-from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet, scale_label
+from moeisr_plugin.data.scaled_set import Sample, SampleReference, Scale, ScaledSet, scale_label
 from moeisr_plugin.evaluation.clock import now
 from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.metrics import PROTOCOLS, TooSmallError, calculate_psnr_protocol, calculate_ssim_protocol
@@ -194,7 +194,7 @@ def evaluate(
         machine={**machine(device), "threads": torch.get_num_threads()},
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
     )
-    places = [Place(test_set, index) for test_set in test_sets for index in range(len(test_set))]
+    places = [SampleReference(test_set, index) for test_set in test_sets for index in range(len(test_set))]
     with tqdm(total=len(places) * (1 + len(networks)), unit="picture", disable=_hidden(progress)) as bar:
         run = _Run(evaluation, measures, images, bar, routing=routing, budgets=budgets, repeats=repeats)
         usable = run.measure_bicubic(places)
@@ -219,7 +219,7 @@ class _Run:
     budgets: int
     repeats: int
 
-    def measure_bicubic(self, places: Iterable[Place]) -> list[Place]:
+    def measure_bicubic(self, places: Iterable[SampleReference]) -> list[SampleReference]:
         """Gives those places whose pictures are large enough for the protocol."""
         usable = []
         for place in places:
@@ -241,7 +241,7 @@ class _Run:
                 save_picture(_stem(self.images / ORIGINAL, sample), sample.hr)
         return usable
 
-    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[Place]) -> None:
+    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[SampleReference]) -> None:
         enlarge_by(net, torch.zeros(1, 3, 16, 16), (32, 32))  # a first call is slower than all others
         for place in places:
             sample = place.sample()

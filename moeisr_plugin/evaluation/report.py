@@ -11,7 +11,7 @@ from typing import Any
 from moeisr_plugin import __version__
 from moeisr_plugin.evaluation.evaluate import BICUBIC, Evaluation, Record
 from moeisr_plugin.metrics import PROTOCOLS
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 FILES = ("results.json", "results.csv", "results.md")
 
@@ -76,7 +76,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     for name, text in zip(
         FILES, (as_json(evaluation), as_csv(evaluation), as_markdown(evaluation)), strict=True
     ):
-        with appearing_whole(folder / name) as file:
+        with atomic_write(folder / name) as file:
             file.write(text.encode(errors="backslashreplace"))  # names of files may be no Unicode
 
 

@@ -41,6 +41,6 @@ class CostLoss(nn.Module):
                 f"expert_costs of the cost loss has {len(costs)} values for {num_experts} experts"
             )
         own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
-        load = processes.total(own_load)
+        load = processes.sum_over_processes(own_load)
         paid = torch.stack([cost * share for cost, share in zip(costs, load, strict=True)])  # (J,)
         return self.loss_weight * paid.sum() / load.detach().sum()

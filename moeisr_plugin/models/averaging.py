@@ -4,7 +4,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-def add_to_average(average: nn.Module, net: nn.Module, decay: float) -> None:
+def update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
     """Moves averaged weights towards a network's, or a part's, by one call instead of two for each parameter.
 
     Args:
@@ -16,7 +16,7 @@ def add_to_average(average: nn.Module, net: nn.Module, decay: float) -> None:
         get_ema_multi_avg_fn(decay)(tuple(average.parameters()), parameters, None)
 
 
-def correction(decay: float, count: int) -> float:
+def bias_corrected_decay(decay: float, count: int) -> float:
     """The decay of a second step towards the same value, by which all that was before the first is forgotten.
 
     After it, the n-th value since weighs (1 - decay) / (1 - decay^n), as Adam corrects its bias.

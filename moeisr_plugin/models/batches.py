@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         return [Batch(*tensors) for tensors in zip(*(t.tensor_split(parts) for t in self), strict=True)]
 
 
-def of_whole_batch(part: int, scores: Tensor, all_scores: Sequence[Tensor]) -> Tensor:
+def scores_of_whole_batch(part: int, scores: Tensor, all_scores: Sequence[Tensor]) -> Tensor:
     """The scores of a whole batch, of which one part is to be learnt from.
 
     A loss that is no sum over samples has, by what is thus given to it, the gradient of the whole batch when

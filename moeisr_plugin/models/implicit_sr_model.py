@@ -24,13 +24,13 @@ from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
-from moeisr_plugin.models.averaging import add_to_average, correction
-from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
+from moeisr_plugin.models.averaging import bias_corrected_decay, update_average
+from moeisr_plugin.models.batches import Batch, scores_of_whole_batch, unsynchronised
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
-from moeisr_plugin.models.validation import Enlarged, Figures, dataset_label, validate
+from moeisr_plugin.models.validation import EnlargedPicture, MetricValues, dataset_label, validate
 from moeisr_plugin.render.routing_report import share_per_depth
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
 from moeisr_plugin.utils import processes
@@ -126,7 +126,7 @@ class ImplicitSRModel(ResumableModel):
 
     def model_ema(self, decay: float = 0.999) -> None:
         """As the toolbox's, but of all parameters by one call."""
-        add_to_average(self.net_g_ema, self._bare(self.net_g), decay)
+        update_average(self.net_g_ema, self._bare(self.net_g), decay)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
@@ -154,7 +154,9 @@ class ImplicitSRModel(ResumableModel):
         if current_iter % self.opt["logger"]["print_freq"] == 0:
             self.log_dict.update(self.training_step.log())
             self.log_dict.update(self.throughput.take())
-            self.log_dict.update(self._routing_log(processes.joined(scores), processes.joined(self.lq)))
+            self.log_dict.update(
+                self._routing_log(processes.gather_batches(scores), processes.gather_batches(self.lq))
+            )
 
     def _begin_average_of_mapper(self, learnt_iter: int) -> None:
         """Lets the mapper's average begin when the mapper begins to learn, so many iterations ago.
@@ -163,7 +165,7 @@ class ImplicitSRModel(ResumableModel):
         """
         if self.random_gates_iter and learnt_iter > 0:
             mapper = self._bare(self.net_g).mapper
-            add_to_average(self.net_g_ema.mapper, mapper, correction(self.ema_decay, learnt_iter))
+            update_average(self.net_g_ema.mapper, mapper, bias_corrected_decay(self.ema_decay, learnt_iter))
 
     def _add_gradients(self, batch: Batch, at_random: bool) -> tuple[OrderedDict[str, Tensor], Tensor]:
         """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w).
@@ -184,7 +186,7 @@ class ImplicitSRModel(ResumableModel):
                     dealt = self._dealt_at_random(part.lr) if at_random else {}
                     decoding = self.net_g(part.lr, part.coord, part.cell, **dealt)
                     losses["l_pix"] = self._pixel_loss(decoding.rgb, part, batch)
-                    of_batch = of_whole_batch(index, decoding.scores, ahead)
+                    of_batch = scores_of_whole_batch(index, decoding.scores, ahead)
                     losses.update({name: loss(of_batch) for name, loss in score_losses.items()})
                 self.training_step.backward(torch.stack(list(losses.values())).sum())
             pixel_losses.append(losses["l_pix"].detach())
@@ -284,8 +286,8 @@ class ImplicitSRModel(ResumableModel):
     def _report(
         self,
         label: str,
-        means: Figures,
-        health: Figures,
+        means: MetricValues,
+        health: MetricValues,
         current_iter: int | str,
         tb_logger: Any,
     ) -> None:
@@ -303,7 +305,7 @@ class ImplicitSRModel(ResumableModel):
                 tb_logger.add_scalar(f"routing/{label}/{name}", value, current_iter)
 
     def _save_pictures(
-        self, net: ImplicitSR, enlarged: Enlarged, *, label: str, current_iter: int | str
+        self, net: ImplicitSR, enlarged: EnlargedPicture, *, label: str, current_iter: int | str
     ) -> None:
         """The picture and, of a mixture, its expert map, in a folder per data set and scale."""
         suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])

@@ -5,7 +5,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-ASKING_TO_END = (signal.SIGTERM, signal.SIGINT)
+HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
@@ -14,25 +14,25 @@ class Interruption:
     A second signal acts as it would without this: it ends the process at once.
 
     Attributes:
-        noted: the name of the signal that came, or None.
+        signal_name: the name of the signal that came, or None.
     """
 
     def __init__(self) -> None:
-        self.noted: str | None = None
+        self.signal_name: str | None = None
         self._before: dict[signal.Signals, Any] = {}
 
-    def listen(self) -> None:
+    def install_handlers(self) -> None:
         """Note signals from now on; only a process's main thread can."""
         if not self._before and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in ASKING_TO_END}
+            self._before = {number: signal.signal(number, self._note) for number in HANDLED_SIGNALS}
 
-    def ignore(self) -> None:
+    def restore_handlers(self) -> None:
         """Let signals act as they did before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.noted = signal.Signals(number).name
-        for one in ASKING_TO_END:
+        self.signal_name = signal.Signals(number).name
+        for one in HANDLED_SIGNALS:
             signal.signal(one, signal.SIG_DFL)

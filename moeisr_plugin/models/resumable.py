@@ -33,7 +33,7 @@ class ResumableModel(SRModel):
         self.ended = False
         self.interruption = Interruption()
         self._begun = Position(epoch=0, consumed=0)
-        self._batch_place: tuple[Tensor, Tensor] | None = None
+        self._batch_order: tuple[Tensor, Tensor] | None = None
         super().init_training_settings()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -42,8 +42,8 @@ class ResumableModel(SRModel):
         Raises:
             SystemExit: with 0, once the iteration before is saved.
         """
-        self.interruption.listen()
-        if processes.any_of(self.interruption.noted is not None, self.device):
+        self.interruption.install_handlers()
+        if processes.any_of(self.interruption.signal_name is not None, self.device):
             self._end_interrupted()
         super().update_learning_rate(current_iter, warmup_iter)
         self.current_iter = current_iter
@@ -55,23 +55,23 @@ class ResumableModel(SRModel):
         else:
             self.save(epoch, self.current_iter)
         get_root_logger().info(
-            f"Ended by {self.interruption.noted or 'a signal to another process'}: iteration "
+            f"Ended by {self.interruption.signal_name or 'a signal to another process'}: iteration "
             f"{self.saved_iter} is saved; the same command with --auto_resume goes on from there."
         )
         self.net_g = self.get_bare_model(self.net_g)  # the wrapper must not outlive the group
-        processes.leave()
+        processes.leave_group()
         raise SystemExit(0)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
-        if self.is_train and "place" in data:
-            self._batch_place = data["epoch"], data["place"]
+        if self.is_train and "order_index" in data:
+            self._batch_order = data["epoch"], data["order_index"]
 
     def _position(self) -> Position:
         """How far training has come; where it began, of a dataset that does not tell its samples' places."""
-        if self._batch_place is None:
+        if self._batch_order is None:
             return self._begun
-        return position_after(*self._batch_place, self.opt["world_size"])
+        return position_after(*self._batch_order, self.opt["world_size"])
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Save the networks, then the state; at the end of training (-1) the networks also as the latest.
@@ -82,7 +82,7 @@ class ResumableModel(SRModel):
             if self.saved_iter != self.current_iter:  # else more iterations could not go on from here
                 self.save(self._position().epoch, self.current_iter)
             self.ended = True
-            self.interruption.ignore()  # nothing remains to be saved
+            self.interruption.restore_handlers()  # nothing remains to be saved
         elif self.opt["rank"] == 0:
             self._state_path(current_iter).unlink(missing_ok=True)
         super().save(epoch, current_iter)
@@ -95,7 +95,7 @@ class ResumableModel(SRModel):
         """
         if current_iter == -1:
             return
-        random_states = processes.gathered(random_state(self._cuda_devices()))
+        random_states = processes.gather_objects(random_state(self._cuda_devices()))
         if self.opt["rank"] == 0:
             state = {
                 "epoch": epoch,

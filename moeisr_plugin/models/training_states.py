@@ -14,7 +14,7 @@ import torch
 from basicsr.utils import check_resume
 
 from moeisr_plugin.utils import processes
-from moeisr_plugin.utils.atomic import sweep
+from moeisr_plugin.utils.atomic import remove_partial_files
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 
 
@@ -29,11 +29,13 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         ValueError: in one line, if the file named cannot be used, or there are states and none can.
         SystemExit: with 0, if `auto_resume` finds the training finished.
     """
-    opt["manual_seed"] = processes.told_by_first(lambda: opt["manual_seed"])  # one at random differs in each
+    opt["manual_seed"] = processes.broadcast_from_first(
+        lambda: opt["manual_seed"]
+    )  # one at random differs in each
     if opt["auto_resume"]:
-        if processes.told_by_first(lambda: has_finished(opt)):
+        if processes.broadcast_from_first(lambda: has_finished(opt)):
             leave_finished(opt)
-        opt["path"]["resume_state"] = processes.told_by_first(lambda: newest_usable(opt))
+        opt["path"]["resume_state"] = processes.broadcast_from_first(lambda: newest_usable(opt))
     path = opt["path"].get("resume_state")
     if not path:
         return None
@@ -52,7 +54,7 @@ def newest_usable(opt: dict[str, Any]) -> str | None:
     """
     folder = Path(opt["path"]["training_states"])
     for place in (folder, Path(opt["path"]["models"])):
-        sweep(place)
+        remove_partial_files(place)
     states = [path for path in folder.glob("*.state") if path.stem.isdigit()]
     for path in sorted(states, key=lambda path: int(path.stem), reverse=True):
         try:
@@ -111,11 +113,11 @@ def leave_finished(opt: dict[str, Any]) -> None:
     if processes.rank() == 0:
         root, iterations = opt["path"]["experiments_root"], int(opt["train"]["total_iter"])
         print(f"{root}: training has finished at iteration {iterations}; raise train.total_iter to go on")
-    processes.leave()
+    processes.leave_group()
     raise SystemExit(0)
 
 
-def make_unfinished_folders(opt: dict[str, Any]) -> bool:
+def reuse_unfinished_folders(opt: dict[str, Any]) -> bool:
     """With `auto_resume`, go on in the folders of a run that ended before it saved anything; False elsewhere.
 
     Starting such a run again loses nothing, so there is nothing to be archived.

@@ -19,11 +19,11 @@ from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.render.routing_report import routing_health
 from moeisr_plugin.utils import processes
 
-Figures = dict[str, float]
+MetricValues = dict[str, float]
 """Metrics of a picture or means of them, by name."""
 
 
-class Enlarged(NamedTuple):
+class EnlargedPicture(NamedTuple):
     """A picture of a validation set as a network enlarges it."""
 
     name: str
@@ -34,8 +34,8 @@ class Enlarged(NamedTuple):
 class Validation(NamedTuple):
     """What a validation set yields, the same in all processes."""
 
-    means: Figures  # of the metrics; empty if there is nothing to measure
-    health: Figures  # means of the routing's; empty if not asked for
+    means: MetricValues  # of the metrics; empty if there is nothing to measure
+    health: MetricValues  # means of the routing's; empty if not asked for
     too_small: list[str]  # pictures that could not be measured, and why
 
 
@@ -47,7 +47,7 @@ def validate(
     metrics: Mapping[str, Mapping[str, Any]],
     with_health: bool,
     bar: bool,
-    keep: Callable[[Enlarged], None] | None,
+    keep: Callable[[EnlargedPicture], None] | None,
 ) -> Validation:
     """Enlarges every picture and measures it against its HR.
 
@@ -63,8 +63,8 @@ def validate(
     dataset_opt = dataloader.dataset.opt  # type: ignore[attr-defined]
     was_training = net.training
     net.eval()
-    means: list[Figures] = []
-    health: list[Figures] = []
+    means: list[MetricValues] = []
+    health: list[MetricValues] = []
     too_small: list[str] = []
     pictures = tqdm(_own_share(dataloader), desc=dataset_label(dataset_opt), unit="image", disable=not bar)
     for data in pictures:
@@ -72,7 +72,7 @@ def validate(
         size = _output_size(data)
         rgb = render.render(net, encoding, size)
         if keep is not None:
-            keep(Enlarged(_name(data), encoding, rgb))
+            keep(EnlargedPicture(_name(data), encoding, rgb))
         if "gt" not in data or not metrics:
             continue
         measure = partial(_measure, data=data, dataset_opt=dataset_opt)
@@ -87,9 +87,9 @@ def validate(
             health.append(routing_health(net, encoding, size, judge, routed=means[-1][first]))
     net.train(was_training)
     return Validation(
-        _means(_dealt_back(processes.gathered(means))),
-        _means(_dealt_back(processes.gathered(health))),
-        list(chain.from_iterable(processes.gathered(too_small))),
+        _means(_dealt_back(processes.gather_objects(means))),
+        _means(_dealt_back(processes.gather_objects(health))),
+        list(chain.from_iterable(processes.gather_objects(too_small))),
     )
 
 
@@ -111,7 +111,7 @@ def _own_share(dataloader: DataLoader) -> DataLoader:
     return DataLoader(own, batch_size=1, generator=torch.Generator())
 
 
-def _dealt_back(shares: list[list[Figures]]) -> list[Figures]:
+def _dealt_back(shares: list[list[MetricValues]]) -> list[MetricValues]:
     """The figures of all processes, in the order of one if every picture has some."""
     rounds = zip_longest(*shares)
     return [figures for dealt in rounds for figures in dealt if figures is not None]
@@ -144,5 +144,5 @@ def _output_size(data: Mapping[str, Any]) -> tuple[int, int]:
     return round(data["lq"].shape[-2] * scale_y), round(data["lq"].shape[-1] * scale_x)
 
 
-def _means(figures: list[Figures]) -> Figures:
+def _means(figures: list[MetricValues]) -> MetricValues:
     return {name: sum(f[name] for f in figures) / len(figures) for name in (figures[0] if figures else ())}

@@ -8,17 +8,17 @@ from .reader import (
     check_size,
     decode_header,
     decode_picture,
-    errors_name,
+    errors_with_path,
     read_picture,
 )
-from .row_bands import joined_bands
+from .row_bands import join_bands
 from .writer import (
     WRITABLE,
-    check_holds,
+    check_format_fits,
     picture_format,
     write_bands,
     write_picture,
-    writes_by_bands,
+    writes_in_bands,
 )
 
 __all__ = [
@@ -28,14 +28,14 @@ __all__ = [
     "Header",
     "Picture",
     "PictureError",
-    "check_holds",
+    "check_format_fits",
     "check_size",
     "decode_header",
     "decode_picture",
-    "errors_name",
+    "errors_with_path",
     "from_layers",
     "from_unit_planes",
-    "joined_bands",
+    "join_bands",
     "picture_format",
     "read_picture",
     "to_layers",
@@ -43,5 +43,5 @@ __all__ = [
     "upright",
     "write_bands",
     "write_picture",
-    "writes_by_bands",
+    "writes_in_bands",
 ]

@@ -68,13 +68,13 @@ class Picture:
         return value if value in range(1, 9) else 1
 
     @property
-    def lies_on_its_side(self) -> bool:
+    def swaps_axes(self) -> bool:
         """Whether the displayed width is the stored height."""
         return self.orientation >= 5
 
-    def turned(self, size: tuple[int, int]) -> tuple[int, int]:
+    def oriented_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """From stored (height, width) to displayed (width, height), or back."""
-        return size if self.lies_on_its_side else (size[1], size[0])
+        return size if self.swaps_axes else (size[1], size[0])
 
 
 def plausible_dpi(dpi: Sequence[float] | None) -> tuple[float, float] | None:

@@ -30,7 +30,7 @@ PICTURE_SUFFIXES = frozenset(
 )
 """The files of a folder that are taken for pictures."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 """What Pillow may take a file for; it knows others, some of which start further programs."""
 
 BITS_PER_SAMPLE_TAG = 258
@@ -49,7 +49,7 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises:
         PictureError: the file is missing, empty, damaged, no picture, too large or of an unknown layout.
     """
-    with errors_name(path), open(path, "rb") as file:
+    with errors_with_path(path), open(path, "rb") as file:
         return decode_picture(file, max_pixels=max_pixels)
 
 
@@ -99,7 +99,7 @@ def check_size(header: Header, max_pixels: int) -> None:
 
 
 @contextmanager
-def errors_name(path: str | Path) -> Iterator[None]:
+def errors_with_path(path: str | Path) -> Iterator[None]:
     """Puts a file's name before what is said of it.
 
     Raises:
@@ -200,9 +200,9 @@ def _open(file: BinaryIO) -> Image.Image:
 
 
 def _known_formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow knows: asked for another, AVIF before 11.3, it raises KeyError."""
+    """Those of `PILLOW_FORMATS` that this Pillow knows: asked for another, AVIF before 11.3, it raises KeyError."""
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in PILLOW_FORMATS if name in Image.OPEN]
 
 
 @contextmanager

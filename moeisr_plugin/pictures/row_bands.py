@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 
-def checked_bands(
+def check_bands(
     bands: Iterable[np.ndarray], *, like: np.ndarray, size: tuple[int, int]
 ) -> Iterator[np.ndarray]:
     """Passes on bands that make up one picture.
@@ -32,21 +32,21 @@ def checked_bands(
         raise ValueError(f"bands with {rows} rows or more for a picture of {height}")
 
 
-def joined_bands(bands: Iterable[np.ndarray], *, like: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The picture that bands make up, which is in memory once; arguments and errors as of `checked_bands`.
+def join_bands(bands: Iterable[np.ndarray], *, like: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture that bands make up, which is in memory once; arguments and errors as of `check_bands`.
 
     Returns:
         (H, W) or (H, W, C).
     """
     pixels = np.empty((*size, *like.shape[2:]), like.dtype)
     start = 0
-    for band in checked_bands(bands, like=like, size=size):
+    for band in check_bands(bands, like=like, size=size):
         pixels[start : start + len(band)] = band
         start += len(band)
     return pixels
 
 
-def regrouped_bands(bands: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
+def regroup_bands(bands: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
     """The same rows in bands of a given height; the last may be lower."""
     held: list[np.ndarray] = []
     missing = height

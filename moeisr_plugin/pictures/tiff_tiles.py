@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from .picture import ORIENTATION_TAG, Picture
 from .png import DEFLATE_LEVEL
-from .row_bands import regrouped_bands
+from .row_bands import regroup_bands
 from .tiff import ICC_TAG, descriptive_tags
 
 TILE = 256
@@ -42,7 +42,7 @@ def write_tiff(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, si
     directory = _directory(like, size, tile, tiles)
     directory.save(file)
     offsets, byte_counts = [], []
-    for rows in regrouped_bands(bands, tile[0]):
+    for rows in regroup_bands(bands, tile[0]):
         samples = rows.reshape(*rows.shape[:2], -1)  # (N, W, C)
         for x in range(0, size[1], tile[1]):
             differences = _differences(samples[:, x : x + tile[1]], *tile)

@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 from .colour import to_srgb
 from .picture import Picture, PictureError, upright
 from .png import write_png
-from .row_bands import checked_bands, joined_bands
+from .row_bands import check_bands, join_bands
 from .tiff_tiles import write_tiff
 
 
@@ -24,7 +24,7 @@ class Format:
 
     name: str
     longest_side: int
-    by_bands: Callable[..., None] | None = None
+    band_writer: Callable[..., None] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     alpha: bool = True
     deep: bool = False
@@ -36,7 +36,7 @@ LONGEST_SIDE = 1_000_000
 """Where a format allows more: readers built on libpng do not, and a band takes memory by its width."""
 
 # `exact` keeps the colour under transparent pixels; without `subsampling=0` JPEG halves the colour planes.
-FORMATS = {
+WRITABLE_FORMATS = {
     "png": Format("PNG", LONGEST_SIDE, write_png, deep=True),
     "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False, finest_dpi=65535),
     "webp": Format("WEBP", 16383, options={"lossless": True, "exact": True}),
@@ -44,7 +44,7 @@ FORMATS = {
     "bmp": Format("BMP", LONGEST_SIDE, alpha=False, metadata=False),
 }
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
-WRITABLE = tuple(FORMATS)
+WRITABLE = tuple(WRITABLE_FORMATS)
 """The suffixes, without the dot, of the formats that can be written."""
 
 
@@ -56,19 +56,21 @@ def picture_format(path: str | Path) -> str:
     """
     suffix = Path(path).suffix.lower().removeprefix(".")
     suffix = ALIASES.get(suffix, suffix)
-    if suffix not in FORMATS:
-        raise PictureError(f"{path}: cannot write this format; end the name in .{', .'.join(FORMATS)}")
+    if suffix not in WRITABLE_FORMATS:
+        raise PictureError(
+            f"{path}: cannot write this format; end the name in .{', .'.join(WRITABLE_FORMATS)}"
+        )
     return suffix
 
 
-def writes_by_bands(path: str | Path) -> bool:
+def writes_in_bands(path: str | Path) -> bool:
     """Whether the format of `path` is written band by band; others are put together in memory first."""
-    return FORMATS[picture_format(path)].by_bands is not None
+    return WRITABLE_FORMATS[picture_format(path)].band_writer is not None
 
 
-def check_holds(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
+def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
     """Raises `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
-    form = FORMATS[picture_format(path)]
+    form = WRITABLE_FORMATS[picture_format(path)]
     if like.has_alpha and not form.alpha:
         raise PictureError(f"{path}: {form.name} cannot hold transparency; choose .png")
     if like.pixels.dtype == np.uint16 and not form.deep:
@@ -112,16 +114,16 @@ def write_bands(
         Exception: whatever the making of the bands raises.
     """
     path = Path(path)
-    check_holds(path, like, size)
-    form = FORMATS[picture_format(path)]
+    check_format_fits(path, like, size)
+    form = WRITABLE_FORMATS[picture_format(path)]
     bands = _Bands(bands)
     try:
-        with appearing_whole(path) as file:
-            if form.by_bands is None:
-                pixels = joined_bands(bands, like=like.pixels, size=size)
+        with atomic_write(path) as file:
+            if form.band_writer is None:
+                pixels = join_bands(bands, like=like.pixels, size=size)
                 _write_by_pillow(file, replace(like, pixels=pixels), form)
             else:
-                form.by_bands(file, checked_bands(bands, like=like.pixels, size=size), like=like, size=size)
+                form.band_writer(file, check_bands(bands, like=like.pixels, size=size), like=like, size=size)
     except (OSError, ValueError) as error:
         if error is bands.error:
             raise

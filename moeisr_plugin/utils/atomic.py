@@ -12,7 +12,7 @@ PART = ".part"
 
 
 @contextmanager
-def appearing_whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file that takes its name once it is complete and on the disk; until then it has a hidden one."""
     part = path.with_name(f".{secrets.token_hex(6)}{PART}")
     try:
@@ -26,14 +26,14 @@ def appearing_whole(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove the halves of files that killed processes left; none may be writing there."""
     for part in folder.glob(f".*{PART}"):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
-def folder_for_results(folder: Path) -> Iterator[None]:
+def prepared_folder(folder: Path) -> Iterator[None]:
     """Makes a folder, if need be, before much work is done whose results go there.
 
     After an error what was made is removed again, unless something was put into it.

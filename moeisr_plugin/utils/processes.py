@@ -21,7 +21,7 @@ def rank() -> int:
     return dist.get_rank() if size() > 1 else 0
 
 
-def leave() -> None:
+def leave_group() -> None:
     """Part from the other processes before the end of this one, all at once.
 
     No DistributedDataParallel may be in use any more: one that outlived its group would end the group's
@@ -33,7 +33,7 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def total(tensor: Tensor) -> Tensor:
+def sum_over_processes(tensor: Tensor) -> Tensor:
     """The sum of the tensors of all processes, with gradients.
 
     Each process that goes on to compute the same loss of it gets, averaged over the processes as
@@ -56,7 +56,7 @@ class _Total(torch.autograd.Function):
         return _Total.forward(ctx, gradients[0])
 
 
-def joined(batch: Tensor) -> Tensor:
+def gather_batches(batch: Tensor) -> Tensor:
     """The batches (B, ...) of all processes as one, (processes · B, ...), without gradients.
 
     Batches are of the same shape in all processes.
@@ -68,7 +68,7 @@ def joined(batch: Tensor) -> Tensor:
     return torch.cat(batches)
 
 
-def gathered(value: Value) -> list[Value]:
+def gather_objects(value: Value) -> list[Value]:
     """The picklable values of all processes, in the order of their ranks."""
     if size() == 1:
         return [value]
@@ -86,7 +86,7 @@ def any_of(flag: bool, device: torch.device) -> bool:
     return bool(raised.item())
 
 
-def told_by_first(find: Callable[[], Value]) -> Value:
+def broadcast_from_first(find: Callable[[], Value]) -> Value:
     """What the first process finds, told to the others; a ValueError that it raises they raise as well."""
     if size() == 1:
         return find()

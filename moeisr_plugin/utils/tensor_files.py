@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 SUFFIX = ".safetensors"
 AVERAGED = "params_ema"
@@ -77,7 +77,7 @@ def write_tensor_file(path: str | os.PathLike[str], content: Mapping[str, Any]) 
     path = Path(path)
     data = _to_safetensors(path, content) if path.suffix.lower() == SUFFIX else None
     try:
-        with appearing_whole(path) as file:
+        with atomic_write(path) as file:
             torch.save(dict(content), file) if data is None else file.write(data)
     except (OSError, RuntimeError) as error:  # torch raises another on top of what the disk says
         reason = getattr(error.__context__, "strerror", None) or getattr(error, "strerror", None)

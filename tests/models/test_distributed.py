@@ -24,12 +24,12 @@ from trainings import (
     without_noise,
 )
 
-from moeisr_plugin.data.sample_order import Draw, Position, SampleOrder, position_after
+from moeisr_plugin.data.sample_order import Position, SampleOrder, SampleRequest, position_after
 from moeisr_plugin.utils import processes
 
 
 class Pictures(torch.utils.data.Dataset):
-    takes_draws = True
+    accepts_requests = True
 
     def __len__(self):
         return 5
@@ -67,14 +67,14 @@ def test_a_resumed_epoch_goes_on_after_the_last_batch():
 def test_the_position_is_that_after_the_batches_of_all_processes():
     for rank in (0, 1):
         batch = draws(rank, 2)[2:4]
-        epochs, places = torch.tensor([(draw.epoch, draw.place) for draw in batch]).T
+        epochs, places = torch.tensor([(draw.epoch, draw.order_index) for draw in batch]).T
         assert position_after(epochs, places, 2) == Position(3, 8)
 
 
 def test_a_dataset_of_ones_own_is_asked_for_indices():
     order = SampleOrder(range(5), 1, 0, seed=7)  # pyright: ignore[reportArgumentType]  a sequence will do
     assert sorted(order) == [0, 1, 2, 3, 4]
-    assert not any(isinstance(index, Draw) for index in order)
+    assert not any(isinstance(index, SampleRequest) for index in order)
 
 
 # A process by itself
@@ -83,12 +83,12 @@ def test_a_dataset_of_ones_own_is_asked_for_indices():
 def test_a_process_by_itself_is_a_group_of_one():
     scores = torch.randn(2, 3, requires_grad=True)
     assert (processes.size(), processes.rank()) == (1, 0)
-    assert processes.total(scores) is scores
-    assert torch.equal(processes.joined(scores), scores)
-    assert processes.gathered("value") == ["value"]
+    assert processes.sum_over_processes(scores) is scores
+    assert torch.equal(processes.gather_batches(scores), scores)
+    assert processes.gather_objects("value") == ["value"]
     assert processes.any_of(True, scores.device)
-    assert processes.told_by_first(lambda: 7) == 7
-    processes.leave()
+    assert processes.broadcast_from_first(lambda: 7) == 7
+    processes.leave_group()
 
 
 # Two processes
@@ -174,12 +174,12 @@ def test_what_used_the_group_is_gone_before_it_is_left(photographs, tmp_path, mo
         model.net_g = DistributedDataParallel(model.net_g)
         used = weakref.ref(model.net_g)
         monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: left.append(used()))
-        model.interruption.noted = "SIGTERM"
+        model.interruption.signal_name = "SIGTERM"
         with pytest.raises(SystemExit):
             model.update_learning_rate(1)
         assert left == [None]
     finally:
-        model.interruption.ignore()
+        model.interruption.restore_handlers()
         destroy()
 
 

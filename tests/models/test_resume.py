@@ -273,14 +273,14 @@ def test_a_signal_to_all_its_processes_ends_it_with_one_checkpoint(asked, photog
 def test_a_second_signal_ends_it_at_once():
     interruption = Interruption()
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    interruption.listen()
+    interruption.install_handlers()
     try:
-        assert interruption.noted is None
+        assert interruption.signal_name is None
         signal.raise_signal(signal.SIGINT)
-        assert interruption.noted == "SIGINT"
+        assert interruption.signal_name == "SIGINT"
         assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     finally:
-        interruption.ignore()
+        interruption.restore_handlers()
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
 

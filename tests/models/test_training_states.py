@@ -126,8 +126,8 @@ def test_finished_is_what_the_networks_saved_at_the_end_say(tmp_path):
 
 def test_only_a_resumed_run_that_has_saved_nothing_keeps_its_folder(tmp_path):
     opt = state_options(tmp_path, auto_resume=False)
-    assert not training_states.make_unfinished_folders(opt)
+    assert not training_states.reuse_unfinished_folders(opt)
     opt["auto_resume"] = True
-    assert training_states.make_unfinished_folders(opt)
+    assert training_states.reuse_unfinished_folders(opt)
     save_state(tmp_path, 7)
-    assert not training_states.make_unfinished_folders(opt)
+    assert not training_states.reuse_unfinished_folders(opt)

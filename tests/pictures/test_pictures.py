@@ -88,7 +88,7 @@ def test_profile_exif_and_orientation_survive_byte_for_byte(tmp_path, suffix, dt
     assert back.icc_profile == ICC
     assert back.exif == exif_block(orientation=6)
     assert back.orientation == 6
-    assert back.lies_on_its_side
+    assert back.swaps_axes
     assert back.pixels.shape == pixels.shape
     if suffix != "webp":
         assert back.dpi == pytest.approx((300, 300), abs=0.01)

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from skimage import data
 
 from moeisr_plugin.pictures import Picture, PictureError, read_picture, write_bands, write_picture
-from moeisr_plugin.pictures.row_bands import joined_bands, regrouped_bands
+from moeisr_plugin.pictures.row_bands import join_bands, regroup_bands
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF_IFD, EXPOSURE, MAKER, ORIENTATION = 34665, 33434, 271, 274
@@ -181,10 +181,10 @@ def test_bands_that_do_not_make_up_the_picture_are_refused(tmp_path, suffix, ban
 def test_regrouped_and_joined_bands_hold_the_same_rows(lengths, height):
     pixels = noise(*SIZE)
     bands = np.split(pixels, np.cumsum(lengths)[:-1])
-    regrouped = list(regrouped_bands(bands, height))
+    regrouped = list(regroup_bands(bands, height))
     assert [len(band) for band in regrouped] == [len(pixels[y : y + height]) for y in range(0, 23, height)]
     np.testing.assert_array_equal(np.concatenate(regrouped), pixels)
-    np.testing.assert_array_equal(joined_bands(bands, like=pixels, size=SIZE), pixels)
+    np.testing.assert_array_equal(join_bands(bands, like=pixels, size=SIZE), pixels)
 
 
 @pytest.mark.parametrize(("suffix", "mebibytes"), [("png", 2), ("tiff", 12)])
