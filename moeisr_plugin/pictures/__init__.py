@@ -9,6 +9,7 @@ from .reader import (
     decode_header,
     decode_picture,
     errors_with_path,
+    is_picture_name,
     read_picture,
 )
 from .row_bands import join_bands
@@ -35,6 +36,7 @@ __all__ = [
     "errors_with_path",
     "from_layers",
     "from_unit_planes",
+    "is_picture_name",
     "join_bands",
     "picture_format",
     "read_picture",

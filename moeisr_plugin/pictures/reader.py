@@ -28,7 +28,7 @@ PICTURE_SUFFIXES = frozenset(
         *("ppm", "pgm", "pnm", "avif", "jp2", "j2k"),
     )
 )
-"""The files of a folder that are taken for pictures."""
+"""Suffixes of the files in a folder that count as pictures."""
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 """What Pillow may take a file for; it knows others, some of which start further programs."""
@@ -40,7 +40,12 @@ GREY_MODES = {"1", "L", "LA", "La"}
 READABLE_MODES = {"L", "LA", "RGB", "RGBA", "CMYK", "LAB", *PLAIN_MODE}
 
 _pillow_limit = threading.Lock()
-"""Held while Pillow's own limit on pixels, which cannot be passed as an argument, is lifted."""
+"""Held while the pixel limit of Pillow, a global variable, is disabled."""
+
+
+def is_picture_name(path: str | Path) -> bool:
+    """Return whether the suffix of a file name is one of `PICTURE_SUFFIXES`, in any case."""
+    return Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
 def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:

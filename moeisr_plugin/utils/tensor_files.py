@@ -24,7 +24,7 @@ AVERAGED = "params_ema"
 ENTRIES = ("params", AVERAGED)
 """Entries of a checkpoint that safetensors stores as tensors.
 
-Safetensors has no nesting: ``params`` have their own names, as other tools expect, and ``params_ema`` the names
+Safetensors has no nesting: ``params`` keep their own names, as other tools expect; ``params_ema`` are named
 ``params_ema.NAME``.
 """
 
@@ -84,7 +84,7 @@ def write_tensor_file(path: str | os.PathLike[str], content: Mapping[str, Any]) 
         reason = getattr(error.__context__, "strerror", None) or getattr(error, "strerror", None)
         reason = reason or str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path}: cannot be saved ({reason}); the previous file is unchanged; free space or choose another path"
+            f"{path}: cannot be saved ({reason}); check the disk; an earlier file is unchanged"
         ) from error
 
 
