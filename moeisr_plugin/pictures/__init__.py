@@ -1,4 +1,4 @@
-"""Pictures on disk and the road from stored pixels to the network and back. Needs no torch."""
+"""Reading and writing pictures, and conversion between stored pixels and network input. Needs no torch."""
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
 from .picture import Header, Picture, PictureError, upright

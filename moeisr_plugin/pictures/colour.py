@@ -1,4 +1,4 @@
-"""Conversions between colour spaces, through the embedded profile where there is one."""
+"""Conversion to sRGB with the embedded colour profile."""
 
 import io
 
@@ -6,12 +6,12 @@ from PIL import Image, ImageCms
 
 
 def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """Converts a picture to sRGB.
+    """Convert a picture to sRGB.
 
     Args:
         image: a Pillow picture of any mode.
-        icc_profile: the profile that its numbers refer to; None, or one that does not fit the mode, leaves
-            Pillow's plain conversion.
+        icc_profile: its colour profile. Without one, or if it does not fit the mode, Pillow converts without
+            colour management.
 
     Returns:
         A Pillow picture in mode RGB.
@@ -22,7 +22,7 @@ def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
             converted = ImageCms.profileToProfile(
                 image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
             )
-            assert converted is not None  # only an in-place conversion gives None
+            assert converted is not None  # only an in-place conversion returns None
             return converted
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass

@@ -1,4 +1,4 @@
-"""TIFF: reading 16 bits a sample, and metadata that do not break what they are copied into."""
+"""TIFF: reading 16 bits per sample, and selecting metadata that can be copied to another file."""
 
 import logging
 from collections.abc import Mapping
@@ -14,26 +14,25 @@ from .picture import ORIENTATION_TAG, Header, Picture, PictureError, plausible_d
 EXIF_IFD, GPS_IFD, ICC_TAG = 34665, 34853, 34675
 X_RESOLUTION_TAG, RESOLUTION_UNIT_TAG = 282, 296
 INCH, CENTIMETRE = 2, 3
-# Description, maker, model, software, date, artist, copyright: the tags that speak of the picture, not of
-# how this file lays it out.
+# Description, maker, model, software, date, artist, copyright. Other tags describe the layout of the file.
 DESCRIPTIVE_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-TAGS_OF_OFFSETS = (37500, 40965)  # maker note and interoperability: they point into the file they come from
+TAGS_OF_OFFSETS = (37500, 40965)  # maker note and interoperability contain offsets into their file
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Both byte orders, of TIFF and of BigTIFF."""
 
-# Without any handler its complaints go to stderr, many for a file whose fault an error tells in one line.
+# Without a handler tifffile prints many warnings to stderr for a damaged file, besides our one-line error.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3}
-"""The photometric interpretations that are read, each with its number of colours."""
-MOST_SAMPLES = 8
-"""Of a pixel: more are no picture, but they are memory."""
+"""Number of colours of each supported photometric interpretation."""
+MAX_SAMPLES = 8
+"""Largest number of samples per pixel; bounds the memory."""
 
 
 class _Latin1(str):
-    """Text of a tag that Pillow, which reads Latin-1 but writes ASCII, gives back byte for byte.
+    """Text that Pillow writes as Latin-1. Pillow reads tags as Latin-1, but writes ASCII.
 
-    Bytes in its place would lose the type of the tags that Pillow does not know.
+    `bytes` would change the type of tags that Pillow does not know.
     """
 
     def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
@@ -50,24 +49,23 @@ def is_tiff16(file: BinaryIO) -> bool:
 
 
 def read_tiff16_header(file: BinaryIO) -> Header:
-    """Reads what there is to know of a file for which `is_tiff16` holds, upright, without decoding it.
+    """Read the header of a file that passes `is_tiff16`; height and width are those of the upright picture.
 
     Raises:
-        PictureError: a layout that cannot be read.
+        PictureError: the layout is not supported.
     """
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
         kind, area = tifffile.PHOTOMETRIC(page.photometric).name, page.imagewidth * page.imagelength
-        if kind not in COLOURS or page.dtype != np.uint16 or page.size > MOST_SAMPLES * area:
+        if kind not in COLOURS or page.dtype != np.uint16 or page.size > MAX_SAMPLES * area:
             raise PictureError(
-                f"is a {kind} picture of {page.dtype} with {page.samplesperpixel} samples a pixel; "
+                f"is a {kind} picture of {page.dtype} with {page.samplesperpixel} samples per pixel; "
                 "convert it to 16-bit RGB first"
             )
         if COLOURS[kind] == 1 and page.samplesperpixel > 2:
             raise PictureError(
-                f"has {page.samplesperpixel} bands that it does not call RGB, more than grey and alpha; "
-                "export it as RGB"
+                f"has {page.samplesperpixel} bands, but is not tagged as RGB; export it as RGB"
             )
         has_alpha = _extra_sample(page) != tifffile.EXTRASAMPLE.UNSPECIFIED
         height, width = page.imagelength, page.imagewidth
@@ -77,12 +75,12 @@ def read_tiff16_header(file: BinaryIO) -> Header:
 
 
 def states_dpi(tags: Mapping[int, Any]) -> bool:
-    """Whether the tags of a TIFF file tell how large its pixels are, and not only their shape."""
+    """Return whether the tags of a TIFF file give an absolute resolution, not only an aspect ratio."""
     return X_RESOLUTION_TAG in tags and tags.get(RESOLUTION_UNIT_TAG, INCH) in (INCH, CENTIMETRE)
 
 
 def descriptive_exif(tags: Image.Exif) -> bytes | None:
-    """Keeps what the tags of a TIFF file say of the picture, without offsets and sizes, as an EXIF block."""
+    """Return the `descriptive_tags` as an EXIF block, or None if there are none."""
     kept = Image.Exif()
     for tag, value in descriptive_tags(tags).items():
         kept[tag] = value
@@ -90,7 +88,7 @@ def descriptive_exif(tags: Image.Exif) -> bytes | None:
 
 
 def descriptive_tags(tags: Image.Exif) -> dict[int, Any]:
-    """The tags of an EXIF block or a TIFF file that speak of the picture; the value of an IFD is its tags."""
+    """Select the tags of EXIF or TIFF that describe the picture; the value of an IFD is a dict of its tags."""
     kept = {tag: _writable(tags[tag]) for tag in DESCRIPTIVE_TAGS if tag in tags}
     for ifd in (EXIF_IFD, GPS_IFD):
         entries = {
@@ -102,15 +100,15 @@ def descriptive_tags(tags: Image.Exif) -> dict[int, Any]:
 
 
 def _writable(value: Any) -> Any:
-    """The value of a tag as Pillow may write it."""
+    """Return the value of a tag in a type that Pillow writes unchanged."""
     return _Latin1(value) if isinstance(value, str) else value
 
 
 def read_tiff16(file: BinaryIO) -> Picture:
-    """Reads the first page of a TIFF with 16 bits a sample, turned upright as Pillow does with 8 bits.
+    """Read the first page of a TIFF with 16 bits per sample, turned upright as Pillow does with 8 bits.
 
     Args:
-        file: one for which `read_tiff16_header` has no complaint.
+        file: a file that `read_tiff16_header` accepts.
     """
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
@@ -132,18 +130,18 @@ def read_tiff16(file: BinaryIO) -> Picture:
 
 
 def _orientation(page: tifffile.TiffPage) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) where the tag is missing or has no such value."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if the tag is missing or invalid."""
     value = page.tags.valueof(ORIENTATION_TAG, 1)
     return value if value in range(1, 9) else 1
 
 
 def _extra_sample(page: tifffile.TiffPage) -> int:
-    """What the first sample beyond the colours is."""
+    """Return the meaning of the first sample after the colours."""
     return page.extrasamples[0] if page.extrasamples else tifffile.EXTRASAMPLE.UNSPECIFIED
 
 
 def _decode(file: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
-    """Decodes into (H, W) or (H, W, C), RGB order."""
+    """Decode to (H, W) or (H, W, C), in RGB order."""
     try:
         pixels = page.asarray()
     except ValueError as error:
@@ -154,22 +152,22 @@ def _decode(file: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
 
 
 def _decode_by_opencv(file: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
-    """Decodes what tifffile needs a further package for: LZW above all."""
+    """Decode compressions, mainly LZW, for which tifffile needs the package imagecodecs."""
     file.seek(0)
     data = bytearray(file.read())
     tag = page.tags.get(ORIENTATION_TAG)
-    if tag is not None:  # OpenCV 5 fails on turned TIFF
+    if tag is not None:  # OpenCV 5 fails on rotated TIFF
         data[tag.valueoffset : tag.valueoffset + 2] = np.array(1, page.parent.byteorder + "u2").tobytes()
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.size != np.prod(page.shape):
-        raise PictureError("cannot decode its compression; save it uncompressed or as PNG")
+        raise PictureError("has an unsupported compression; save it uncompressed or as PNG")
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def _plain(page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray:
-    """Brings any sample layout to grey or RGB, with alpha only where the file calls it that."""
+    """Convert any sample layout to grey or RGB, with alpha if the file declares it."""
     kind = tifffile.PHOTOMETRIC(page.photometric).name
     colours = COLOURS[kind]
     samples = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)

@@ -1,4 +1,4 @@
-"""Writing a picture, whole or band by band: no half file, no silent loss."""
+"""Writing a picture atomically, whole or in bands; content that a format cannot hold is refused."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ from .tiff_tiles import write_tiff
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format can hold, and what writes it: a function of bands, or Pillow with these options."""
+    """Limits of a file format, and its writer: a function of bands, or Pillow with `options`."""
 
     name: str
     longest_side: int
@@ -33,9 +33,9 @@ class Format:
 
 
 LONGEST_SIDE = 1_000_000
-"""Where a format allows more: readers built on libpng do not, and a band takes memory by its width."""
+"""Limit for formats without a smaller one: libpng refuses longer sides, and the width bounds the memory."""
 
-# `exact` keeps the colour under transparent pixels; without `subsampling=0` JPEG halves the colour planes.
+# `exact` keeps the colour of transparent pixels; `subsampling=0` keeps the resolution of the colour planes.
 WRITABLE_FORMATS = {
     "png": Format("PNG", LONGEST_SIDE, write_png, deep=True),
     "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False, finest_dpi=65535),
@@ -49,10 +49,10 @@ WRITABLE = tuple(WRITABLE_FORMATS)
 
 
 def picture_format(path: str | Path) -> str:
-    """The format that a file name asks for, one of `WRITABLE`.
+    """Return the format for the suffix of a file name, one of `WRITABLE`.
 
     Raises:
-        PictureError: the suffix is none that can be written.
+        PictureError: pictures with this suffix cannot be written.
     """
     suffix = Path(path).suffix.lower().removeprefix(".")
     suffix = ALIASES.get(suffix, suffix)
@@ -64,17 +64,17 @@ def picture_format(path: str | Path) -> str:
 
 
 def writes_in_bands(path: str | Path) -> bool:
-    """Whether the format of `path` is written band by band; others are put together in memory first."""
+    """Return whether the format of `path` is written band by band, without the whole picture in memory."""
     return WRITABLE_FORMATS[picture_format(path)].band_writer is not None
 
 
 def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
-    """Raises `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
+    """Raise `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
     form = WRITABLE_FORMATS[picture_format(path)]
     if like.has_alpha and not form.alpha:
         raise PictureError(f"{path}: {form.name} cannot hold transparency; choose .png")
     if like.pixels.dtype == np.uint16 and not form.deep:
-        raise PictureError(f"{path}: {form.name} cannot hold 16 bits a sample; choose .png or .tiff")
+        raise PictureError(f"{path}: {form.name} cannot hold 16 bits per sample; choose .png or .tiff")
     if max(size) > form.longest_side:
         remedy = "a smaller size" if form.longest_side == LONGEST_SIDE else "a smaller size, .png or .tiff"
         raise PictureError(
@@ -84,13 +84,13 @@ def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) ->
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
-    """Writes a picture with its profile, EXIF block and resolution; the suffix chooses the format.
+    """Write a picture atomically with its profile, EXIF block and resolution. The suffix decides the format.
 
-    JPEG is written at quality 95, WebP without loss. BMP holds no metadata: its pixels are turned upright
-    and converted to sRGB. The file appears complete or not at all.
+    JPEG has quality 95, WebP is lossless. BMP has no metadata: its pixels are turned upright and converted to
+    sRGB.
 
     Raises:
-        PictureError: unknown suffix, a format that cannot hold the picture, or a failing disk.
+        PictureError: unknown suffix, a format that cannot hold the picture, or a disk error.
     """
     height, width = picture.pixels.shape[:2]
     write_bands(path, [picture.pixels], like=picture, size=(height, width))
@@ -99,19 +99,20 @@ def write_picture(path: str | Path, picture: Picture) -> None:
 def write_bands(
     path: str | Path, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]
 ) -> None:
-    """Writes a picture that comes in bands of rows, as `write_picture` does.
+    """Write a picture from bands of rows, like `write_picture`.
 
-    PNG holds no more than a band in memory, TIFF a band and two rows of tiles, whatever the height.
+    Memory does not depend on the height: one band for PNG, one band and two rows of tiles for TIFF. Other
+    formats need the whole picture in memory.
 
     Args:
         path: the file.
-        bands: (N, W) or (N, W, C) from the top, any N, H rows in all.
-        like: gives depth, channels and metadata; its pixels are of any size.
+        bands: (N, W) or (N, W, C) from the top, any N, H rows in total.
+        like: source of the bit depth, the channels and the metadata; its size does not matter.
         size: (H, W).
 
     Raises:
-        PictureError: as `write_picture`, or bands that do not make up the picture.
-        Exception: whatever the making of the bands raises.
+        PictureError: see `write_picture`, or the bands do not add up to the picture.
+        Exception: any exception of the iterator `bands`.
     """
     path = Path(path)
     check_format_fits(path, like, size)
@@ -134,7 +135,7 @@ def write_bands(
 
 
 class _Bands(Iterator[np.ndarray]):
-    """Bands, and the error that there was in making them, if any, and not in writing them."""
+    """Iterator of bands that records its exception, to tell it from an error in writing."""
 
     def __init__(self, bands: Iterable[np.ndarray]) -> None:
         self.error: Exception | None = None
@@ -152,7 +153,7 @@ class _Bands(Iterator[np.ndarray]):
 
 def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
     if not form.metadata:
-        picture = _bare(picture)
+        picture = _apply_metadata(picture)
     metadata = {
         "icc_profile": picture.icc_profile,
         "exif": _exif_block(picture, form),
@@ -163,7 +164,7 @@ def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
 
 
 def _dpi(picture: Picture, form: Format) -> tuple[float, float] | None:
-    """The resolution, unless it is finer than the format can tell: Pillow would write another one."""
+    """Return the resolution, or None if the format cannot store it; Pillow would write a wrong one."""
     return picture.dpi if picture.dpi is not None and max(picture.dpi) <= form.finest_dpi else None
 
 
@@ -173,8 +174,8 @@ def _exif_block(picture: Picture, form: Format) -> bytes | None:
     return b"Exif\0\0" + picture.exif if form.name == "JPEG" else picture.exif
 
 
-def _bare(picture: Picture) -> Picture:
-    """Puts into the pixels what the profile and the orientation say of them."""
+def _apply_metadata(picture: Picture) -> Picture:
+    """Apply the orientation and the profile to the pixels, and remove both."""
     pixels = upright(picture.pixels, picture.orientation)
     if picture.icc_profile is not None:
         pixels = np.asarray(to_srgb(Image.fromarray(pixels), picture.icc_profile))
