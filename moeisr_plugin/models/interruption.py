@@ -1,4 +1,4 @@
-"""Ending a training between two iterations when a signal asks for it."""
+"""Signal handling that ends a training between two iterations."""
 
 import signal
 import threading
@@ -9,12 +9,12 @@ HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Notes a SIGTERM or SIGINT, for the training to heed when an iteration is complete.
+    """Records a SIGTERM or SIGINT, which the training checks after each iteration.
 
-    A second signal acts as it would without this: it ends the process at once.
+    A second signal ends the process immediately.
 
     Attributes:
-        signal_name: the name of the signal that came, or None.
+        signal_name: name of the received signal, or None.
     """
 
     def __init__(self) -> None:
@@ -22,17 +22,17 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def install_handlers(self) -> None:
-        """Note signals from now on; only a process's main thread can."""
+        """Install the handlers, once; does nothing outside the main thread, where Python forbids it."""
         if not self._before and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in HANDLED_SIGNALS}
+            self._before = {number: signal.signal(number, self._handle) for number in HANDLED_SIGNALS}
 
     def restore_handlers(self) -> None:
-        """Let signals act as they did before."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.signal_name = signal.Signals(number).name
-        for one in HANDLED_SIGNALS:
-            signal.signal(one, signal.SIG_DFL)
+        for each in HANDLED_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)

@@ -88,7 +88,7 @@ def descriptive_exif(tags: Image.Exif) -> bytes | None:
 
 
 def descriptive_tags(tags: Image.Exif) -> dict[int, Any]:
-    """Select the tags of EXIF or TIFF that describe the picture; the value of an IFD is a dict of its tags."""
+    """Select the tags of EXIF or TIFF that describe the picture; the value of an IFD is a dict of tags."""
     kept = {tag: _writable(tags[tag]) for tag in DESCRIPTIVE_TAGS if tag in tags}
     for ifd in (EXIF_IFD, GPS_IFD):
         entries = {
