@@ -332,7 +332,7 @@ def with_unfinished_folders_kept(make_exp_dirs: Callable[[dict], None]) -> Calla
     def made(opt: dict) -> None:
         if plugin("utils.processes").rank() == 0 and not plugin(
             "models.training_states"
-        ).make_unfinished_folders(opt):
+        ).reuse_unfinished_folders(opt):
             make_exp_dirs(opt)
 
     return made
@@ -356,7 +356,7 @@ def with_sample_order(create_loaders: Callable[..., tuple]) -> Callable[..., tup
         )
         train_loader, sampler, val_loaders, _, total_iters = create_loaders(opt, logger)
         train_loader, *val_loaders = (
-            data_workers.SetApart(loader, seed=opt["manual_seed"] + opt["rank"])
+            data_workers.IsolatedLoader(loader, seed=opt["manual_seed"] + opt["rank"])
             for loader in (train_loader, *val_loaders)
         )
         if len(train_loader) == 0:

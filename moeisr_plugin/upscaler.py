@@ -48,7 +48,7 @@ class EncodedPicture:
     ) -> np.ndarray:
         """Return the enlarged picture. See :meth:`Upscaler.__call__` for arguments and errors."""
         target = self._enlarged_size(scale, size)
-        return pictures.joined_bands(self._bands(target), like=self._image, size=target)
+        return pictures.join_bands(self._bands(target), like=self._image, size=target)
 
     def render_bands(
         self, *, scale: float | tuple[float, float] | None = None, size: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""Damaged pictures, checkpoints and databases end in one line that names the file, never in anything worse.
+"""Fuzzing: a damaged picture, checkpoint or database gives a one-line error with its path.
 
 MOEISR_FUZZ multiplies the number of cases.
 """
@@ -30,12 +30,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
+def _no_fsync(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def accepted(path: Path, feed) -> bool:
-    """Whether feeding ends well; an error must be one line that names the file."""
+    """Return whether `feed` succeeds; an error must be one line with the path."""
     try:
         feed()
     except ValueError as error:
@@ -53,27 +53,27 @@ def saved(image, name, **options):
 
 
 def seed_pictures() -> list[tuple[str, bytes]]:
-    """Tiny pictures in all formats and layouts, by suffix, with profile, EXIF block and resolution."""
+    """Return (suffix, content) of tiny pictures in all formats and layouts, some with metadata."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Acme"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     rgb, rgba = (Image.fromarray(noise(16, 12, channels=channels)) for channels in (3, 4))
     smooth = Image.linear_gradient("L").resize((12, 16)).convert("RGB")
-    told = {"exif": exif.tobytes(), "icc_profile": profile}
+    metadata = {"exif": exif.tobytes(), "icc_profile": profile}
     deep = BytesIO()
     tifffile.imwrite(deep, noise(16, 12, dtype=np.uint16), photometric="rgb", compression="zlib")
     pages = [smooth, rgb]
     return [
-        (".png", saved(rgb, "PNG", dpi=(72, 72), **told)),
+        (".png", saved(rgb, "PNG", dpi=(72, 72), **metadata)),
         (".png", saved(rgba, "PNG")),
         (".png", saved(rgb.quantize(8), "PNG", transparency=0)),
         (".png", encode(noise(16, 12, channels=4, dtype=np.uint16))),
         (".png", encode(noise(16, 12, channels=1, dtype=np.uint16))),
-        (".jpg", saved(smooth, "JPEG", dpi=(72, 72), **told)),
+        (".jpg", saved(smooth, "JPEG", dpi=(72, 72), **metadata)),
         (".jpg", saved(smooth, "JPEG", progressive=True)),
         (".jpg", saved(smooth.convert("CMYK"), "JPEG")),
-        (".webp", saved(smooth, "WEBP", **told)),
+        (".webp", saved(smooth, "WEBP", **metadata)),
         (".webp", saved(rgba, "WEBP", lossless=True)),
         (".webp", saved(rgb, "WEBP", save_all=True, append_images=pages)),
         (".tif", saved(rgb, "TIFF", compression="tiff_lzw", icc_profile=profile, dpi=(72, 72))),
@@ -87,7 +87,7 @@ def seed_pictures() -> list[tuple[str, bytes]]:
 
 
 class Unchanged:
-    """Has the interface of `Upscaler` and of `EncodedPicture`, and gives back what it gets."""
+    """Replacement for `Upscaler` and `EncodedPicture` that returns the picture unchanged."""
 
     def __init__(self, *args, **options):
         self.image = np.empty(0)
@@ -128,7 +128,7 @@ def test_damaged_pictures(tmp_path, monkeypatch):
 
 
 def seed_checkpoints(folder: Path) -> list[tuple[str, bytes]]:
-    """Tiny networks in all formats, by suffix."""
+    """Return (suffix, content) of tiny networks in all formats."""
     torch.manual_seed(0)
     liif = lively(LIIF(encoder=TINY_ENCODER, hidden_dim=6, unfold=False))
     mixture = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=6, unfold=False, expert_depths=(2, 3)))
@@ -158,7 +158,7 @@ def test_damaged_checkpoints(tmp_path):
 
 
 def seed_database(folder: Path) -> dict[str, bytes]:
-    """An LMDB of a few pictures; what it is made of."""
+    """Write an LMDB of two pictures and return its values by key."""
     values = {str(i): encode(noise(16, 12, seed=i), suffix) for i, suffix in enumerate((".png", ".jpg"))}
     with lmdb.open(str(folder), map_size=2**17) as environment, environment.begin(write=True) as transaction:
         for key, value in values.items():
@@ -173,7 +173,7 @@ def test_damaged_databases(tmp_path):
 
     def feed(number):
         rng = random.Random(number)
-        root = tmp_path / f"{number}.lmdb"  # an open environment belongs to its path
+        root = tmp_path / f"{number}.lmdb"  # environments stay open, one for each path
         shutil.copytree(tmp_path / "seed.lmdb", root)
         damaged = root / rng.choice(["data.mdb", "meta_info.txt"])
         if number % 3:
@@ -186,7 +186,7 @@ def test_damaged_databases(tmp_path):
         else:
             damaged.write_bytes(mutate(damaged.read_bytes(), rng))
         opt = {"dataroot_gt": str(root), "io_backend": {"type": "lmdb"}, "max_pixels": MAX_PIXELS, "scale": 2}
-        # The folder stays: its inode number, reused, would pass for that of an environment still open.
+        # Keep the folder: a reused inode number would be taken for an environment that is still open.
         return accepted(root, lambda: [ScaleValidationDataset(opt)[index] for index in range(2)])
 
     survive(cases(20), feed)

@@ -89,7 +89,7 @@ def test_layers_with_bands_of_different_heights_are_refused(upscaler, monkeypatc
     monkeypatch.setattr(
         render, "render_bands", lambda net, encoding, size: iter([torch.zeros(1, 3, next(heights), size[1])])
     )
-    with pytest.raises(ValueError, match="not of one picture"):
+    with pytest.raises(ValueError, match="layers have different shapes"):
         next(encoded.render_bands(scale=2))
 
 

@@ -44,7 +44,7 @@ from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.evaluation.loading import distinct_names
 from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.models.memory import keep_freed_memory
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 Shares = dict[str, list[float]]
 _TRAINED = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s")
@@ -71,7 +71,7 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
         ("benchmark.json", json.dumps(report, indent=2, allow_nan=False) + "\n"),
         ("benchmark.md", markdown(report)),
     ):
-        with appearing_whole(folder / name) as file:
+        with atomic_write(folder / name) as file:
             file.write(contents.encode())
 
 

@@ -25,7 +25,7 @@ from evidence.page import page
 from evidence.reports import Benchmark, read_benchmarks
 from PIL import Image
 
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 PUBLISHED = Path(__file__).with_name("published_tables.json")
 PAGE = "README.md"
@@ -131,7 +131,7 @@ def write(files: dict[str, bytes], folder: Path) -> None:
     """Write a page with its figures, and remove obsolete figures."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        with appearing_whole(folder / name) as file:
+        with atomic_write(folder / name) as file:
             file.write(content)
     for path in folder.iterdir():
         if (

@@ -120,7 +120,7 @@ def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
     else:
         picture = read_picture(args.image)
         choices = [render.expert_map(layer)[0] for layer in encode_layers(net, picture.pixels)]  # (h, w) each
-        lr_size, turned = (picture.pixels.shape[0], picture.pixels.shape[1]), picture.turned
+        lr_size, turned = (picture.pixels.shape[0], picture.pixels.shape[1]), picture.oriented_size
     layers = max(1, len(choices))
     shown = turned(lr_size)  # (width, height)
     shown_size = displayed_output_size(

@@ -9,7 +9,7 @@ from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.sizes import TargetScale, parse_scale
 from moeisr_plugin.commands.weights import TRAINED
-from moeisr_plugin.utils.atomic import folder_for_results
+from moeisr_plugin.utils.atomic import prepared_folder
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set.
 FOLDER holds HR pictures only, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2 (BasicSR), or as HR
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         existing = [args.out / name for name in FILES if (args.out / name).exists()]
         if existing and not args.overwrite:
             raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    with folder_for_results(args.out) if args.out is not None else nullcontext():
+    with prepared_folder(args.out) if args.out is not None else nullcontext():
         evaluation = evaluate(
             args.weights,
             args.data,

@@ -24,12 +24,12 @@ from moeisr_plugin.pictures import (
     WRITABLE,
     Picture,
     PictureError,
-    check_holds,
+    check_format_fits,
     read_picture,
     upright,
     write_bands,
     write_picture,
-    writes_by_bands,
+    writes_in_bands,
 )
 from moeisr_plugin.utils.messages import one_line
 
@@ -166,7 +166,7 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     if picture.note is not None:
         tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
     size = _stored_output_size(job, picture, args)
-    check_holds(job.output, picture, size)
+    check_format_fits(job.output, picture, size)
     job.output.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(job.output.parent, os.W_OK):  # checked before the long work
         raise ValueError(f"{job.output.parent}: is not writable; choose another -o")
@@ -180,18 +180,18 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
         write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded)
-    width, height = picture.turned(size)
+    width, height = picture.oriented_size(size)
     return f"{job.output} {width}x{height}"
 
 
 def _stored_output_size(job: Job, picture: Picture, args: argparse.Namespace) -> tuple[int, int]:
     """Return the (height, width) of the output as stored, before the EXIF orientation is applied."""
-    max_pixels = sys.maxsize if writes_by_bands(job.output) else args.max_pixels
+    max_pixels = sys.maxsize if writes_in_bands(job.output) else args.max_pixels
     height, width = picture.pixels.shape[:2]
-    displayed = picture.turned((height, width))
+    displayed = picture.oriented_size((height, width))
     with _named(job.source):
         output = displayed_output_size(args.scale or args.size, *displayed, max_pixels=max_pixels)
-    return picture.turned(output)
+    return picture.oriented_size(output)
 
 
 @contextmanager

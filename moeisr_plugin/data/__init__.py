@@ -1,4 +1,4 @@
-"""Datasets for training and validating at any scale."""
+"""Datasets for training and validation at arbitrary scales."""
 
 from .arbitrary_scale_dataset import ArbitraryScaleDataset
 from .scale_validation_dataset import ScaleValidationDataset

@@ -1,4 +1,4 @@
-"""Training samples: an LR patch and some pixels of the HR patch it shows, at any scale."""
+"""Training samples at arbitrary scales: an LR patch and sampled pixels of the matching HR patch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,29 +12,28 @@ from torch.utils.data import Dataset
 
 from moeisr_plugin.data.pairing import open_pairs
 from moeisr_plugin.data.patches import DownsampledPatches, PairedPatches, Patches
-from moeisr_plugin.data.sample_order import Draw
+from moeisr_plugin.data.sample_order import SampleRequest
 from moeisr_plugin.pictures import PictureError
 
 
 @DATASET_REGISTRY.register()
 class ArbitraryScaleDataset(Dataset):
-    """Random patches at random scales, with HR pixels to query (LIIF, section 4; LTE likewise).
+    """Dataset of random patches at random scales with sampled HR pixels (LIIF, section 4; LTE).
 
     Args:
-        opt: the dataset's options. Beside those of `pairing.open_pairs`, which name the pictures:
-            dataroot_gt: HR pictures, in a folder or an LMDB.
-            dataroot_lq: LR pictures, an integer scale smaller; without them, LR is made by PIL's bicubic.
+        opt: options of `pairing.open_pairs`, and:
+            dataroot_gt: HR pictures, a folder or an LMDB.
+            dataroot_lq: LR pictures, smaller by an integer scale. Default: LR by bicubic downsampling (PIL).
             lr_size: rows and columns of an LR patch, default 48.
             scale_range: smallest and largest scale, default [1, 4]; unused with dataroot_lq.
-            sample_q: HR pixels drawn from each patch without replacement, default 2304.
-            use_hflip: mirror left and right at random, default true.
-            use_rot: mirror top and bottom, and swap rows and columns, at random, default true.
-            skip_bad_pictures: a picture that turns out to be damaged during training is named once in each
-                worker, and from then on the next good one is seen in its place. Default false: it stops the
-                training.
+            sample_q: HR pixels sampled per patch without replacement, default 2304.
+            use_hflip: mirror horizontally at random, default true.
+            use_rot: mirror vertically and transpose, each at random, default true.
+            skip_bad_pictures: replace a damaged picture by the next good one. Each worker logs it once.
+                Default false: a damaged picture stops the training.
 
     Raises:
-        ValueError: options that fit neither each other nor the pictures, in one line.
+        ValueError: the options contradict each other or the pictures; one line.
     """
 
     def __init__(self, opt: Mapping[str, Any]):
@@ -67,23 +66,34 @@ class ArbitraryScaleDataset(Dataset):
     def __len__(self) -> int:
         return len(self.hr)
 
-    takes_draws = True  # of `sample_order`
+    accepts_requests = True  # see `sample_order.SampleOrder`
 
-    def __getitem__(self, draw: int | Draw) -> dict[str, Any]:
-        """The sample of a draw, with its epoch and place; of a mere index one that torch's state decides."""
-        if isinstance(draw, Draw):
-            return {**self.sample(draw.index, seed=draw.seed), "epoch": draw.epoch, "place": draw.place}
-        return self.sample(draw, seed=int(torch.randint(2**63 - 1, ())))
+    def __getitem__(self, request: int | SampleRequest) -> dict[str, Any]:
+        """Return the sample of a request or of an index.
+
+        A request has its own seed, and its epoch and order index are added to the sample. An index takes a
+        seed from the random state of torch.
+        """
+        if isinstance(request, SampleRequest):
+            return {
+                **self.sample(request.index, seed=request.seed),
+                "epoch": request.epoch,
+                "order_index": request.order_index,
+            }
+        return self.sample(request, seed=int(torch.randint(2**63 - 1, ())))
 
     def sample(self, index: int, *, seed: int | Sequence[int]) -> dict[str, Any]:
-        """The sample of a picture that a seed stands for, whatever the pictures are stored in.
+        """Return the sample of a picture for a seed. The result does not depend on the storage.
 
         Returns:
-            lq (3, lr_size, lr_size) RGB in [0, 1]; gt (Q, 3), the HR pixels drawn, in [0, 1]; coord (Q, 2),
-            their centres in the patch, y first, in [-1, 1]; cell (2,), the size of one; gt_path, lq_path.
+            lq: (3, lr_size, lr_size) RGB in [0, 1].
+            gt: (Q, 3), the sampled HR pixels, RGB in [0, 1].
+            coord: (Q, 2), their centres in the patch, (y, x) in [-1, 1].
+            cell: (2,), the (y, x) size of an HR pixel in these coordinates.
+            gt_path, lq_path: the paths of the pictures.
 
         Raises:
-            PictureError: the picture cannot be read; with skip_bad_pictures, no picture can.
+            PictureError: the picture cannot be read; with skip_bad_pictures, no picture can be read.
         """
         while True:
             good = self._next_good(index)
@@ -100,7 +110,7 @@ class ArbitraryScaleDataset(Dataset):
                 )
 
     def _next_good(self, index: int) -> int:
-        """The first index from this one on, cyclically, whose picture has not failed."""
+        """Return the first index from `index` on, cyclically, whose picture is not known to be bad."""
         while index in self._bad:
             index = (index + 1) % len(self)
         return index
@@ -110,12 +120,12 @@ class ArbitraryScaleDataset(Dataset):
         lr, hr = self.patches.draw(index, rng)
         lr, hr = self._flip(lr, hr, rng)
         height, width = hr.shape[:2]
-        drawn = rng.choice(height * width, self.sample_q, replace=False)
-        y, x = (torch.from_numpy(axis) for axis in np.divmod(drawn, width))
+        pixels = rng.choice(height * width, self.sample_q, replace=False)  # (Q,)
+        y, x = (torch.from_numpy(axis) for axis in np.divmod(pixels, width))
         path = self.hr.path(index)
         return {
             "lq": torch.from_numpy(np.ascontiguousarray(np.moveaxis(lr, 2, 0))),  # (3, h, w)
-            "gt": torch.from_numpy(hr.reshape(height * width, 3)[drawn]),  # (Q, 3)
+            "gt": torch.from_numpy(hr.reshape(height * width, 3)[pixels]),  # (Q, 3)
             "coord": torch.stack([_pixel_centers(height)[y], _pixel_centers(width)[x]], dim=1),  # (Q, 2)
             "cell": torch.tensor([2 / height, 2 / width]),
             "lq_path": path if self.lr is None else self.lr.path(index),
@@ -125,7 +135,7 @@ class ArbitraryScaleDataset(Dataset):
     def _flip(
         self, lr: np.ndarray, hr: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mirrors and transposes both patches (n, n, 3) alike."""
+        """Apply the same random flips and transposition to both patches, each (n, n, 3)."""
         hflip, vflip, transpose = rng.random(3) < 0.5
         if self.use_hflip and hflip:
             lr, hr = lr[:, ::-1], hr[:, ::-1]
@@ -137,5 +147,5 @@ class ArbitraryScaleDataset(Dataset):
 
 
 def _pixel_centers(n: int) -> Tensor:
-    """Centres of n pixels side by side in [-1, 1], float32, summed in the order of the published code."""
+    """Return the centres of n pixels in [-1, 1], float32, with the order of operations of the LIIF code."""
     return -1 + 1 / n + (2 / n) * torch.arange(n, dtype=torch.float32)

@@ -1,18 +1,18 @@
-"""How the usual benchmarks lay out a data set, HR with the LR of several scales."""
+"""Folder layouts of the common benchmarks: HR and the LR of several scales."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from moeisr_plugin.data.storage import SUFFIXES
+from moeisr_plugin.pictures import is_picture_name
 
 
 class Layout(NamedTuple):
-    """Folders of a data set; {n} is the scale, an integer."""
+    """Folders of a data set; {n} stands for the integer scale."""
 
-    hr: str  # as LR was made from it, which may be cropped
+    hr: str  # the source of the LR, possibly cropped to multiples of the scale
     lr: str
-    lr_name: str = "{{}}"  # {{}} is the name of the HR picture
+    lr_name: str = "{{}}"  # {{}} stands for the name of the HR picture
     uncropped: str | None = None
 
 
@@ -24,22 +24,24 @@ LAYOUTS = (
 
 
 def benchmark_options(folder: Path, scale: tuple[float, float], lr: str = "auto") -> dict[str, Any]:
-    """The options of a `ScaleValidationDataset` on a benchmark's folder.
+    """Return the options of a `ScaleValidationDataset` for the folder of a benchmark.
 
     Args:
-        folder: in one of `LAYOUTS`, or of HR pictures alone. Where HR differs by scale (cropped to its
-            multiples), scales without HR of their own take it uncropped where it is there, as published by
-            LIIF, else that of the smallest, which is cropped least.
+        folder: a folder in one of `LAYOUTS`, or of HR pictures only. Some layouts have HR cropped to the
+            multiples of each scale. A scale without its own HR uses the uncropped HR (as in LIIF), or else
+            the HR of the smallest scale, which is cropped least.
         scale: vertical and horizontal.
-        lr: given: the LR that comes with the data set. matlab, pil: made from HR, whatever is given. auto:
-            given where it is, else matlab at x2, x3 and x4, as the benchmarks' own, and pil at all other
-            scales, as published by LIIF.
+        lr: the source of the LR pictures:
+            given: the LR of the data set.
+            matlab, pil: downsampled from HR by this method.
+            auto: the LR of the data set if present, else matlab at x2, x3 and x4 (as the benchmarks did) and
+                pil at other scales (as LIIF did).
 
     Returns:
         dataroot_gt, scale, and either dataroot_lq and filename_tmpl, or downsample.
 
     Raises:
-        ValueError: the folder is missing or holds no pictures, or LR is asked for that is not given.
+        ValueError: the folder is missing, it holds no pictures, or it lacks the LR that `lr` requires.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; name a folder of HR pictures, or of HR and LR")
@@ -52,20 +54,21 @@ def benchmark_options(folder: Path, scale: tuple[float, float], lr: str = "auto"
                 return {**pairs, "filename_tmpl": layout.lr_name.format(n=n), "scale": scale}
     if lr == "given":
         raise ValueError(
-            f"{folder}: holds no LR of vertical scale {scale[0]:g} and horizontal scale {scale[1]:g}; leave "
-            "the scale out or have LR made"
+            f"{folder}: holds no LR of vertical scale {scale[0]:g} and horizontal scale {scale[1]:g}; omit "
+            "this scale or downsample the HR (pil or matlab)"
         )
     if lr == "auto":
         lr = "matlab" if n in (2, 3, 4) else "pil"
-    return {"dataroot_gt": str(_hr_alone(folder, n)), "scale": scale, "downsample": lr}
+    return {"dataroot_gt": str(_hr_folder(folder, n)), "scale": scale, "downsample": lr}
 
 
-def _hr_alone(folder: Path, n: int | None) -> Path:
+def _hr_folder(folder: Path, n: int | None) -> Path:
+    """Return the first folder with HR pictures, in the order of `_hr_candidates`."""
     for candidate in _hr_candidates(folder, n):
-        if candidate.is_dir() and any(path.suffix.lower() in SUFFIXES for path in candidate.iterdir()):
+        if candidate.is_dir() and any(is_picture_name(path) for path in candidate.iterdir()):
             return candidate
-    looked_for = ", ".join(layout.hr.format(n="2") for layout in LAYOUTS)
-    raise ValueError(f"{folder}: holds no pictures, nor do its folders {looked_for}; name a folder that does")
+    tried = ", ".join(layout.hr.format(n="2") for layout in LAYOUTS)
+    raise ValueError(f"{folder}: no pictures here or in {tried}; name a folder with pictures")
 
 
 def _hr_candidates(folder: Path, n: int | None) -> Iterator[Path]:

@@ -1,7 +1,7 @@
-"""From an encoded picture to the RGB that networks are trained on.
+"""Decoding a picture to the RGB that networks are trained on.
 
-Neither colour management, but for what is not RGB, nor turning by EXIF, as in the published training; TIFF
-alone comes upright.
+As in the published training, RGB is not colour managed and the EXIF orientation is ignored. Exceptions: other
+colour spaces are converted to sRGB, and TIFF is turned upright.
 """
 
 import io
@@ -12,19 +12,18 @@ from moeisr_plugin.pictures import MAX_PIXELS, decode_picture
 
 
 def decode_rgb(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decodes a picture to three channels: grey becomes three equal ones, palettes and CMYK become RGB,
-    alpha is dropped.
+    """Decode a picture to RGB: repeat grey three times, convert palettes and CMYK, drop alpha.
 
     Args:
         encoded: the content of a picture file.
-        max_pixels: larger pictures are refused before they are decoded.
+        max_pixels: refuse larger pictures before decoding.
 
     Returns:
-        (H, W, 3) RGB, uint8, or uint16 where the picture has 16 bits per channel.
+        (H, W, 3) RGB; uint16 for 16 bits per channel, else uint8.
 
     Raises:
-        PictureError: damaged, in an unknown format, too large, or neither 8 nor 16 bits per channel; the
-            message does not name the file.
+        PictureError: the picture is damaged, too large, of an unknown format, or has neither 8 nor 16 bits
+            per channel. The message does not name the file.
     """
     pixels = decode_picture(io.BytesIO(encoded), max_pixels=max_pixels).pixels
     planes = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)

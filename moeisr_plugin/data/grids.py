@@ -1,18 +1,18 @@
-"""What a scale means for the sizes of LR and HR pictures."""
+"""Sizes of matching LR and HR pictures at a scale."""
 
 import math
 from typing import Any, NamedTuple
 
 
 class Size(NamedTuple):
-    """A picture's height and width in pixels."""
+    """Height and width of a picture in pixels."""
 
     height: int
     width: int
 
 
 class Grids(NamedTuple):
-    """The part of an LR picture and the part of its HR, both from the top left, that show the same area."""
+    """Sizes of the top left crops of an LR and an HR picture that show the same area."""
 
     lr: Size
     hr: Size
@@ -20,10 +20,10 @@ class Grids(NamedTuple):
 
 
 def scale_per_axis(scale: Any) -> tuple[float, float]:
-    """Reads a scale option: a number, or a pair (vertical, horizontal).
+    """Parse a scale option: a number, or a pair (vertical, horizontal).
 
     Raises:
-        ValueError: anything else, or a scale below 1.
+        ValueError: another type, or a scale below 1.
     """
     axes = tuple(scale) if isinstance(scale, list | tuple) else (scale, scale)
     if len(axes) != 2 or not all(isinstance(s, int | float) and 1 <= s < math.inf for s in axes):
@@ -32,10 +32,10 @@ def scale_per_axis(scale: Any) -> tuple[float, float]:
 
 
 def common_integer_scale(hr: Size, lr: Size) -> int | None:
-    """The integer scale between a picture and its LR, which may lack the remainder of the division.
+    """Return the integer scale between a picture and its LR.
 
     Returns:
-        The scale if one explains both axes to within less than one LR pixel, else None.
+        The scale that fits both axes with an error of less than one LR pixel, or None.
     """
     scale = round(hr.height / lr.height)
     remainders = (abs(n_hr - scale * n_lr) for n_hr, n_lr in zip(hr, lr, strict=True))
@@ -43,20 +43,21 @@ def common_integer_scale(hr: Size, lr: Size) -> int | None:
 
 
 def match_grids(*, hr: Size | None, lr: Size | None, scale: tuple[float, float] | None) -> Grids:
-    """Finds the grids of a picture at a scale, exact as in the published evaluation of LIIF: an LR of
-    floor(H/s) rows, an HR of round(h·s).
+    """Return the matching crops of a picture at a scale, as in the evaluation of LIIF.
+
+    For an HR picture of H rows and scale s, the LR has h = floor(H / s) rows and the HR round(h · s).
 
     Args:
-        hr: size of the HR picture, or None: LR alone is to be enlarged.
-        lr: size of the LR picture, or None: it is to be made.
-        scale: vertical and horizontal, or None: the sizes tell, rounded to an integer where one fits.
+        hr: size of the HR picture; None if there is only an LR picture.
+        lr: size of the LR picture; None if the LR is made from the HR.
+        scale: vertical and horizontal. None derives it from the sizes, as an integer if one fits.
 
     Raises:
-        ValueError: no scale, or sizes that are not that scale apart.
+        ValueError: the scale is missing, or the sizes do not have this ratio.
     """
     if scale is None:
         if hr is None or lr is None:
-            raise ValueError("scale is missing; only pairs of dataroot_gt and dataroot_lq go without")
+            raise ValueError("scale is missing; only pairs of dataroot_gt and dataroot_lq may omit it")
         integer = common_integer_scale(hr, lr)
         scale = scale_per_axis(integer or (hr.height / lr.height, hr.width / lr.width))
     rows, columns = (

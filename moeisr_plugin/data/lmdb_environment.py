@@ -1,4 +1,4 @@
-"""Reading values of an LMDB from any process."""
+"""Reading LMDB values in any process."""
 
 import os
 from pathlib import Path
@@ -7,20 +7,20 @@ import lmdb
 
 from moeisr_plugin.data.lmdb_pages import check_size
 
-# LMDB forbids opening an environment twice in a process, so its handle can only be kept process-wide.
+# LMDB forbids opening an environment twice in one process, so the handles are global.
 _environments: dict[Path, tuple[tuple[int, int, int], lmdb.Environment]] = {}
 
 
 def read_value(root: Path, key: str) -> bytes:
-    """Reads one value; the environment is opened on the first one, again in each forked worker.
+    """Read one value. The first call in a process, forked workers included, opens the environment.
 
     Args:
-        root: the LMDB's folder; `lmdb_pages.check_database` has passed its data.mdb.
-        key: the key, kept as UTF-8.
+        root: folder of the LMDB, checked by `lmdb_pages.check_database`.
+        key: the key, stored as UTF-8.
 
     Raises:
-        ValueError: the LMDB is cut off or damaged, or the key is missing or empty.
-        OSError: the LMDB is gone.
+        ValueError: the LMDB is truncated or damaged, or the key is missing or has no value.
+        OSError: the LMDB does not exist any more.
     """
     try:
         with _environment(root.resolve()).begin() as transaction:
@@ -35,12 +35,12 @@ def read_value(root: Path, key: str) -> bytes:
 def _environment(root: Path) -> lmdb.Environment:
     file = (root / "data.mdb").stat()
     identity = os.getpid(), file.st_dev, file.st_ino
-    known, environment = _environments.get(root, (None, None))
+    opened_identity, environment = _environments.get(root, (None, None))
     if environment is not None:
-        if known == identity:
+        if opened_identity == identity:
             return environment
-        environment.close()  # the file was replaced, or this process forked, after which LMDB will not do
-    check_size(root / "data.mdb")  # reading past the end of a mapped file would kill the process
+        environment.close()  # the file was replaced, or the process forked, which invalidates the handle
+    check_size(root / "data.mdb")  # a read past the end of the mapped file would kill the process
     environment = lmdb.open(str(root), readonly=True, lock=False, readahead=False, create=False)
     _environments[root] = identity, environment
     return environment

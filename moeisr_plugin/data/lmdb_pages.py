@@ -1,7 +1,8 @@
-"""Checking a data.mdb before LMDB maps it, which believes every number in it: a wrong one ends the process.
+"""Validation of a data.mdb before LMDB maps it.
 
-The layout is that of LMDB 0.9: two meta pages, of which the newer counts, and a tree of branch and leaf
-pages. Values too large for a leaf, as pictures are, lie on pages of their own.
+LMDB does not check the numbers in the file; a wrong offset crashes the process. The layout is that of LMDB
+0.9: two meta pages, of which the newer one is valid, and a tree of branch and leaf pages. Large values, like
+pictures, are on overflow pages.
 """
 
 import os
@@ -11,16 +12,18 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
-_PAGE_HEADER = struct.Struct("=Q2xHHH")  # number, kind, end of the offsets, start of the nodes
+_PAGE_HEADER = struct.Struct("=Q2xHHH")  # number, kind, end of the node offsets, start of the nodes
 _BRANCH, _LEAF, _META, _KINDS = 0x01, 0x02, 0x08, 0x6F
 _TREE = "IHHQQQQQ"  # page size, flags, depth, three counts of pages, entries, root
-_META_CONTENT = struct.Struct(f"=II16x{_TREE}{_TREE}QQ")  # magic, version, free pages, values, last page, age
+# Magic, version, tree of free pages, tree of values, last page, transaction number.
+_META_CONTENT = struct.Struct(f"=II16x{_TREE}{_TREE}QQ")
 _META_SIZE = _PAGE_HEADER.size + _META_CONTENT.size
-_NODE_HEADER = struct.Struct("=HHHH")  # size of a leaf's value or number of a branch's child; flags; key size
+# Low and middle 16 bits of the value size (leaf) or child page (branch); flags (leaf) or high bits; key size.
+_NODE_HEADER = struct.Struct("=HHHH")
 _PAGE_NUMBER = struct.Struct("=Q")
-_ON_OTHER_PAGES = 0x01
+_ON_OVERFLOW_PAGES = 0x01
 _NO_ROOT = 2**64 - 1
-_DEEPEST = 32  # LMDB's own limit
+_MAX_DEPTH = 32  # limit of LMDB
 
 
 class _Meta(NamedTuple):
@@ -29,39 +32,39 @@ class _Meta(NamedTuple):
     depth: int
     root: int
     last_page: int
-    age: int
+    transaction: int
 
 
 class _DamagedError(Exception):
-    """A page says what cannot be."""
+    """A page has an impossible content."""
 
 
 def check_size(path: Path) -> None:
-    """Checks that a data.mdb is as long as it says; reads its two meta pages alone.
+    """Check the length of a data.mdb against its two meta pages.
 
     Raises:
-        ValueError: no data.mdb, or cut off; one line naming the file.
-        OSError: it cannot be read.
+        ValueError: the file is truncated or not a data.mdb; one line with the path.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         _newer_meta(path, file)
 
 
 def check_database(path: Path) -> None:
-    """Checks that a data.mdb is as long as it says, and that its tree leads nowhere outside it.
+    """Check the length of a data.mdb, and that all page references of its tree are inside the file.
 
-    The pages of large values are not read.
+    Overflow pages are not read.
 
     Raises:
-        ValueError: no data.mdb, cut off or damaged; one line naming the file.
-        OSError: it cannot be read.
+        ValueError: the file is truncated, damaged or not a data.mdb; one line with the path.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         meta = _newer_meta(path, file)
         try:
             _check_tree(file, meta)
-        except (_DamagedError, struct.error):  # the latter: a number that leads out of its page
-            raise _refusal(path, "is damaged") from None
+        except (_DamagedError, struct.error):  # struct.error: an offset outside its page
+            raise _error(path, "is damaged") from None
 
 
 def _newer_meta(path: Path, file: BinaryIO) -> _Meta:
@@ -69,36 +72,35 @@ def _newer_meta(path: Path, file: BinaryIO) -> _Meta:
     file.seek(first.page_size)
     second = _meta(path, file.read(_META_SIZE))
     if second.page_size != first.page_size:
-        raise _refusal(path, "is damaged")
-    meta = max(first, second, key=lambda meta: meta.age)
-    # Only deleting a value in the very transaction that wrote it, which no picture LMDB sees, leaves a sound
-    # file shorter than its count of pages.
+        raise _error(path, "is damaged")
+    meta = max(first, second, key=lambda meta: meta.transaction)
+    # A valid file is shorter than its page count only if a transaction deleted a value that it had written
+    # itself. No writer of picture LMDBs does so.
     size, expected = os.fstat(file.fileno()).st_size, (meta.last_page + 1) * meta.page_size
     if size < expected:
-        raise _refusal(path, f"is cut off, {size} of {expected} bytes")
+        raise _error(path, f"is cut off, {size} of {expected} bytes")
     return meta
 
 
 def _meta(path: Path, start_of_page: bytes) -> _Meta:
     if len(start_of_page) < _META_SIZE:
-        raise _refusal(path, "is cut off within its first pages")
+        raise _error(path, "is cut off within its first pages")
     _, kind, _, _ = _PAGE_HEADER.unpack_from(start_of_page)
-    magic, version, page_size, *_, flags, depth, _, _, _, _, root, last_page, age = _META_CONTENT.unpack_from(
-        start_of_page, _PAGE_HEADER.size
-    )
+    fields = _META_CONTENT.unpack_from(start_of_page, _PAGE_HEADER.size)
+    magic, version, page_size, *_, flags, depth, _, _, _, _, root, last_page, transaction = fields
     if not kind & _META or magic != _MAGIC or version != _VERSION:
-        raise _refusal(path, "is no LMDB's data.mdb")
+        raise _error(path, "is not the data.mdb of an LMDB")
     if page_size not in (2**n for n in range(8, 17)):
-        raise _refusal(path, "is damaged")
-    return _Meta(page_size, flags, depth, root, last_page, age)
+        raise _error(path, "is damaged")
+    return _Meta(page_size, flags, depth, root, last_page, transaction)
 
 
-def _refusal(path: Path, reason: str) -> ValueError:
+def _error(path: Path, reason: str) -> ValueError:
     return ValueError(f"{path}: {reason}; copy or make the LMDB again")
 
 
 def _check_tree(file: BinaryIO, meta: _Meta) -> None:
-    if meta.flags or meta.depth > _DEEPEST:
+    if meta.flags or meta.depth > _MAX_DEPTH:
         raise _DamagedError
     pages = [] if meta.root == _NO_ROOT else [(meta.root, 1)]  # numbers and levels
     seen = set()
@@ -119,7 +121,7 @@ def _check_tree(file: BinaryIO, meta: _Meta) -> None:
 
 
 def _nodes(page: bytes, number: int, kind: int, meta: _Meta) -> Iterator[tuple[int, int, int, int]]:
-    """Where each node's key ends, and the first three fields of its header."""
+    """Yield for each node the end of its key and the first three fields of its header."""
     own_number, own_kind, offsets_end, nodes_start = _PAGE_HEADER.unpack_from(page)
     fewest = 1 if kind == _LEAF else 2
     count = (offsets_end - _PAGE_HEADER.size) // 2
@@ -136,7 +138,7 @@ def _nodes(page: bytes, number: int, kind: int, meta: _Meta) -> Iterator[tuple[i
 def _check_value(page: bytes, node: tuple[int, int, int, int], meta: _Meta) -> None:
     key_end, low, middle, flags = node
     size = low | middle << 16
-    if flags == _ON_OTHER_PAGES:
+    if flags == _ON_OVERFLOW_PAGES:
         (first,) = _PAGE_NUMBER.unpack_from(page, key_end)
         pages = -(-(_PAGE_HEADER.size + size) // meta.page_size)
         inside = 2 <= first <= meta.last_page + 1 - pages

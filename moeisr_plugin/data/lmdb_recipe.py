@@ -1,4 +1,4 @@
-"""What goes into an LMDB: pictures of folders, whole or cut, under which keys."""
+"""The content of an LMDB: pictures from folders, whole or cut, and their keys."""
 
 import json
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ import numpy as np
 from moeisr_plugin.data.storage import FolderPictures
 from moeisr_plugin.data.sub_images import SubImages
 
-_LONGEST_KEY = 511  # bytes; LMDB's own limit
+_MAX_KEY_BYTES = 511  # limit of LMDB
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an LMDB holds.
+    """The content of an LMDB.
 
     Args:
-        folders: of pictures; a key is a picture's path below its folder, without the suffix.
-        recursive: subfolders too.
-        sub_images: how pictures are cut; None stores them whole.
-        compress_level: of the PNGs, 0 to 9; 1 is the toolbox's, larger is smaller and slower to make.
+        folders: folders of pictures. A key is the path of a picture below its folder, without the suffix.
+        recursive: include subfolders.
+        sub_images: how to cut pictures; None stores them whole.
+        compress_level: PNG compression, 0 to 9; 1 is the default of the toolbox.
     """
 
     folders: Sequence[str | Path]
@@ -30,15 +30,15 @@ class Recipe:
     compress_level: int = 1
 
     def text(self) -> str:
-        """As JSON, the same for the same content wherever it is asked for."""
+        """Return the recipe as JSON with absolute paths, so that equal recipes have equal text."""
         folders = [str(Path(folder).resolve()) for folder in self.folders]
         return json.dumps(asdict(self) | {"folders": folders}, indent=1)
 
     def pictures(self) -> list["SourcePicture"]:
-        """All pictures, sorted by their keys.
+        """Return all pictures, sorted by their keys.
 
         Raises:
-            ValueError: a folder without pictures, or names that cannot be keys; one line.
+            ValueError: a folder has no pictures, or a name cannot be a key; one line.
         """
         if self.compress_level not in range(10):
             raise ValueError(f"compress_level is {self.compress_level}; give 0 to 9")
@@ -58,12 +58,12 @@ class Recipe:
 
 
 class BadPictureError(ValueError):
-    """A picture that cannot be stored, named in one line."""
+    """A picture cannot be stored; the message is one line with its path."""
 
 
 @dataclass(frozen=True)
 class SourcePicture:
-    """A picture of a folder, to be stored whole or cut."""
+    """A picture of a folder, stored whole or cut."""
 
     source: FolderPictures
     index: int
@@ -75,7 +75,7 @@ class SourcePicture:
 
     @property
     def first_key(self) -> str:
-        """The picture's key, or that of its first sub-image."""
+        """The key of the picture, or of its first sub-image."""
         key = self.source.keys[self.index]
         return key if self.sub_images is None else self.sub_images.key(key, 1)
 
@@ -83,10 +83,10 @@ class SourcePicture:
         return self.source.header(self.index).has_alpha
 
     def read(self) -> list[tuple[str, np.ndarray]]:
-        """The pixels to store (h, w, 3) RGB, uint8 or uint16, by their keys.
+        """Return (key, pixels) pairs to store; pixels are (h, w, 3) RGB, uint8 or uint16.
 
         Raises:
-            BadPictureError: damaged, or too small to cut.
+            BadPictureError: the picture is damaged or too small to cut.
         """
         key = self.source.keys[self.index]
         try:
@@ -107,7 +107,9 @@ def _check_key(picture: SourcePicture) -> None:
         length = len(key.encode())
     except UnicodeEncodeError:
         raise ValueError(f"{picture.path!r}: the name is not UTF-8; rename it") from None
-    if length > _LONGEST_KEY:
-        raise ValueError(f"{picture.path}: a key of {length} bytes, {_LONGEST_KEY} are the most; rename it")
+    if length > _MAX_KEY_BYTES:
+        raise ValueError(
+            f"{picture.path}: the key has {length} bytes, more than {_MAX_KEY_BYTES}; rename the file"
+        )
     if key.splitlines() != [key]:
-        raise ValueError(f"{picture.path!r}: a line break in the name; rename it")
+        raise ValueError(f"{picture.path!r}: the name has a line break; rename the file")

@@ -1,8 +1,8 @@
-"""Making an LMDB in the toolbox's layout from folders of pictures.
+"""Writing an LMDB in the layout of the toolbox from folders of pictures.
 
-Every picture becomes a PNG of the RGB pixels that training from its folder sees, so that what the toolbox
-decodes does not hang on the file's format, palette, orientation or profile. The LMDB grows under another
-name, where an interrupted run goes on, and takes its own once all of it has been read back.
+Every picture is stored as a PNG of the RGB pixels that training on the folder uses. So the toolbox decodes
+the same pixels, whatever the format, palette, orientation or profile of the file. The LMDB is written to a
+`.partial` folder, where an interrupted run resumes. The folder is renamed after all values are verified.
 """
 
 import os
@@ -22,23 +22,23 @@ from tqdm import tqdm
 from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe, SourcePicture
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 _FIRST_MAP_SIZE = 2**26
-_BYTES_PER_TRANSACTION = 2**25  # the most an interruption costs
-_RECIPE = "recipe.json"  # beside data.mdb until the LMDB is complete
+_BYTES_PER_TRANSACTION = 2**25  # bounds the work that an interruption loses
+_RECIPE = "recipe.json"  # next to data.mdb until the LMDB is complete
 
 T = TypeVar("T")
 
 
 @dataclass
 class Summary:
-    """What an LMDB holds, and what of its folders it does not.
+    """Result of writing an LMDB.
 
     Attributes:
         keys: all keys.
-        skipped: a line on each bad picture.
-        transparent: how many pictures lost their alpha.
+        skipped: one line for each bad picture.
+        transparent: number of pictures whose alpha was dropped.
     """
 
     keys: list[str] = field(default_factory=list)
@@ -54,20 +54,20 @@ def write_lmdb(
     threads: int = 1,
     progress: bool = False,
 ) -> Summary:
-    """Makes an LMDB, or goes on where an interrupted run of the same recipe stopped.
+    """Write an LMDB, or resume an interrupted run of the same recipe.
 
     Args:
-        target: the folder that appears once all is done; its name ends in .lmdb.
-        recipe: what goes into it.
-        skip_bad_pictures: leave them out instead of stopping at the first.
-        threads: how many pictures are decoded at a time.
-        progress: show bars on stderr.
+        target: folder to create when all is done; its name ends in .lmdb.
+        recipe: the content.
+        skip_bad_pictures: omit bad pictures instead of stopping at the first one.
+        threads: number of pictures decoded at the same time.
+        progress: show progress bars on stderr.
 
     Raises:
         BadPictureError: a picture is bad.
-        ValueError: the target, the recipe or what an earlier run has left will not do, or what is read back
-            is not what was to be written; one line.
-        OSError: the disk is full, or something cannot be read or written.
+        ValueError: the target, the recipe or the files of an earlier run are unsuitable, or a value read back
+            differs from its picture; one line.
+        OSError: the disk is full, or a file cannot be read or written.
     """
     target = Path(target)
     if target.suffix != ".lmdb":
@@ -76,35 +76,39 @@ def write_lmdb(
         raise ValueError(f"{target}: exists already; remove it or choose another name")
     pictures = recipe.pictures()
     building = target.with_name(target.name + ".partial")
-    _begin_or_go_on(building, recipe)
-    each = partial(_each, skip_bad_pictures=skip_bad_pictures, threads=threads, progress=progress)
+    _prepare_folder(building, recipe)
+    map_pictures = partial(
+        _map_pictures, skip_bad_pictures=skip_bad_pictures, threads=threads, progress=progress
+    )
     try:
         with lmdb.open(str(building), map_size=_FIRST_MAP_SIZE) as environment:
-            _write(environment, pictures, recipe, each)
-            summary = _verify(environment, building, pictures, recipe, each)
+            _write(environment, pictures, recipe, map_pictures)
+            summary = _verify(environment, building, pictures, recipe, map_pictures)
     except lmdb.Error as error:
-        raise OSError(f"{building}: cannot be written ({error}); run this again to go on") from error
+        raise OSError(f"{building}: cannot be written ({error}); run the command again to resume") from error
     os.replace(building, target)
     (target / _RECIPE).unlink()
     return summary
 
 
-def _begin_or_go_on(building: Path, recipe: Recipe) -> None:
-    """Leaves a folder that the recipe's LMDB can grow in, with what an earlier run has put there."""
+def _prepare_folder(building: Path, recipe: Recipe) -> None:
+    """Create the folder to write to, or check that an earlier run of the same recipe left it."""
     note, database = building / _RECIPE, building / "data.mdb"
-    for part in building.glob(".*.part"):  # of a file that a killed run was writing
+    for part in building.glob(".*.part"):  # left by a killed run
         part.unlink()
     has_data = database.exists() and database.stat().st_size > 0
     if has_data and not (note.exists() and note.read_text(encoding="utf-8") == recipe.text()):
-        raise ValueError(f"{building}: was begun with other folders or options; repeat those or delete it")
+        raise ValueError(
+            f"{building}: was started with other folders or options; repeat those or delete the folder"
+        )
     if has_data:
         try:
             check_database(database)
         except ValueError as error:
-            raise ValueError(f"{error}: delete {building} to begin anew") from error
+            raise ValueError(f"{error}: delete {building} to start again") from error
     else:
         building.mkdir(parents=True, exist_ok=True)
-        with appearing_whole(note) as file:
+        with atomic_write(note) as file:
             file.write(recipe.text().encode())
 
 
@@ -112,19 +116,19 @@ def _write(
     environment: lmdb.Environment,
     pictures: Sequence[SourcePicture],
     recipe: Recipe,
-    each: Callable[..., Iterator[list[tuple[bytes, bytes]]]],
+    map_pictures: Callable[..., Iterator[list[tuple[bytes, bytes]]]],
 ) -> None:
-    """Stores all pictures that are not there yet."""
+    """Store all pictures that are missing."""
 
     def encode(picture: SourcePicture) -> list[tuple[bytes, bytes]]:
-        return [(key.encode(), _png(pixels, recipe.compress_level)) for key, pixels in picture.read()]
+        return [(key.encode(), _encode_png(pixels, recipe.compress_level)) for key, pixels in picture.read()]
 
-    # A picture's sub-images are written in one transaction, so the first stands for all.
+    # One transaction writes all sub-images of a picture, so it is enough to look for the first.
     with environment.begin() as transaction:
         missing = [p for p in pictures if transaction.get(p.first_key.encode()) is None]
     waiting: list[tuple[bytes, bytes]] = []
     size = 0
-    for values in each(encode, missing, title="write", skipped=[]):
+    for values in map_pictures(encode, missing, title="write", skipped=[]):
         waiting += values
         size += sum(len(value) for _, value in values)
         if size > _BYTES_PER_TRANSACTION:
@@ -133,13 +137,13 @@ def _write(
     _put(environment, waiting)
 
 
-def _png(pixels: np.ndarray, compress_level: int) -> bytes:
+def _encode_png(pixels: np.ndarray, compress_level: int) -> bytes:
     bgr = np.ascontiguousarray(pixels[..., ::-1])
     return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, compress_level])[1].tobytes()
 
 
 def _put(environment: lmdb.Environment, values: Sequence[tuple[bytes, bytes]]) -> None:
-    """Stores all of the values or, on an error, none of them."""
+    """Store all values in one transaction; enlarge the memory map as needed."""
     while True:
         try:
             with environment.begin(write=True) as transaction:
@@ -160,43 +164,45 @@ def _verify(
     building: Path,
     pictures: Sequence[SourcePicture],
     recipe: Recipe,
-    each: Callable[..., Iterator[_Verified]],
+    map_pictures: Callable[..., Iterator[_Verified]],
 ) -> Summary:
-    """Compares what is stored to the pictures, and lists it in meta_info.txt."""
+    """Compare the stored values with the pictures and write meta_info.txt."""
 
     def compare(picture: SourcePicture) -> _Verified:
         pieces = picture.read()
         with environment.begin() as transaction:
             for key, pixels in pieces:
-                if not _holds(transaction.get(key.encode()), pixels):
+                if not _decodes_to(transaction.get(key.encode()), pixels):
                     raise ValueError(
-                        f"{building}: key {key!r} is not what {picture.path} holds now; "
-                        "delete the former and run this again"
+                        f"{building}: key {key!r} differs from {picture.path}; "
+                        "delete the .partial folder and run the command again"
                     )
         return _Verified([(key, *pixels.shape[:2]) for key, pixels in pieces], picture.has_alpha())
 
     summary = Summary()
-    with appearing_whole(building / "meta_info.txt") as listing:
-        for verified in each(compare, pictures, title="verify", skipped=summary.skipped):
+    with atomic_write(building / "meta_info.txt") as listing:
+        for verified in map_pictures(compare, pictures, title="verify", skipped=summary.skipped):
             summary.transparent += verified.has_alpha
             for key, height, width in verified.sizes:
                 summary.keys.append(key)
                 listing.write(f"{key}.png ({height},{width},3) {recipe.compress_level}\n".encode())
     if not summary.keys:
-        raise ValueError(f"{building}: all {len(pictures)} pictures are bad; name folders with sound ones")
+        raise ValueError(f"{building}: all {len(pictures)} pictures are bad; name folders with good pictures")
     if environment.stat()["entries"] != len(summary.keys):
-        raise ValueError(f"{building}: holds pictures no longer in the folders; delete it and run this again")
+        raise ValueError(
+            f"{building}: holds pictures that are no longer in the folders; delete it and run again"
+        )
     return summary
 
 
-def _holds(value: bytes | None, pixels: np.ndarray) -> bool:
+def _decodes_to(value: bytes | None, pixels: np.ndarray) -> bool:
     try:
         return value is not None and np.array_equal(decode_rgb(value), pixels)
     except ValueError:
         return False
 
 
-def _each(
+def _map_pictures(
     work: Callable[[SourcePicture], T],
     pictures: Sequence[SourcePicture],
     *,
@@ -206,12 +212,12 @@ def _each(
     threads: int,
     progress: bool,
 ) -> Iterator[T]:
-    """What the work gives for each sound picture, in order; a line on each bad one goes to `skipped`."""
+    """Yield the result of `work` for each good picture in order; append the errors of others to `skipped`."""
     with (
         ThreadPoolExecutor(threads) as pool,
         tqdm(total=len(pictures), desc=title, unit="picture", disable=not progress) as bar,
     ):
-        for future in _ahead(pool, work, pictures, 2 * threads):
+        for future in _submit_ahead(pool, work, pictures, 2 * threads):
             try:
                 result = future.result()
             except BadPictureError as error:
@@ -223,13 +229,16 @@ def _each(
             bar.update()
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[SourcePicture], T], pictures: Iterable[SourcePicture], most: int
+def _submit_ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[SourcePicture], T],
+    pictures: Iterable[SourcePicture],
+    max_pending: int,
 ) -> Iterator[Future[T]]:
-    """The futures in order, of which so many at most are begun before they are asked for."""
-    begun: deque[Future[T]] = deque()
+    """Yield the futures in order, with at most `max_pending` submitted ahead of the consumer."""
+    pending: deque[Future[T]] = deque()
     for picture in pictures:
-        begun.append(pool.submit(work, picture))
-        if len(begun) >= most:
-            yield begun.popleft()
-    yield from begun
+        pending.append(pool.submit(work, picture))
+        if len(pending) >= max_pending:
+            yield pending.popleft()
+    yield from pending

@@ -1,4 +1,4 @@
-"""Random LR patches and the HR patches they show, for training."""
+"""Random LR patches and the matching HR patches for training."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,23 +12,23 @@ from moeisr_plugin.data.storage import PictureSource
 
 
 class Patches(Protocol):
-    """Draws patches from pictures.
+    """Source of random pairs of patches.
 
     Attributes:
-        fewest_pixels: of any HR patch.
+        fewest_pixels: smallest number of pixels of an HR patch.
     """
 
     fewest_pixels: int
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """LR (lr_size, lr_size, 3) and HR (n, n, 3), float32 RGB in [0, 1], from picture `index`."""
+        """Return LR (lr_size, lr_size, 3) and HR (n, n, 3) of picture `index`, float32 RGB in [0, 1]."""
         ...
 
 
 class DownsampledPatches:
-    """HR patches, and their LR made on the fly at a scale drawn per patch (LIIF, section 4; LTE likewise).
+    """HR patches, downsampled on the fly at a random scale per patch (LIIF, section 4; LTE).
 
-    Pictures too small for the largest scale draw from the scales that fit.
+    For a picture too small for the largest scale, the range of scales is reduced to those that fit.
 
     Args:
         hr: the pictures.
@@ -53,7 +53,7 @@ class DownsampledPatches:
         if limited := sum(size < wanted for size in sizes):
             get_root_logger().warning(
                 f"{hr.root}: {limited} of {len(hr)} pictures are smaller than {wanted}x{wanted}, which "
-                f"lr_size {lr_size} needs at scale {largest}; their scales are drawn up to what fits."
+                f"lr_size {lr_size} needs at scale {largest}; their largest scale is reduced."
             )
         self._hr = hr
         self._lr_size = lr_size
@@ -63,7 +63,7 @@ class DownsampledPatches:
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         picture = self._hr.read(index)
-        # Never below the smallest scale: size / lr_size is where round(lr_size * scale) just fits.
+        # round(lr_size * scale) may fit although size / lr_size is below the smallest scale.
         scale = rng.uniform(self._smallest_scale, max(self._smallest_scale, self._largest_scales[index]))
         n = round(self._lr_size * scale)
         top, left = (int(rng.integers(size - n + 1)) for size in picture.shape[:2])
@@ -72,7 +72,7 @@ class DownsampledPatches:
 
 
 class PairedPatches:
-    """Patches of given LR pictures and the same areas of their HR pictures.
+    """Patches of LR pictures and the same areas of their HR pictures.
 
     Args:
         hr: the HR pictures.
@@ -80,7 +80,7 @@ class PairedPatches:
         lr_size: rows and columns of an LR patch.
 
     Raises:
-        ValueError: the sizes of a pair are not an integer apart, or an LR picture is too small.
+        ValueError: the scale of a pair is not an integer, or an LR picture is too small.
     """
 
     def __init__(self, hr: PictureSource, lr: PictureSource, *, lr_size: int):
@@ -102,8 +102,8 @@ class PairedPatches:
         scale = common_integer_scale(hr, lr)
         if scale is None:
             raise ValueError(
-                f"{self._lr.path(index)}: its {lr.height}x{lr.width} is no integer part of the "
-                f"{hr.height}x{hr.width} of {self._hr.path(index)}; training on pairs needs integer scales"
+                f"{self._lr.path(index)}: no integer scale from {lr.height}x{lr.width} to the "
+                f"{hr.height}x{hr.width} of {self._hr.path(index)}; training on pairs needs one"
             )
         if min(_shared_size(hr, lr, scale)) < self._lr_size:
             raise ValueError(
@@ -114,5 +114,5 @@ class PairedPatches:
 
 
 def _shared_size(hr: Sequence[int], lr: Sequence[int], scale: int) -> Size:
-    """The part, from the top left, of an LR picture that its HR picture covers wholly."""
+    """Return the size of the top left crop of an LR picture that its HR picture covers completely."""
     return Size(min(lr[0], hr[0] // scale), min(lr[1], hr[1] // scale))

@@ -1,4 +1,4 @@
-"""From stored pixels to [0, 1], and from HR to LR."""
+"""Conversion of stored pixels to [0, 1], and downsampling of HR to LR."""
 
 import math
 
@@ -11,20 +11,21 @@ DOWNSAMPLING = ("pil", "matlab")
 
 
 def to_unit(picture: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 of any shape → float32 in [0, 1]."""
+    """Convert uint8 or uint16 of any shape to float32 in [0, 1]."""
     return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
 
 
 def downsample(picture: np.ndarray, size: Size, method: str = "pil") -> np.ndarray:
-    """Bicubic, antialiased downsampling.
+    """Downsample bicubically with antialiasing.
 
-    8-bit pictures stay quantised to 8 bits, as in the published protocols; 16-bit ones are not rounded.
+    The result of an 8-bit picture is rounded to 8 bits, as in the published protocols. The result of a 16-bit
+    picture is not rounded.
 
     Args:
         picture: (H, W, 3) uint8 or uint16.
         size: height and width of the LR.
-        method: "pil" (training, and testing where no LR is given), or "matlab" (`imresize`, by which
-            the LR of the common benchmarks were made).
+        method: "pil" (for training, and for tests without given LR), or "matlab" (`imresize`, which made the
+            LR of the common benchmarks).
 
     Returns:
         (h, w, 3) float32 in [0, 1].
@@ -42,10 +43,10 @@ def downsample(picture: np.ndarray, size: Size, method: str = "pil") -> np.ndarr
 
 
 def _downsample_like_matlab(picture: np.ndarray, size: Size) -> np.ndarray:
-    """Rows first, the rim repeated outwards, 8-bit pictures rounded after each axis.
+    """Downsample like `imresize` of MATLAB: rows first, edges replicated, 8 bits rounded after each axis.
 
-    So the LR of Set5 and Set14 come out to the last bit. The toolbox's `imresize` mirrors the rim instead,
-    and never rounds.
+    This reproduces the LR of Set5 and Set14 exactly. `imresize` of the toolbox mirrors the edges and does not
+    round.
     """
     white = np.iinfo(picture.dtype).max
     lr = picture.astype(np.float64)
@@ -58,7 +59,7 @@ def _downsample_like_matlab(picture: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _bicubic_weights(n_hr: int, n_lr: int) -> np.ndarray:
-    """Weights of the HR pixels of an axis in each of its LR pixels, (n_lr, n_hr); Keys, 1981, a = -1/2."""
+    """Return the weights (n_lr, n_hr) of the HR pixels in each LR pixel (Keys 1981, a = -1/2)."""
     scale = n_hr / n_lr
     reach = math.ceil(2 * scale)
     source = np.arange(-reach, n_hr + reach)

@@ -1,7 +1,7 @@
-"""Which sample comes when, and what randomness it gets.
+"""Order and seeds of the training samples.
 
-Both are functions of the seed and of the place in training. Nothing of them is lost with a process, and they
-are the same for any number of processes and of data workers.
+Both depend only on the seed of the training, the epoch and the index in the order of the epoch. So a resumed
+training continues exactly, and the samples do not depend on the number of processes or data workers.
 """
 
 from collections.abc import Iterator
@@ -11,38 +11,38 @@ from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import Dataset
 
 
-class Draw(NamedTuple):
-    """A sample to be drawn."""
+class SampleRequest(NamedTuple):
+    """Request for a random sample."""
 
     index: int  # of the picture
     epoch: int
-    place: int  # in the epoch's order, which all processes share
+    order_index: int  # in the order of the epoch, which is common to all processes
     training_seed: int
 
     @property
     def seed(self) -> tuple[int, int, int]:
-        """What the sample's randomness starts from."""
-        return self.training_seed, self.epoch, self.place
+        """Seed of the random choices in the sample."""
+        return self.training_seed, self.epoch, self.order_index
 
 
 class Position(NamedTuple):
-    """How far training has come."""
+    """Progress of the training."""
 
     epoch: int
-    consumed: int  # samples of this epoch's order, by all processes together
+    consumed: int  # samples of this epoch, in all processes together
 
 
 class SampleOrder(EnlargedSampler):
-    """The toolbox's order of samples, begun where a resumed run left it, each with its own randomness.
+    """Sample order of the toolbox that starts at the position of a resumed run, with a seed per sample.
 
-    Places in an epoch's order are dealt to the processes in turn, so that a batch of each makes up the batch
-    that one process alone would take.
+    The samples of an epoch alternate between the processes. So the batches of all processes together equal
+    the batch of a single process.
 
     Args:
-        dataset, num_replicas, rank, ratio: the toolbox's. A dataset whose ``takes_draws`` is true is asked
-            for a `Draw`, any other for an index.
-        seed: of the whole training.
-        begin: samples consumed already are left out of that epoch.
+        dataset, num_replicas, rank, ratio: as in the toolbox. A dataset with ``accepts_requests = True``
+            receives a `SampleRequest`, another dataset an index.
+        seed: seed of the training.
+        begin: position to start at; the consumed samples of its epoch are skipped.
     """
 
     def __init__(
@@ -61,22 +61,24 @@ class SampleOrder(EnlargedSampler):
 
     def __iter__(self) -> Iterator[Any]:
         consumed = self.begin.consumed if self.epoch == self.begin.epoch else 0
-        own_consumed = -(-consumed // self.num_replicas)  # rounded up, so that all processes go on alike
-        places = range(self.rank, self.total_size, self.num_replicas)
-        draws = (
-            Draw(index, self.epoch, place, self.seed)
-            for index, place in zip(super().__iter__(), places, strict=True)
-            if place >= own_consumed * self.num_replicas
+        own_consumed = -(-consumed // self.num_replicas)  # rounded up, so that all processes skip as many
+        order_indices = range(self.rank, self.total_size, self.num_replicas)
+        requests = (
+            SampleRequest(index, self.epoch, order_index, self.seed)
+            for index, order_index in zip(super().__iter__(), order_indices, strict=True)
+            if order_index >= own_consumed * self.num_replicas
         )
-        return draws if getattr(self.dataset, "takes_draws", False) else (draw.index for draw in draws)
+        if getattr(self.dataset, "accepts_requests", False):
+            return requests
+        return (request.index for request in requests)
 
 
-def position_after(epochs: Any, places: Any, num_replicas: int) -> Position:
-    """The position after a batch of a process: its last sample's, and the other processes' beside it.
+def position_after(epochs: Any, order_indices: Any, num_replicas: int) -> Position:
+    """Return the position after a batch of this process and the corresponding batches of the others.
 
     Args:
-        epochs: (B,) tensor, of the batch.
-        places: (B,) tensor, of the batch.
-        num_replicas: processes.
+        epochs: (B,) tensor, epochs of the samples.
+        order_indices: (B,) tensor, order indices of the samples.
+        num_replicas: number of processes.
     """
-    return Position(int(epochs.max()), (int(places.max()) // num_replicas + 1) * num_replicas)
+    return Position(int(epochs.max()), (int(order_indices.max()) // num_replicas + 1) * num_replicas)

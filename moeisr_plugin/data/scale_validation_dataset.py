@@ -1,4 +1,4 @@
-"""Whole pictures to validate and test on, at any scale."""
+"""Whole pictures at any scale for validation and testing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,23 +17,22 @@ from moeisr_plugin.data.storage import PictureSource
 
 @DATASET_REGISTRY.register()
 class ScaleValidationDataset(Dataset):
-    """LR pictures, with their HR where there is one, at one scale.
+    """Dataset of LR pictures at one scale, with their HR if available.
 
-    What is given decides: HR alone, from which LR is made; pairs of HR and LR; LR alone, to be enlarged.
+    Accepts HR only (LR is downsampled from it), pairs of HR and LR, or LR only.
 
     Args:
-        opt: the dataset's options. Beside those of `pairing.open_pairs`, which name the pictures:
-            dataroot_gt: HR pictures, in a folder or an LMDB.
-            dataroot_lq: LR pictures.
-            scale: a number or [vertical, horizontal], at least 1. For pairs it may be missing: the sizes
-                then tell.
-            downsample: how LR is made from HR alone: pil (default, as published at the scales for which
-                benchmarks have no LR of their own) or matlab.
-            skip_bad_pictures: all pictures are then decoded at the start, so that results are of the same
-                pictures throughout.
+        opt: options of `pairing.open_pairs`, and:
+            dataroot_gt: HR pictures, a folder or an LMDB.
+            dataroot_lq: LR pictures, a folder or an LMDB.
+            scale: a number or [vertical, horizontal], at least 1. Pairs may omit it; it is then derived from
+                the sizes.
+            downsample: method for LR from HR only: pil (default; as published for scales without benchmark
+                LR) or matlab.
+            skip_bad_pictures: decode all pictures at the start, so that all results use the same pictures.
 
     Raises:
-        ValueError: options that fit neither each other nor the pictures, in one line.
+        ValueError: the options contradict each other or the pictures; one line.
     """
 
     def __init__(self, opt: Mapping[str, Any]):
@@ -46,54 +45,56 @@ class ScaleValidationDataset(Dataset):
         self.grids = [self._grids(index, scale) for index in range(len(self))]
 
     def __len__(self) -> int:
-        return len(self._namesakes)
+        return len(self._naming_pictures)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Gives a picture.
+        """Return a sample.
 
         Returns:
-            lq (3, h, w) RGB in [0, 1]; scale (2,) float64, vertical first; lq_path (the HR's where LR is
-            made from it), and as name the same below its root and without suffix; and where HR is known
-            gt (3, H, W) in [0, 1] and gt_path.
+            lq: (3, h, w) RGB in [0, 1].
+            scale: (2,) float64, vertical and horizontal.
+            lq_path: path of the LR picture, or of the HR picture if LR is made from it.
+            name: the same path relative to its root, without suffix.
+            gt, gt_path: (3, H, W) RGB in [0, 1] and its path, if there is HR.
         """
         grids = self.grids[index]
         sample: dict[str, Any] = {
             "scale": torch.tensor(grids.scale, dtype=torch.float64),
-            "lq_path": self._namesakes.path(index),
-            "name": self._namesakes.keys[index],
+            "lq_path": self._naming_pictures.path(index),
+            "name": self._naming_pictures.keys[index],
         }
         if self.hr is not None:
-            hr = _top_left(self.hr.read(index), grids.hr)
-            sample["gt"] = _planes(to_unit(hr))
+            hr = _crop_top_left(self.hr.read(index), grids.hr)
+            sample["gt"] = _to_tensor(to_unit(hr))
             sample["gt_path"] = self.hr.path(index)
             if self.lr is None:
-                sample["lq"] = _planes(downsample(hr, grids.lr, self.downsample))
+                sample["lq"] = _to_tensor(downsample(hr, grids.lr, self.downsample))
         if self.lr is not None:
-            sample["lq"] = _planes(to_unit(_top_left(self.lr.read(index), grids.lr)))
+            sample["lq"] = _to_tensor(to_unit(_crop_top_left(self.lr.read(index), grids.lr)))
         return sample
 
     @property
-    def _namesakes(self) -> PictureSource:
-        """The pictures that results are named after: LR, or HR where there is no other."""
+    def _naming_pictures(self) -> PictureSource:
+        """The pictures whose names the results have: LR if given, else HR."""
         pictures = self.lr or self.hr
-        assert pictures is not None  # open_pairs gives one at least
+        assert pictures is not None  # open_pairs returns at least one
         return pictures
 
     def _grids(self, index: int, scale: tuple[float, float] | None) -> Grids:
         try:
             return match_grids(hr=_size(self.hr, index), lr=_size(self.lr, index), scale=scale)
         except ValueError as error:
-            raise ValueError(f"{self._namesakes.path(index)}: {error}") from None
+            raise ValueError(f"{self._naming_pictures.path(index)}: {error}") from None
 
 
 def _size(pictures: PictureSource | None, index: int) -> Size | None:
     return None if pictures is None else Size(*pictures.header(index)[:2])
 
 
-def _top_left(picture: np.ndarray, size: Size) -> np.ndarray:
+def _crop_top_left(picture: np.ndarray, size: Size) -> np.ndarray:
     return np.ascontiguousarray(picture[: size.height, : size.width])
 
 
-def _planes(picture: np.ndarray) -> Tensor:
-    """(H, W, 3) → (3, H, W)."""
+def _to_tensor(picture: np.ndarray) -> Tensor:
+    """Convert (H, W, 3) to a tensor (3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(picture, 2, 0)))

@@ -1,4 +1,4 @@
-"""A data set to measure on, at one scale."""
+"""An evaluation data set at one scale."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ Scale = tuple[float, float]
 
 
 class Sample(NamedTuple):
-    """A picture to measure on."""
+    """A pair of LR and HR pictures."""
 
     test_set: "ScaledSet"
     name: str
@@ -26,13 +26,13 @@ class Sample(NamedTuple):
 
 
 class ScaledSet:
-    """The data set at one scale.
+    """An evaluation data set at one scale.
 
     Args:
-        folder, scale, lr: as in `benchmark_options`.
+        folder, scale, lr: see `benchmark_options`.
 
     Raises:
-        ValueError: pictures that are missing, or of sizes that do not fit the scale.
+        ValueError: pictures are missing, or their sizes do not fit the scale.
     """
 
     def __init__(self, folder: Path, scale: Scale, lr: str) -> None:
@@ -51,9 +51,9 @@ class ScaledSet:
         return Sample(self, Path(sample["gt_path"]).stem, sample["lq"][None], sample["gt"][None])
 
     def notes(self) -> list[str]:
-        """What was made of pictures that are not RGB."""
+        """Return notes on the conversion of pictures that are not RGB."""
         hr = self._pictures.hr
-        assert hr is not None  # benchmark_options names one
+        assert hr is not None  # benchmark_options sets dataroot_gt
         transparent = sum(hr.header(index).has_alpha for index in range(len(hr)))
         grey = sum(hr.header(index).is_grey for index in range(len(hr)))
         notes = {
@@ -64,8 +64,8 @@ class ScaledSet:
         return [note for note, count in notes.items() if count]
 
 
-class Place(NamedTuple):
-    """Where a sample is; pictures are read when they are needed."""
+class SampleReference(NamedTuple):
+    """Reference to a sample whose pictures are read on demand."""
 
     test_set: ScaledSet
     index: int
@@ -75,5 +75,5 @@ class Place(NamedTuple):
 
 
 def scale_label(scale: Scale) -> str:
-    """The scale (vertical, horizontal) as it is written on the command line, horizontal first."""
+    """Format a scale (vertical, horizontal) as on the command line, horizontal first."""
     return f"{scale[0]:g}" if scale[0] == scale[1] else f"{scale[1]:g}x{scale[0]:g}"

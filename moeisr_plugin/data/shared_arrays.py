@@ -1,4 +1,4 @@
-"""Arrays in memory that all workers share, whether they are forked or spawned."""
+"""Arrays in memory that forked and spawned workers share."""
 
 import math
 import shutil
@@ -11,14 +11,14 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-# Bytes shared at a time: few enough to be copied once more, enough for each to cost a file descriptor.
+# Bytes per block of shared memory. A block costs one file descriptor, and is copied once when it is made.
 _SLAB = 256 * 2**20
-# Where Linux keeps shared memory. Containers often bound it, and writing past the bound kills the process.
+# Shared memory of Linux. Containers often limit it, and writing past the limit kills the process.
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-class Place(NamedTuple):
-    """Where an array is."""
+class _Location(NamedTuple):
+    """Location of an array in the slabs."""
 
     slab: int
     start: int
@@ -27,59 +27,59 @@ class Place(NamedTuple):
 
 
 class SharedArrays:
-    """Arrays, read-only by convention, of which processes that are given this object have no copies.
+    """Arrays, read-only by convention, that other processes use without a copy.
 
-    Where there is not room enough for shared memory they lie in this process's own, which forked workers
-    share as well and spawned ones copy.
+    If shared memory is too small, the arrays are in the memory of this process. Forked workers still share
+    them; spawned workers copy them.
 
     Args:
-        arrays: consumed one by one.
+        arrays: the arrays, consumed one by one.
     """
 
     def __init__(self, arrays: Iterable[np.ndarray]) -> None:
         self._slabs: list[Tensor | np.ndarray] = []
-        self._places: list[Place] = []
+        self._locations: list[_Location] = []
         self.nbytes = 0
         for group in _groups(arrays, _SLAB):
             start = 0
             for array in group:
-                self._places.append(Place(len(self._slabs), start, array.shape, array.dtype))
+                self._locations.append(_Location(len(self._slabs), start, array.shape, array.dtype))
                 start += array.nbytes
             self._slabs.append(_shared(np.concatenate([a.reshape(-1).view(np.uint8) for a in group])))
             self.nbytes += start
         if not self.is_shared:
             get_root_logger().warning(
-                f"{_SHARED_MEMORY} has no room for {self.nbytes / 2**20:.0f} MiB of pictures, so that "
-                "spawned workers copy them; enlarge it (docker run --shm-size)"
+                f"{_SHARED_MEMORY} is too small for {self.nbytes / 2**20:.0f} MiB of pictures, so spawned "
+                "workers copy them; enlarge it (docker run --shm-size)"
             )
 
     def __getitem__(self, index: int) -> np.ndarray:
-        slab, start, shape, dtype = self._places[index]
+        slab, start, shape, dtype = self._locations[index]
         stop = start + math.prod(shape) * dtype.itemsize
         return np.asarray(self._slabs[slab])[start:stop].view(dtype).reshape(shape)
 
     @property
     def is_shared(self) -> bool:
-        """Whether spawned workers share all of it."""
+        """Whether spawned workers share all arrays."""
         return all(isinstance(slab, Tensor) for slab in self._slabs)
 
 
 def _groups(arrays: Iterable[np.ndarray], nbytes: int) -> Iterator[list[np.ndarray]]:
-    """Arrays in groups of so many bytes; the last one in a group may exceed them."""
+    """Yield groups of arrays of at least `nbytes` bytes each, except the last group."""
     group: list[np.ndarray] = []
-    held = 0
+    group_bytes = 0
     for array in arrays:
         group.append(array)
-        held += array.nbytes
-        if held >= nbytes:
+        group_bytes += array.nbytes
+        if group_bytes >= nbytes:
             yield group
-            group, held = [], 0
+            group, group_bytes = [], 0
     if group:
         yield group
 
 
 def _shared(slab: np.ndarray) -> Tensor | np.ndarray:
-    """Bytes in shared memory; the array itself if there is no room for them."""
+    """Copy bytes to shared memory, or return the array itself if shared memory is too small."""
     if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free < 2 * slab.nbytes:
         return slab
     return torch.from_numpy(slab).share_memory_()

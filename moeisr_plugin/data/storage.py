@@ -1,6 +1,6 @@
-"""Where pictures are kept: a folder, an LMDB in the toolbox's format, or memory.
+"""Storage of pictures: a folder, an LMDB in the format of the toolbox, or memory.
 
-Each lists the same pictures in the same order, so that a seed gives the same training from all of them.
+All list the same pictures in the same order, so a seed gives the same training on each of them.
 """
 
 import copy
@@ -17,28 +17,35 @@ from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_environment import read_value
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.shared_arrays import SharedArrays
-from moeisr_plugin.pictures import MAX_PIXELS, Header, check_size, decode_header, errors_name
+from moeisr_plugin.pictures import (
+    MAX_PIXELS,
+    Header,
+    check_size,
+    decode_header,
+    errors_with_path,
+    is_picture_name,
+)
 
-_LISTED = re.compile(r"(.+\.\w+)\s+\((\d{1,9}),(\d{1,9}),(\d)\)(\s+\d+)?\s*")  # name, height, width, channels
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+# Name, height, width, channels, compression level.
+_LISTING_LINE = re.compile(r"(.+\.\w+)\s+\((\d{1,9}),(\d{1,9}),(\d)\)(\s+\d+)?\s*")
 
 
 class PictureSource(ABC):
-    """Pictures below a root.
+    """Indexed pictures below a root.
 
     Args:
         root: folder or LMDB.
-        names: the path of each picture below the root, by its key: the same without the suffix.
-        max_pixels: larger pictures are refused.
+        names: relative path of each picture by its key. The key is the path without the suffix.
+        max_pixels: refuse larger pictures.
 
     Attributes:
-        keys: the keys in the order of the indices; sorted, but for what `take` has picked.
+        keys: the keys in the order of the indices. They are sorted, except in the result of `take`.
     """
 
     def __init__(self, root: Path, names: Mapping[str, str], *, max_pixels: int = MAX_PIXELS):
         if not names:
             raise ValueError(
-                f"{root}: no picture found; correct the dataroot, or have subfolders read, too (recursive)"
+                f"{root}: no picture found; correct the dataroot, or include subfolders (recursive: true)"
             )
         self.root = root
         self.names = names
@@ -49,32 +56,32 @@ class PictureSource(ABC):
         return len(self.keys)
 
     def take(self, keys: Iterable[str]) -> "PictureSource":
-        """A source of these pictures alone, in this order."""
-        taken = copy.copy(self)
-        taken.keys = list(keys)
-        return taken
+        """Return a source with only these pictures, in this order."""
+        subset = copy.copy(self)
+        subset.keys = list(keys)
+        return subset
 
     def path(self, index: int) -> str:
-        """Path for messages and for naming results; in an LMDB, what it would be in a folder."""
+        """Return the path for messages and result names; for an LMDB, the path it would have in a folder."""
         return str(self.root / self.names[self.keys[index]])
 
     def header(self, index: int) -> Header:
-        """Size, without decoding the picture.
+        """Return the size and the channels without decoding the picture.
 
         Raises:
-            PictureError: missing, no picture, too large, or of a layout that cannot be read; one line naming
-                the picture.
+            PictureError: the picture is missing, too large or of an unsupported layout, or the file is not a
+                picture; one line with its path.
         """
-        with errors_name(self.path(index)):
+        with errors_with_path(self.path(index)):
             return self._header(self.keys[index])
 
     def read(self, index: int) -> np.ndarray:
-        """(H, W, 3) RGB, uint8 or uint16.
+        """Return the picture, (H, W, 3) RGB, uint8 or uint16.
 
         Raises:
-            PictureError: missing, damaged, or not as the header said; one line naming the picture.
+            PictureError: the picture is missing, damaged or differs from its header; one line with its path.
         """
-        with errors_name(self.path(index)):
+        with errors_with_path(self.path(index)):
             return self._read(self.keys[index])
 
     @abstractmethod
@@ -85,12 +92,12 @@ class PictureSource(ABC):
 
 
 class FolderPictures(PictureSource):
-    """Picture files in a folder; hidden files and other suffixes are passed over.
+    """Picture files in a folder. Hidden files and files without a suffix of a picture are ignored.
 
     Args:
         root: the folder.
-        recursive: subfolders too.
-        max_pixels: larger pictures are refused.
+        recursive: include subfolders.
+        max_pixels: refuse larger pictures.
     """
 
     def __init__(self, root: str | Path, *, recursive: bool = False, max_pixels: int = MAX_PIXELS):
@@ -101,7 +108,7 @@ class FolderPictures(PictureSource):
             raise ValueError(f"{root}: an LMDB, not a folder of pictures; set io_backend: {{type: lmdb}}")
         below = [path.relative_to(root) for path in (root.rglob("*") if recursive else root.iterdir())]
         visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
-        pictures = [path for path in visible if path.suffix.lower() in SUFFIXES]
+        pictures = [path for path in visible if is_picture_name(path)]
         super().__init__(root, _names_by_key(root, pictures), max_pixels=max_pixels)
 
     def _header(self, key: str) -> Header:
@@ -113,23 +120,26 @@ class FolderPictures(PictureSource):
 
 
 class LmdbPictures(PictureSource):
-    """Encoded pictures in an LMDB, listed in its meta_info.txt by lines `name.png (h,w,c) level`.
+    """Encoded pictures in an LMDB. Its meta_info.txt lists them in lines `name.png (h,w,c) level`.
 
     Args:
-        root: the LMDB's folder, whose name ends in .lmdb, with data.mdb and meta_info.txt.
+        root: folder of the LMDB with data.mdb and meta_info.txt; its name ends in .lmdb.
+        max_pixels: refuse larger pictures.
     """
 
     def __init__(self, root: str | Path, *, max_pixels: int = MAX_PIXELS):
         root = Path(root)
         if root.suffix != ".lmdb":
-            raise ValueError(f"{root}: an LMDB's name ends in .lmdb; rename it or correct the dataroot")
+            raise ValueError(
+                f"{root}: the name of an LMDB must end in .lmdb; rename it or correct the dataroot"
+            )
         for file in (root / "data.mdb", root / "meta_info.txt"):
             if not file.is_file():
                 raise ValueError(f"{file}: no such file; make the LMDB again or correct the dataroot")
         check_database(root / "data.mdb")
         self._headers: dict[str, Header] = {}
         names = []
-        for name, header in _listed(root / "meta_info.txt"):
+        for name, header in _read_listing(root / "meta_info.txt"):
             names.append(Path(name))
             self._headers[_key(names[-1])] = header
         super().__init__(root, _names_by_key(root, names), max_pixels=max_pixels)
@@ -157,22 +167,22 @@ class LmdbPictures(PictureSource):
         return picture
 
 
-def listed_name(line: str) -> str:
-    """The picture that a line of a meta_info_file names: `name.png (h,w,c) level`, or the name alone."""
-    match = _LISTED.fullmatch(line) or re.fullmatch(r"\s*(.+\.\w+)\s*", line)
+def name_in_line(line: str) -> str:
+    """Return the picture name in a line of a meta_info_file: `name.png (h,w,c) level`, or only the name."""
+    match = _LISTING_LINE.fullmatch(line) or re.fullmatch(r"\s*(.+\.\w+)\s*", line)
     return match[1] if match else line.split(" (")[0].strip()
 
 
-def _listed(listing: Path) -> Iterator[tuple[str, Header]]:
-    """The names and sizes in a meta_info.txt."""
+def _read_listing(listing: Path) -> Iterator[tuple[str, Header]]:
+    """Yield the names and headers in a meta_info.txt."""
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{listing}: is no UTF-8 text; make the LMDB again") from None
+        raise ValueError(f"{listing}: is not UTF-8 text; make the LMDB again") from None
     if not any(line.strip() for line in lines):
         raise ValueError(f"{listing}: lists no picture; make the LMDB again")
     for number, line in enumerate(lines, start=1):
-        match = _LISTED.fullmatch(line)
+        match = _LISTING_LINE.fullmatch(line)
         if match is not None:
             name, height, width, channels, _ = match.groups()
             yield name, Header(int(height), int(width), has_alpha=channels == "4", is_grey=channels == "1")
@@ -183,9 +193,9 @@ def _listed(listing: Path) -> Iterator[tuple[str, Header]]:
 
 
 class PicturesInMemory(PictureSource):
-    """The decoded pictures of another source, all read at once, by this process alone; workers share them.
+    """The decoded pictures of another source in shared memory. This process reads all of them at the start.
 
-    Bad ones fail when they are asked for.
+    A bad picture raises its error on access.
     """
 
     def __init__(self, source: PictureSource):
@@ -193,13 +203,13 @@ class PicturesInMemory(PictureSource):
         self.keys = source.keys
         self._headers: dict[str, Header] = {}
         self._errors: dict[str, Exception] = {}
-        self._pictures = SharedArrays(self._decoded(source))
-        self._place = {key: index for index, key in enumerate(self._headers)}
+        self._pictures = SharedArrays(self._decode_all(source))
+        self._array_index = {key: index for index, key in enumerate(self._headers)}
         megabytes = self._pictures.nbytes / 2**20
         get_root_logger().info(f"{self.root}: {len(self)} pictures kept in memory, {megabytes:.0f} MiB.")
 
-    def _decoded(self, source: PictureSource) -> Iterator[np.ndarray]:
-        """The good pictures in order; their headers and the others' errors are noted."""
+    def _decode_all(self, source: PictureSource) -> Iterator[np.ndarray]:
+        """Yield the good pictures in order; record their headers and the errors of bad pictures."""
         for key in self.keys:
             try:
                 header, picture = source._header(key), source._read(key)
@@ -215,7 +225,7 @@ class PicturesInMemory(PictureSource):
 
     def _read(self, key: str) -> np.ndarray:
         self._raise_error(key)
-        return self._pictures[self._place[key]]
+        return self._pictures[self._array_index[key]]
 
     def _raise_error(self, key: str) -> None:
         if key in self._errors:
@@ -231,20 +241,22 @@ def _names_by_key(root: Path, paths: Iterable[Path]) -> dict[str, str]:
     for path in sorted(paths):
         other = names.setdefault(_key(path), path.as_posix())
         if other != path.as_posix():
-            raise ValueError(f"{root}: {other} and {path} differ in the suffix alone; rename one")
+            raise ValueError(f"{root}: {other} and {path} differ only in the suffix; rename one")
     return names
 
 
 def open_pictures(opt: Mapping[str, Any], dataroot: str) -> PictureSource:
-    """Opens the pictures a dataset's options name.
+    """Open the pictures of a dataset.
 
     Args:
-        opt: `io_backend` ({type: disk | lmdb}, default disk), `recursive` (default false) and `max_pixels`
-            (refuse larger pictures, default 2**28).
-        dataroot: the key of `opt` that holds the folder or the LMDB.
+        opt: options of a dataset:
+            io_backend: {type: disk | lmdb}, default disk.
+            recursive: include subfolders, default false.
+            max_pixels: refuse larger pictures, default 2**28.
+        dataroot: the key of `opt` with the folder or the LMDB.
 
     Raises:
-        ValueError: one line, on whatever is wrong with the options or the pictures.
+        ValueError: the options or the pictures are unsuitable; one line.
     """
     root = opt.get(dataroot)
     if not isinstance(root, str):

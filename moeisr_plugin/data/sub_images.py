@@ -1,4 +1,4 @@
-"""Cutting pictures into overlapping sub-images, as the toolbox's extract_subimages.py does."""
+"""Cutting pictures into overlapping sub-images, like extract_subimages.py of the toolbox."""
 
 import re
 from collections.abc import Iterator
@@ -9,16 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class SubImages:
-    """How a picture is cut.
+    """Sizes for cutting a picture into sub-images.
 
     Args:
         crop_size: rows and columns of a sub-image.
-        step: pixels from one to the next.
-        thresh_size: what is left over at the bottom or right makes a last sub-image, flush with the edge,
-            if it is wider than this.
+        step: pixels from one sub-image to the next.
+        thresh_size: add a last sub-image at the bottom or right edge if more pixels than this remain there.
 
     Raises:
-        ValueError: a size that cannot be.
+        ValueError: a size is too small.
     """
 
     crop_size: int
@@ -29,14 +28,14 @@ class SubImages:
         if self.crop_size < 1 or self.step < 1 or self.thresh_size < 0:
             raise ValueError(
                 f"crop_size is {self.crop_size}, step {self.step}, thresh_size {self.thresh_size}; "
-                "give the first two at least 1, the third at least 0"
+                "set crop_size and step to at least 1, thresh_size to at least 0"
             )
 
     def cut(self, key: str, picture: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """Cuts a picture (H, W, 3) row by row into (crop_size, crop_size, 3).
+        """Cut a picture (H, W, 3) row by row into (crop_size, crop_size, 3), and yield (key, sub-image).
 
-        Gives each with its key, `KEY_s001` and so on. A scale at the end of the picture's own key goes, x2 as
-        in 0801x2, so that LR and HR sub-images have the same keys.
+        Keys are `KEY_s001` and so on. A scale at the end of `key` is removed (0801x2 becomes 0801), so LR and
+        HR sub-images have the same keys.
 
         Raises:
             ValueError: the picture is smaller than a sub-image.
@@ -53,7 +52,7 @@ class SubImages:
 
     @staticmethod
     def key(key: str, number: int) -> str:
-        """The key of a picture's sub-image, of which the first has number 1."""
+        """Return the key of a sub-image; numbers start at 1."""
         return re.sub(r"x[2348]$", "", key) + f"_s{number:03d}"
 
     def _starts(self, length: int) -> list[int]:

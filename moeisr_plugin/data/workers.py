@@ -1,4 +1,4 @@
-"""Data loading that neither disturbs training's random numbers nor dies of signals meant for it."""
+"""Data loaders with their own random state, whose workers ignore signals to the process group."""
 
 import multiprocessing
 import os
@@ -13,20 +13,20 @@ import torch
 from torch.utils.data import DataLoader
 
 
-class SetApart:
-    """A loader with random numbers of its own, whose workers outlive signals to the whole group of processes.
+class IsolatedLoader:
+    """Data loader with its own random generator, whose workers ignore signals to the process group.
 
-    A loader takes a number from torch's default generator each time it is iterated over, also by a validation
-    that a resumed run does not repeat.
+    Each iterator of a plain DataLoader takes a number from the default generator of torch. So a validation
+    would change the random numbers of the training, and a resumed run does not repeat the validation.
 
     Args:
-        loader: not iterated over yet.
-        seed: of the loader's own generator.
+        loader: a loader without an iterator so far.
+        seed: seed of the generator.
     """
 
     def __init__(self, loader: DataLoader, *, seed: int) -> None:
         loader.generator = torch.Generator().manual_seed(seed)
-        loader.worker_init_fn = partial(_start, then=loader.worker_init_fn)
+        loader.worker_init_fn = partial(_init_worker, next_init=loader.worker_init_fn)
         self.loader = loader
 
     def __getattr__(self, name: str) -> Any:
@@ -36,10 +36,10 @@ class SetApart:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterates; workers are born with the signals blocked, for they may take seconds to import."""
+        """Return an iterator. Workers start with blocked signals, because their imports may take seconds."""
         if not hasattr(signal, "pthread_sigmask"):  # on Windows
             return iter(self.loader)
-        resource_tracker.ensure_running()  # which unblocks them when it starts
+        resource_tracker.ensure_running()  # it unblocks the signals when it starts
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
         try:
             return iter(self.loader)
@@ -47,17 +47,17 @@ class SetApart:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(worker: int, *, then: Callable[[int], None] | None) -> None:
-    """Let the main process alone end a worker: a terminal or a scheduler signals all processes at once."""
+def _init_worker(worker: int, *, next_init: Callable[[int], None] | None) -> None:
+    """Let only the parent process end a worker; a terminal or scheduler signals all processes at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
-    if then is not None:
-        then(worker)
+        threading.Thread(target=_exit_on_signal_of_parent, daemon=True).start()
+    if next_init is not None:
+        next_init(worker)
 
 
-def _end_when_parent_asks() -> None:
+def _exit_on_signal_of_parent() -> None:
     parent = multiprocessing.parent_process()
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != (parent and parent.pid):
         pass

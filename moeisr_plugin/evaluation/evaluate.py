@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.data.scaled_set import Place, Sample, Scale, ScaledSet, scale_label
+from moeisr_plugin.data.scaled_set import Sample, SampleReference, Scale, ScaledSet, scale_label
 from moeisr_plugin.evaluation.loading import load_networks
 from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.evaluation.measuring import (
@@ -92,7 +92,7 @@ def evaluate(
         machine={**machine(device), "threads": torch.get_num_threads()},
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
     )
-    places = [Place(test_set, index) for test_set in test_sets for index in range(len(test_set))]
+    places = [SampleReference(test_set, index) for test_set in test_sets for index in range(len(test_set))]
     with tqdm(total=len(places) * (1 + len(networks)), unit="picture", disable=_hidden(progress)) as bar:
         run = _Run(evaluation, measures, images, bar, routing=routing, budgets=budgets, repeats=repeats)
         usable = run.measure_bicubic(places)
@@ -117,7 +117,7 @@ class _Run:
     budgets: int
     repeats: int
 
-    def measure_bicubic(self, places: Iterable[Place]) -> list[Place]:
+    def measure_bicubic(self, places: Iterable[SampleReference]) -> list[SampleReference]:
         """Measure bicubic interpolation, and return the places whose pictures are large enough."""
         usable = []
         for place in places:
@@ -139,7 +139,7 @@ class _Run:
                 save_picture(_stem(self.images / ORIGINAL, sample), sample.hr)
         return usable
 
-    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[Place]) -> None:
+    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[SampleReference]) -> None:
         """Measure a network on usable places."""
         enlarge_by(net, torch.zeros(1, 3, 16, 16), (32, 32))  # warm-up: the first call is slower
         for place in places:

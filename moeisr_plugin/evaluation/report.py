@@ -12,7 +12,7 @@ from typing import Any
 from moeisr_plugin import __version__
 from moeisr_plugin.evaluation.results import BICUBIC, Evaluation, Record
 from moeisr_plugin.metrics import PROTOCOLS
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 from moeisr_plugin.utils.numbers import giga
 
 FILES = ("results.json", "results.csv", "results.md")
@@ -78,7 +78,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     for name, text in zip(
         FILES, (as_json(evaluation), as_csv(evaluation), as_markdown(evaluation)), strict=True
     ):
-        with appearing_whole(folder / name) as file:
+        with atomic_write(folder / name) as file:
             file.write(text.encode(errors="backslashreplace"))  # file names may not be valid Unicode
 
 

@@ -64,7 +64,9 @@ class BalanceLoss(nn.Module):
             )
         own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
         own_pixels = own_load.new_full((1,), scores.numel() // num_experts)
-        load, num_pixels = processes.total(torch.cat([own_load, own_pixels])).split([num_experts, 1])
+        load, num_pixels = processes.sum_over_processes(torch.cat([own_load, own_pixels])).split(
+            [num_experts, 1]
+        )
         weighted = torch.stack([weight * share for weight, share in zip(weights, load, strict=True)])  # (J,)
         loss = (weighted - num_pixels / num_experts).abs().sum()
         return self.loss_weight * (loss / num_pixels.squeeze() if self.reduction == "mean" else loss)

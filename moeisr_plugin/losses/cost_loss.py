@@ -48,6 +48,6 @@ class CostLoss(nn.Module):
                 "give one per expert"
             )
         own_load = scores.softmax(dim=1).sum(dim=(0, 2, 3))  # (J,)
-        load = processes.total(own_load)
+        load = processes.sum_over_processes(own_load)
         paid = torch.stack([cost * share for cost, share in zip(costs, load, strict=True)])  # (J,)
         return self.loss_weight * paid.sum() / load.detach().sum()

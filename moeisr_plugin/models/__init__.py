@@ -1,4 +1,4 @@
-"""Models, registered with the toolbox's MODEL_REGISTRY."""
+"""Training models, registered in the MODEL_REGISTRY of the toolbox."""
 
 from moeisr_plugin.models.implicit_sr_model import ImplicitSRModel
 

@@ -1,4 +1,4 @@
-"""What makes the same training faster on some machines."""
+"""Options that speed up a training: TF32, cuDNN autotuning, memory format and torch.compile."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ from torch import nn
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
-# Which replay one recording of all kernels, in the same memory.
+# Modes that use CUDA graphs.
 CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 
 
 def allow_tf32(allow: bool | None) -> None:
-    """Lets products and convolutions of float32 on NVIDIA GPUs round their factors to 10 bits of mantissa.
+    """Allow or forbid TF32 (10 bits of mantissa) in float32 matrix products and convolutions on NVIDIA GPUs.
 
     Args:
-        allow: none leaves it as it is: torch allows it for convolutions alone.
+        allow: None keeps the defaults of torch: allowed in convolutions, forbidden in products.
     """
     if allow is not None:
         torch.set_float32_matmul_precision("high" if allow else "highest")
@@ -25,9 +25,9 @@ def allow_tf32(allow: bool | None) -> None:
 
 @contextmanager
 def without_autotuning() -> Iterator[None]:
-    """A context for pictures of many sizes, for each of which cuDNN would try its algorithms.
+    """Disable the autotuning of cuDNN, which would benchmark its algorithms for every new picture size.
 
-    The toolbox lets it, which pays in training, where all patches are alike.
+    The toolbox enables it for training, where all patches have the same size.
     """
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
@@ -38,16 +38,15 @@ def without_autotuning() -> Iterator[None]:
 
 
 def accelerate(net: nn.Module, *, channels_last: bool = False, compiled: bool | str = False) -> nn.Module:
-    """Prepares a network for training, in place: its state_dict has the same keys before and after.
+    """Prepare a network for training, in place; the keys of its state_dict do not change.
 
     Args:
-        net: before it is wrapped for several processes.
-        channels_last: store the weights of convolutions with the channels last, and so what they give.
-        compiled: compile the network's forward pass in training; a mode of torch.compile, or true for its
-            default.
+        net: the network, not wrapped for several processes.
+        channels_last: use the memory format channels_last for the weights and outputs of convolutions.
+        compiled: compile the forward pass; a mode of torch.compile, or true for the default mode.
 
     Raises:
-        ValueError: no such mode of torch.compile.
+        ValueError: the mode of torch.compile is unknown.
     """
     if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,28 +1,31 @@
-"""The exponential average of weights over the iterations."""
+"""Exponential moving average (EMA) of the weights."""
 
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-def add_to_average(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Moves averaged weights towards a network's, or a part's, by one call instead of two for each parameter.
+def update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Update averaged weights in place: average = decay · average + (1 - decay) · net.
+
+    All parameters are updated in one call.
 
     Args:
-        average: of the same parameters, changed in place.
-        net: what learns.
-        decay: what remains of the average, from 0 to 1.
+        average: the averaged network, or a part of it.
+        net: the trained network, or the same part of it.
+        decay: decay of the average, from 0 to 1.
     """
     if parameters := tuple(net.parameters()):
         get_ema_multi_avg_fn(decay)(tuple(average.parameters()), parameters, None)
 
 
-def correction(decay: float, count: int) -> float:
-    """The decay of a second step towards the same value, by which all that was before the first is forgotten.
+def bias_corrected_decay(decay: float, count: int) -> float:
+    """Return the decay of a second update that corrects the EMA bias towards the initial value.
 
-    After it, the n-th value since weighs (1 - decay) / (1 - decay^n), as Adam corrects its bias.
+    After an update with `decay` and a second one with the returned decay, value n has the weight
+    (1 - decay) / (1 - decay^n), and the initial value the weight 0. This is the bias correction of Adam.
 
     Args:
-        decay: of the first step, above 0 and below 1.
-        count: which value this is, from 1 on.
+        decay: decay of the first update, above 0 and below 1.
+        count: the number n of the value, from 1.
     """
     return (1 - decay ** (count - 1)) / (1 - decay**count)

@@ -1,4 +1,4 @@
-"""A batch of training, and its parts where it is too large for the memory."""
+"""Training batches, and splitting them for gradient accumulation."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Batch(NamedTuple):
-    """LR patches, and HR pixels to be queried."""
+    """LR patches and queried HR pixels."""
 
     lr: Tensor  # (B, 3, h, w)
     coord: Tensor  # (B, Q, 2)
@@ -18,32 +18,35 @@ class Batch(NamedTuple):
     gt: Tensor  # (B, Q, 3)
 
     def split(self, parts: int) -> list["Batch"]:
-        """As many parts of about as many samples each.
+        """Split into parts of nearly equal numbers of samples.
 
         Raises:
-            ValueError: fewer samples than parts.
+            ValueError: `parts` is below 1 or above the number of samples.
         """
         if not 1 <= parts <= len(self.lr):
             raise ValueError(
-                f"train.accumulate is {parts} for batches of {len(self.lr)}; give 1 to the size of a batch"
+                f"train.accumulate is {parts} for batches of {len(self.lr)}; give 1 to the batch size"
             )
         return [Batch(*tensors) for tensors in zip(*(t.tensor_split(parts) for t in self), strict=True)]
 
 
-def of_whole_batch(part: int, scores: Tensor, all_scores: Sequence[Tensor]) -> Tensor:
-    """The scores of a whole batch, of which one part is to be learnt from.
+def scores_of_whole_batch(part: int, scores: Tensor, all_scores: Sequence[Tensor]) -> Tensor:
+    """Concatenate the scores of all parts, of which only one part has gradients.
 
-    A loss that is no sum over samples has, by what is thus given to it, the gradient of the whole batch when
-    the parts' are added up.
+    A loss that is not a sum over samples needs the scores of the whole batch. The sum of its gradients over
+    the parts is then the gradient of the batch.
 
     Args:
-        part: the index of the part.
-        scores: (B, J, h, w) of the part.
-        all_scores: of all parts, without a gradient.
+        part: index of the part with gradients.
+        scores: (B, J, h, w), scores of this part.
+        all_scores: scores of all parts, without gradients.
+
+    Returns:
+        (total B, J, h, w).
     """
     return torch.cat([*all_scores[:part], scores, *all_scores[part + 1 :]])
 
 
 def unsynchronised(net: nn.Module) -> AbstractContextManager:
-    """A context in which gradients are not yet averaged over processes, as more are to be added."""
+    """Return a context in which backward passes do not average gradients over the processes."""
     return net.no_sync() if isinstance(net, DistributedDataParallel) else nullcontext()

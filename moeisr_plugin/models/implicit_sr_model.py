@@ -1,4 +1,4 @@
-"""Training and validating an implicit network with the toolbox's trainer."""
+"""Training and validation of an implicit network with the trainer of the toolbox."""
 
 import math
 from collections import OrderedDict
@@ -24,43 +24,43 @@ from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
-from moeisr_plugin.models.averaging import add_to_average, correction
-from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
+from moeisr_plugin.models.averaging import bias_corrected_decay, update_average
+from moeisr_plugin.models.batches import Batch, scores_of_whole_batch, unsynchronised
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
-from moeisr_plugin.models.validation import Enlarged, Figures, dataset_label, validate
+from moeisr_plugin.models.validation import EnlargedPicture, MetricValues, dataset_label, validate
 from moeisr_plugin.render.routing_report import share_per_depth
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
 from moeisr_plugin.utils import processes
 
 SCORE_LOSSES = ("balance", "cost")
-"""The losses of the mapper's scores, each by its options, as ``train.balance_opt``."""
+"""Losses of the scores of the mapper. Each has an option ``train.NAME_opt``, e.g. ``train.balance_opt``."""
 
 TOOLBOX_SCHEDULES = frozenset({"MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR"})
-"""The schedules that the toolbox has itself; torch's MultiStepLR is one of its own."""
+"""Schedules of the toolbox. Its MultiStepLR replaces that of torch."""
 
 
 @MODEL_REGISTRY.register()
 class ImplicitSRModel(ResumableModel):
-    """Trains on sampled queries, validates on whole pictures at any number of scales.
+    """Model that trains on sampled queries and validates on whole pictures at several scales.
 
-    Options beyond the toolbox's SRModel:
+    Options in addition to those of SRModel:
 
-    - ``train.balance_opt``: the balance loss; none for a network with one expert.
-    - ``train.cost_opt``: what the mapper pays for depth; likewise.
-    - ``train.random_gates_iter``: for so many iterations each LR pixel is dealt to one expert at random, and
-      no other is asked; neither the mapper's choice nor the losses of its scores count as yet.
-    - ``train.mapper_alone_iter``: for so many iterations at the end nothing but the mapper learns: experts
-      that no longer change are easier to choose from.
-    - ``train.accumulate``: walk through each batch in so many parts, which takes less memory. An iteration
-      is one step of the optimiser on one batch all the same, and its gradient is the batch's.
+    - ``train.balance_opt``: balance loss; omit it for a network with one expert.
+    - ``train.cost_opt``: loss that penalises the depth of the chosen experts; omit it for one expert.
+    - ``train.random_gates_iter``: number of first iterations in which each LR pixel is routed to one random
+      expert. The mapper does not learn, and the losses of its scores are not used.
+    - ``train.mapper_alone_iter``: number of last iterations in which only the mapper learns. It then chooses
+      between experts that do not change any more.
+    - ``train.accumulate``: number of parts of a batch, to save memory. An iteration is still one step of the
+      optimiser with the gradient of the whole batch.
     - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
     - ``train.channels_last``, ``train.compile``, ``train.tf32``: see :mod:`.acceleration`.
-    - ``train.optim_g`` and ``train.scheduler``: any that suits of torch.optim and its lr_scheduler.
-    - ``val.routing_health``: report how good the routing is, on each validation set.
-    - ``datasets.val*.protocol``: the protocol of this set's metrics.
+    - ``train.optim_g`` and ``train.scheduler``: see :mod:`.optimisers`.
+    - ``val.routing_health``: report the quality of the routing on each validation set.
+    - ``datasets.val*.protocol``: protocol of the metrics of this set.
     """
 
     def init_training_settings(self) -> None:
@@ -100,15 +100,15 @@ class ImplicitSRModel(ResumableModel):
             self.schedulers = [build_scheduler(name, optimiser, **options) for optimiser in self.optimizers]
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Sets the learning rate; schedules that go on from the last one do not see that of the warm-up."""
+        """Set the learning rate. Recursive schedules continue from their own rate, not from the warm-up's."""
         self._set_lr([scheduler.get_last_lr() for scheduler in self.schedulers])
         super().update_learning_rate(current_iter, warmup_iter)
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
-        """To the device and, in several processes, into a wrapper that averages gradients.
+        """Move the network to the device and wrap it in DistributedDataParallel for several processes.
 
-        The wrapper must be told that the mapper has no gradient while gates are random, and nothing else
-        has one when the mapper learns alone.
+        The wrapper must search for unused parameters if phases of the training have some: the mapper during
+        random routing, all others when only the mapper learns.
         """
         train_opt = self.opt.get("train") or {}
         if self.is_train:
@@ -125,8 +125,8 @@ class ImplicitSRModel(ResumableModel):
         return super().model_to_device(net)
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """As the toolbox's, but of all parameters by one call."""
-        add_to_average(self.net_g_ema, self._bare(self.net_g), decay)
+        """Update the average of the weights in one call for all parameters."""
+        update_average(self.net_g_ema, self._bare(self.net_g), decay)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
@@ -138,81 +138,87 @@ class ImplicitSRModel(ResumableModel):
     def optimize_parameters(self, current_iter: int) -> None:
         self.optimizer_g.zero_grad()
         if current_iter > self.mapper_alone_after:
-            self._hold_all_but_the_mapper()
+            self._freeze_all_but_mapper()
         at_random = current_iter <= self.random_gates_iter
         losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), at_random)
         if at_random:
-            # Its gradients are 0 in a compiled network; an optimiser would count steps and let it decay.
+            # A compiled network gives zero gradients, for which an optimiser would still decay the weights.
             self._bare(self.net_g).mapper.zero_grad(set_to_none=True)
         taken = self.training_step.take(losses.values())
         if taken and self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
-            self._begin_average_of_mapper(current_iter - self.random_gates_iter)
+            self._correct_mapper_average(current_iter - self.random_gates_iter)
 
         self.log_dict = self.reduce_loss_dict(losses)
         self.throughput.step_done(len(self.lq) * self.opt["world_size"])
         if current_iter % self.opt["logger"]["print_freq"] == 0:
             self.log_dict.update(self.training_step.log())
             self.log_dict.update(self.throughput.take())
-            self.log_dict.update(self._routing_log(processes.joined(scores), processes.joined(self.lq)))
+            self.log_dict.update(
+                self._routing_log(processes.gather_batches(scores), processes.gather_batches(self.lq))
+            )
 
-    def _begin_average_of_mapper(self, learnt_iter: int) -> None:
-        """Lets the mapper's average begin when the mapper begins to learn, so many iterations ago.
+    def _correct_mapper_average(self, learnt_iter: int) -> None:
+        """Remove the initial mapper from its average, in iteration `learnt_iter` of its training.
 
-        What it was while gates were random would stay in its average for thousands of iterations.
+        The weights from the time of random routing would stay in the average for thousands of iterations.
         """
         if self.random_gates_iter and learnt_iter > 0:
             mapper = self._bare(self.net_g).mapper
-            add_to_average(self.net_g_ema.mapper, mapper, correction(self.ema_decay, learnt_iter))
+            update_average(self.net_g_ema.mapper, mapper, bias_corrected_decay(self.ema_decay, learnt_iter))
 
     def _add_gradients(self, batch: Batch, at_random: bool) -> tuple[OrderedDict[str, Tensor], Tensor]:
-        """Adds a batch's gradients to the parameters'; gives its losses and its scores, (B, J, h, w).
+        """Accumulate the gradients of a batch.
 
         Args:
-            at_random: pixels are dealt to the experts at random; there is no loss of the scores.
+            batch: the samples.
+            at_random: route pixels to random experts and omit the losses of the scores.
+
+        Returns:
+            The losses, and the scores (B, J, h, w).
         """
         parts = batch.split(self.accumulate)
         score_losses = {} if at_random else self.score_losses
-        # The balance of a batch is not the sum of its parts', so their scores must be known beforehand.
-        ahead = self._scores_ahead(parts) if score_losses and len(parts) > 1 else []
+        # The balance loss is not a sum over the parts; it needs the scores of the whole batch.
+        all_scores = self._scores_of_parts(parts) if score_losses and len(parts) > 1 else []
         losses: OrderedDict[str, Tensor] = OrderedDict()
         pixel_losses, scores = [], []
         for index, part in enumerate(parts):
             is_last = index + 1 == len(parts)
             with nullcontext() if is_last else unsynchronised(self.net_g):
                 with self.training_step.autocast():
-                    dealt = self._dealt_at_random(part.lr) if at_random else {}
-                    decoding = self.net_g(part.lr, part.coord, part.cell, **dealt)
+                    routing_options = self._random_routing(part.lr) if at_random else {}
+                    decoding = self.net_g(part.lr, part.coord, part.cell, **routing_options)
                     losses["l_pix"] = self._pixel_loss(decoding.rgb, part, batch)
-                    of_batch = of_whole_batch(index, decoding.scores, ahead)
-                    losses.update({name: loss(of_batch) for name, loss in score_losses.items()})
+                    batch_scores = scores_of_whole_batch(index, decoding.scores, all_scores)
+                    losses.update({name: loss(batch_scores) for name, loss in score_losses.items()})
                 self.training_step.backward(torch.stack(list(losses.values())).sum())
             pixel_losses.append(losses["l_pix"].detach())
             scores.append(decoding.scores.detach())
         losses["l_pix"] = torch.stack(pixel_losses).sum()
         return losses, torch.cat(scores)
 
-    def _dealt_at_random(self, lr: Tensor) -> dict[str, Any]:
-        """What makes the network deal the pixels of LR pictures, (B, 3, h, w), to its experts at random."""
+    def _random_routing(self, lr: Tensor) -> dict[str, Any]:
+        """Return the arguments that make the network route LR pixels, (B, 3, h, w), to random experts."""
         if self.opt["train"].get("compile") in CUDA_GRAPH_MODES:
-            return {"gate": routing.random_gates}  # groups are of another size each time, a graph is of one
+            return {"gate": routing.random_gates}  # a CUDA graph needs constant shapes, group sizes vary
         return {"choice": routing.random_choice(lr, len(self._bare(self.net_g).experts))}
 
-    def _hold_all_but_the_mapper(self) -> None:
-        """Spares the other parameters' gradients; an optimiser passes over those without one."""
-        # The wrapper for several processes allows this only as it looks for unused parameters at each step.
+    def _freeze_all_but_mapper(self) -> None:
+        """Disable the gradients of all other parameters; optimisers skip parameters without one."""
+        # DistributedDataParallel accepts this because it searches for unused parameters in every step.
         for name, parameter in self._bare(self.net_g).named_parameters():
             parameter.requires_grad_(name.startswith("mapper."))
 
     def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
-        """What a part adds to the pixel loss of a batch, of which processes take the mean."""
-        assert self.cri_pix is not None  # the toolbox insists on one where there is no perceptual loss
-        summed = self.cri_pix.reduction == "sum"
-        share = processes.size() if summed else len(part.lr) / len(batch.lr)
-        return self.cri_pix(rgb, part.gt) * share
+        """Return the contribution of a part to the pixel loss, which is averaged over the processes."""
+        assert self.cri_pix is not None  # the toolbox requires it without a perceptual loss
+        is_sum = self.cri_pix.reduction == "sum"
+        factor = processes.size() if is_sum else len(part.lr) / len(batch.lr)
+        return self.cri_pix(rgb, part.gt) * factor
 
     @torch.no_grad()
-    def _scores_ahead(self, parts: list[Batch]) -> list[Tensor]:
+    def _scores_of_parts(self, parts: list[Batch]) -> list[Tensor]:
         net = self._bare(self.net_g)
         with self.training_step.autocast():
             return [net.encode(part.lr).scores for part in parts]
@@ -237,9 +243,9 @@ class ImplicitSRModel(ResumableModel):
         return bare
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Saves the network and the training's state, but not while the loss is no number.
+        """Save the network and the training state, unless the last loss is Inf or NaN.
 
-        At the end the network is saved in any case, as the last step that was taken has left it.
+        At the end of the training (-1) always save the network; bad steps have not changed it.
         """
         if not self.training_step.loss_is_finite and current_iter != -1:
             get_root_logger().warning("Nothing is saved while the loss is Inf or NaN.")
@@ -261,7 +267,7 @@ class ImplicitSRModel(ResumableModel):
     def nondist_validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
-        """Validate on one set, its pictures shared among the processes, with the result of one process."""
+        """Validate on one set; the processes share its pictures. The result equals that of one process."""
         label = dataset_label(dataloader.dataset.opt)  # type: ignore[attr-defined]
         net = self._bare(getattr(self, "net_g_ema", self.net_g))
         val_opt = self.opt["val"]
@@ -275,16 +281,16 @@ class ImplicitSRModel(ResumableModel):
             bar=self.opt["rank"] == 0 and val_opt.get("pbar", False),
             keep=keep if save_img else None,
         )
-        for told in validation.too_small:  # no reason to lose a training
-            get_root_logger().warning(f"Not measured: {told}")
+        for message in validation.too_small:  # must not stop the training
+            get_root_logger().warning(f"Not measured: {message}")
         if validation.means:
             self._report(label, validation.means, validation.health, current_iter, tb_logger)
 
     def _report(
         self,
         label: str,
-        means: Figures,
-        health: Figures,
+        means: MetricValues,
+        health: MetricValues,
         current_iter: int | str,
         tb_logger: Any,
     ) -> None:
@@ -302,9 +308,9 @@ class ImplicitSRModel(ResumableModel):
                 tb_logger.add_scalar(f"routing/{label}/{name}", value, current_iter)
 
     def _save_pictures(
-        self, net: ImplicitSR, enlarged: Enlarged, *, label: str, current_iter: int | str
+        self, net: ImplicitSR, enlarged: EnlargedPicture, *, label: str, current_iter: int | str
     ) -> None:
-        """The picture and, of a mixture, its expert map, in a folder per data set and scale."""
+        """Save a picture and, for a mixture of experts, its expert map in a folder per data set and scale."""
         suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])
         stem = Path(self.opt["path"]["visualization"], label, f"{enlarged.name}_{suffix}")
         save_picture(stem, enlarged.rgb)
@@ -318,7 +324,7 @@ class ImplicitSRModel(ResumableModel):
         current_iter: int,
         param_key: str | list[str] = "params",
     ) -> None:
-        """Save the networks, whole or not at all, with what it takes to rebuild them."""
+        """Save the networks atomically, with the hyper-parameters to rebuild them."""
         nets = [self._bare(n) for n in (net if isinstance(net, list) else [net])]
         keys = param_key if isinstance(param_key, list) else [param_key]
         checkpoint: dict[str, Any] = {

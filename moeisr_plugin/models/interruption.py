@@ -1,38 +1,38 @@
-"""Ending a training between two iterations when a signal asks for it."""
+"""Signal handling that ends a training between two iterations."""
 
 import signal
 import threading
 from types import FrameType
 from typing import Any
 
-ASKING_TO_END = (signal.SIGTERM, signal.SIGINT)
+HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Notes a SIGTERM or SIGINT, for the training to heed when an iteration is complete.
+    """Records a SIGTERM or SIGINT, which the training checks after each iteration.
 
-    A second signal acts as it would without this: it ends the process at once.
+    A second signal ends the process immediately.
 
     Attributes:
-        noted: the name of the signal that came, or None.
+        signal_name: name of the received signal, or None.
     """
 
     def __init__(self) -> None:
-        self.noted: str | None = None
+        self.signal_name: str | None = None
         self._before: dict[signal.Signals, Any] = {}
 
-    def listen(self) -> None:
-        """Note signals from now on; only a process's main thread can."""
+    def install_handlers(self) -> None:
+        """Install the handlers, once; does nothing outside the main thread, where Python forbids it."""
         if not self._before and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in ASKING_TO_END}
+            self._before = {number: signal.signal(number, self._handle) for number in HANDLED_SIGNALS}
 
-    def ignore(self) -> None:
-        """Let signals act as they did before."""
+    def restore_handlers(self) -> None:
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.noted = signal.Signals(number).name
-        for one in ASKING_TO_END:
-            signal.signal(one, signal.SIG_DFL)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.signal_name = signal.Signals(number).name
+        for each in HANDLED_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)

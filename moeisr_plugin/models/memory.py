@@ -1,24 +1,24 @@
-"""Memory that a training on a CPU frees and needs again in every iteration."""
+"""Allocator settings for training on a CPU."""
 
 import ctypes
 import os
 import platform
 
-# Of glibc's mallopt, see malloc.h.
+# Parameters of mallopt in glibc, see malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = -1
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep what it frees, instead of getting it anew from the system, page by page.
+    """Make glibc keep freed memory in this process instead of returning it to the system.
 
-    glibc gives large blocks back at once. A batch's hidden states are large blocks, and to have their pages
-    mapped and cleared takes a third of the time of training on them. The process then holds on to the most
-    that it has needed. Without glibc, and where the environment sets up glibc's allocator, nothing changes.
+    By default glibc returns large blocks immediately. The hidden states of a batch are large blocks, and
+    mapping and clearing their pages again takes a third of the training time. The process then keeps its peak
+    memory. Without glibc, or if environment variables configure its allocator, nothing changes.
     """
-    set_up = any(name.startswith("MALLOC_") for name in os.environ)
-    set_up |= "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
-    if set_up or platform.libc_ver()[0] != "glibc":
+    is_configured = any(name.startswith("MALLOC_") for name in os.environ)
+    is_configured |= "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
+    if is_configured or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
     libc.mallopt(_MMAP_MAX, 0)

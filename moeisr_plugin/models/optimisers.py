@@ -1,4 +1,4 @@
-"""Optimisers and schedules of the learning rate, by the names torch gives them."""
+"""Optimisers and learning rate schedules of torch, built by name."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-# What a training that calls step() once per iteration, on weights and biases alike, cannot use.
+# Classes unsuitable for a training that calls step() once per iteration with all weights and biases.
 _UNSUITABLE_OPTIMISERS = {
     "LBFGS": "evaluates the loss several times per step",
     "SparseAdam": "is for sparse gradients",
@@ -24,86 +24,84 @@ _UNSUITABLE_SCHEDULERS = {
     "ChainedScheduler": "needs other schedulers",
     "SequentialLR": "needs other schedulers",
 }
-# The rest of a parameter group's numbers a schedule may have moved.
-_SETTLED_IN_GROUPS = ("initial_lr", "max_lr", "min_lr", "weight_decay")
-# What of them train.optim_g names, and how.
+# Entries of a parameter group that come from the option file. Schedules may change the other numbers.
+_GROUP_SETTINGS = ("initial_lr", "max_lr", "min_lr", "weight_decay")
+# Options of train.optim_g by their entries in a group.
 _OPTIONS = {"initial_lr": "lr", "weight_decay": "weight_decay"}
-# Fused on CUDA in every torch that is supported.
+# Optimisers with a fused CUDA implementation in every supported version of torch.
 _FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
-# How an optimiser computes, not what.
+# Options that choose the implementation and do not change the algorithm.
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
 
 def build_optimiser(name: str, parameters: Sequence[Parameter], **options: Any) -> Optimizer:
-    """An optimiser of torch.optim; fused without being asked to where that is faster: on CUDA.
+    """Build an optimiser of torch.optim, by default fused on CUDA, which is faster.
 
-    It computes as it was built to, whatever the optimiser whose state it loads did.
+    The optimiser keeps its own implementation when it loads a state that was saved with another.
 
     Args:
-        name: the class, such as AdamW.
-        parameters: what it optimises.
-        options: of the class, as torch documents them.
+        name: name of the class, such as AdamW.
+        parameters: the parameters to optimise.
+        options: arguments of the class, see the documentation of torch.
 
     Raises:
-        ValueError: no such optimiser, one that cannot be used, or options that it does not take.
+        ValueError: the optimiser is unknown or unsuitable, or does not accept the options.
     """
     kind = _class_named(name, torch.optim, suitable_optimisers(), _UNSUITABLE_OPTIMISERS, key="train.optim_g")
-    chosen = options.keys() & set(_IMPLEMENTATIONS)
-    if name in _FUSED_ON_CUDA and not chosen and all(p.is_cuda for p in parameters):
+    is_chosen = options.keys() & set(_IMPLEMENTATIONS)
+    if name in _FUSED_ON_CUDA and not is_chosen and all(p.is_cuda for p in parameters):
         options["fused"] = True
-    optimiser: Optimizer = _built(kind, parameters, options, key="train.optim_g")
+    optimiser: Optimizer = _instantiate(kind, parameters, options, key="train.optim_g")
     optimiser.register_load_state_dict_pre_hook(_keep_implementation)
     optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimiser
 
 
 def build_scheduler(name: str, optimiser: Optimizer, **options: Any) -> LRScheduler:
-    """A schedule of torch.optim.lr_scheduler, which is stepped once per iteration.
+    """Build a schedule of torch.optim.lr_scheduler.
 
     Args:
-        name: the class, such as CosineAnnealingLR.
-        optimiser: whose learning rate it sets.
-        options: of the class, as torch documents them; what it counts in epochs or steps are iterations.
+        name: name of the class, such as CosineAnnealingLR.
+        optimiser: the optimiser whose learning rate it sets.
+        options: arguments of the class, see the documentation of torch. Epochs and steps mean iterations.
 
     Raises:
-        ValueError: no such schedule, one that cannot be used, or options that it does not take.
+        ValueError: the schedule is unknown or unsuitable, or does not accept the options.
     """
     kind = _class_named(
         name, lr_scheduler, suitable_schedulers(), _UNSUITABLE_SCHEDULERS, key="train.scheduler"
     )
-    return _built(kind, optimiser, options, key="train.scheduler")
+    return _instantiate(kind, optimiser, options, key="train.scheduler")
 
 
 def schedule_settings(scheduler: LRScheduler, named: Iterable[str]) -> dict[str, Any]:
-    """What of a schedule's state an option file settles; the rest is how far it has come.
+    """Return the entries of the state of a schedule that come from the option file, not from its progress.
 
     Args:
-        scheduler: of torch or of the toolbox.
-        named: the settings that the option file has.
+        scheduler: a schedule of torch or of the toolbox.
+        named: names of the settings in the option file.
     """
-    settled = {*named, "cumulative_period"}  # which the toolbox derives from its periods
-    return {key: value for key, value in scheduler.state_dict().items() if key in settled}
+    settings = {*named, "cumulative_period"}  # the toolbox derives cumulative_period from periods
+    return {key: value for key, value in scheduler.state_dict().items() if key in settings}
 
 
 def optimiser_settings(optimiser: Optimizer) -> list[dict[str, Any]]:
-    """What of each parameter group's state an option file settles, before a training is taken up again."""
-    return [
-        {key: group[key] for key in _SETTLED_IN_GROUPS if key in group} for group in optimiser.param_groups
-    ]
+    """Return the entries of each parameter group that come from the option file, not from the progress."""
+    return [{key: group[key] for key in _GROUP_SETTINGS if key in group} for group in optimiser.param_groups]
 
 
 def settle_optimiser(
     optimiser: Optimizer, scheduler: LRScheduler, settings: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Settle a training that was taken up again as its option file has it now.
+    """Apply the settings of the current option file to a resumed optimiser and its schedule.
 
     Args:
-        optimiser: with the state that was saved.
-        scheduler: of its learning rate, likewise.
-        settings: what :func:`optimiser_settings` gave before.
+        optimiser: the optimiser with its saved state.
+        scheduler: the schedule with its saved state.
+        settings: result of :func:`optimiser_settings` before the state was loaded.
 
     Returns:
-        The options of the optimiser that are no longer what they were.
+        The options of the optimiser that differ from those in the saved state.
     """
     changed: set[str] = set()
     for group, own in zip(optimiser.param_groups, settings, strict=True):
@@ -118,29 +116,32 @@ def settle_optimiser(
 
 
 def suitable_optimisers() -> dict[str, type[Any]]:
-    """Those of torch that take a step from the gradients of any parameters, by name."""
+    """Return the optimisers of torch that can be used, by name."""
     return _suitable(torch.optim, Optimizer, _UNSUITABLE_OPTIMISERS)
 
 
 def suitable_schedulers() -> dict[str, type[Any]]:
-    """Those of torch that can be told in an option file, by name."""
+    """Return the schedules of torch that can be used, by name."""
     return _suitable(lr_scheduler, LRScheduler, _UNSUITABLE_SCHEDULERS)
 
 
 def _keep_implementation(optimiser: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """The state to be loaded; before that, as by it torch decides what is moved to a GPU."""
+    """Return a state to load with the implementation of this optimiser.
+
+    It must be set before loading, because it decides which tensors torch moves to the GPU.
+    """
     groups = [dict(group) for group in state["param_groups"]]
-    for group, own in zip(groups, optimiser.param_groups, strict=False):  # torch refuses another number
+    for group, own in zip(groups, optimiser.param_groups, strict=False):  # torch checks the number itself
         group.update({key: own[key] for key in _IMPLEMENTATIONS if key in own})
     return {**state, "param_groups": groups}
 
 
 def _lay_out_as_parameters(optimiser: Optimizer) -> None:
-    """Puts what is remembered of parameters in their order in memory, as fused implementations demand."""
+    """Give the state tensors the strides of their parameters, as fused implementations require."""
     for parameter, state in optimiser.state.items():
         for key, value in state.items():
-            alike = isinstance(value, torch.Tensor) and value.shape == parameter.shape
-            if alike and value.stride() != parameter.stride():
+            has_same_shape = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if has_same_shape and value.stride() != parameter.stride():
                 state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
@@ -164,7 +165,7 @@ def _class_named(
     return suitable[name]
 
 
-def _built(kind: type[Any], subject: Any, options: dict[str, Any], *, key: str) -> Any:
+def _instantiate(kind: type[Any], subject: Any, options: dict[str, Any], *, key: str) -> Any:
     allowed = list(inspect.signature(kind).parameters)[1:]
     for option in options:
         if option not in allowed:

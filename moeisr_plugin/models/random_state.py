@@ -1,4 +1,4 @@
-"""The random states of a process, as plain data that can be loaded without running code."""
+"""Random states of a process as plain data, which can be loaded without executing code."""
 
 import random
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import torch
 
 
 def random_state(cuda_devices: Sequence[int]) -> dict[str, Any]:
-    """The states of Python's, numpy's and torch's generators, those of the given GPUs included."""
+    """Return the states of the generators of Python, NumPy and torch, including the given GPUs."""
     numpy_state: Any = np.random.get_state(legacy=False)
     key = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
     version, internal, gauss = random.getstate()
@@ -22,7 +22,7 @@ def random_state(cuda_devices: Sequence[int]) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], cuda_devices: Sequence[int]) -> None:
-    """Set what `random_state` gave; GPUs that it knew nothing of are left as they are."""
+    """Restore the result of `random_state`; GPUs without a saved state do not change."""
     python = state["python"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
     key = state["numpy"]["state"]["key"].numpy().astype(np.uint32)

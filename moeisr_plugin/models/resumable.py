@@ -1,4 +1,4 @@
-"""A model of the toolbox's whose training can be stopped at any iteration and taken up exactly there."""
+"""A model of the toolbox with exact resume at any iteration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,12 +19,12 @@ from moeisr_plugin.utils import processes
 
 
 class ResumableModel(SRModel):
-    """Saves and restores all that decides how a training goes on; ends it in order on SIGTERM or SIGINT.
+    """Model that saves the complete state of a training, and saves and exits on SIGTERM or SIGINT.
 
     Attributes:
-        current_iter: the iteration in progress or done last.
-        saved_iter: the iteration saved last.
-        validated_iter: the iteration validated last.
+        current_iter: the current iteration.
+        saved_iter: the last saved iteration.
+        validated_iter: the last validated iteration.
         ended: whether all iterations are done.
     """
 
@@ -32,18 +32,18 @@ class ResumableModel(SRModel):
         self.current_iter = self.saved_iter = self.validated_iter = 0
         self.ended = False
         self.interruption = Interruption()
-        self._begun = Position(epoch=0, consumed=0)
-        self._batch_place: tuple[Tensor, Tensor] | None = None
+        self._first_position = Position(epoch=0, consumed=0)
+        self._batch_order: tuple[Tensor, Tensor] | None = None  # epochs and order indices, (B,) each
         super().init_training_settings()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Begin an iteration, unless a signal asks to end the training.
+        """Start an iteration, or end the training if a process received a signal.
 
         Raises:
-            SystemExit: with 0, once the iteration before is saved.
+            SystemExit: with status 0, after the previous iteration is saved.
         """
-        self.interruption.listen()
-        if processes.any_of(self.interruption.noted is not None, self.device):
+        self.interruption.install_handlers()
+        if processes.any_of(self.interruption.signal_name is not None, self.device):
             self._end_interrupted()
         super().update_learning_rate(current_iter, warmup_iter)
         self.current_iter = current_iter
@@ -51,51 +51,52 @@ class ResumableModel(SRModel):
     def _end_interrupted(self) -> None:
         epoch = self._position().epoch
         if self.saved_iter == self.current_iter:
-            self.save_training_state(epoch, self.current_iter)  # its validation may have come since
+            self.save_training_state(epoch, self.current_iter)  # it may have been validated since
         else:
             self.save(epoch, self.current_iter)
         get_root_logger().info(
-            f"Ended by {self.interruption.noted or 'a signal to another process'}: iteration "
-            f"{self.saved_iter} is saved; the same command with --auto_resume goes on from there."
+            f"Ended by {self.interruption.signal_name or 'a signal to another process'}: iteration "
+            f"{self.saved_iter} is saved; run the same command with --auto_resume to continue."
         )
-        self.net_g = self.get_bare_model(self.net_g)  # the wrapper must not outlive the group
-        processes.leave()
+        self.net_g = self.get_bare_model(self.net_g)  # see `processes.leave_group`
+        processes.leave_group()
         raise SystemExit(0)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
-        if self.is_train and "place" in data:
-            self._batch_place = data["epoch"], data["place"]
+        if self.is_train and "order_index" in data:
+            self._batch_order = data["epoch"], data["order_index"]
 
     def _position(self) -> Position:
-        """How far training has come; where it began, of a dataset that does not tell its samples' places."""
-        if self._batch_place is None:
-            return self._begun
-        return position_after(*self._batch_place, self.opt["world_size"])
+        """Return the position in the sample order; the first one if the dataset does not report it."""
+        if self._batch_order is None:
+            return self._first_position
+        return position_after(*self._batch_order, self.opt["world_size"])
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Save the networks, then the state; at the end of training (-1) the networks also as the latest.
+        """Save the networks, then the state. At the end (-1) also save the networks as `latest`.
 
-        A state vouches for the networks of its iteration: one left by an earlier attempt goes before they do.
+        A state file implies valid networks of its iteration. So delete the stale state of an earlier attempt
+        before overwriting its networks.
         """
         if current_iter == -1:
-            if self.saved_iter != self.current_iter:  # else more iterations could not go on from here
+            if self.saved_iter != self.current_iter:  # needed to continue with a larger total_iter
                 self.save(self._position().epoch, self.current_iter)
             self.ended = True
-            self.interruption.ignore()  # nothing remains to be saved
+            self.interruption.restore_handlers()  # everything is saved
         elif self.opt["rank"] == 0:
             self._state_path(current_iter).unlink(missing_ok=True)
         super().save(epoch, current_iter)
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Save all that an exact resume takes, whole or not at all.
+        """Save the state for an exact resume atomically.
 
         Raises:
-            CheckpointError: if it cannot be written.
+            CheckpointError: the file cannot be written.
         """
         if current_iter == -1:
             return
-        random_states = processes.gathered(random_state(self._cuda_devices()))
+        random_states = processes.gather_objects(random_state(self._cuda_devices()))
         if self.opt["rank"] == 0:
             state = {
                 "epoch": epoch,
@@ -113,27 +114,27 @@ class ResumableModel(SRModel):
         self.saved_iter = current_iter
 
     def _kinds(self) -> dict[str, list[str]]:
-        """Of what classes the optimisers and schedules are."""
+        """Return the class names of the optimisers and schedules."""
         parts = {"optim_g": self.optimizers, "scheduler": self.schedulers}
-        return {key: [type(each).__name__ for each in of_key] for key, of_key in parts.items()}
+        return {key: [type(each).__name__ for each in objects] for key, objects in parts.items()}
 
     def _state_path(self, current_iter: int) -> Path:
         return Path(self.opt["path"]["training_states"], f"{current_iter}.state")
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a training state, of this model or of the toolbox's own.
+        """Resume from a training state of this model or of the toolbox.
 
-        Schedules and learning rates go on from where they were, by the settings that the option file has now.
+        Schedules and learning rates keep their progress, but use the settings of the current option file.
 
         Raises:
-            ValueError: if the option file has another optimiser or schedule now.
+            ValueError: the option file has another optimiser or schedule than the state.
         """
         for key, kinds in self._kinds().items():
-            saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # states of the toolbox tell none
+            saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # missing in states of the toolbox
             if saved_kinds != kinds:
                 raise ValueError(
-                    f"train.{key}.type: is {kinds[0]}, but the training state has that of {saved_kinds[0]}; "
-                    "set it back, or start anew without --auto_resume"
+                    f"train.{key}.type: is {kinds[0]}, but the training state is of {saved_kinds[0]}; "
+                    "change it back, or start again without --auto_resume"
                 )
         named = self.opt["train"]["scheduler"]
         schedules = [schedule_settings(scheduler, named) for scheduler in self.schedulers]
@@ -147,9 +148,9 @@ class ResumableModel(SRModel):
         for optimiser, scheduler, own in zip(self.optimizers, self.schedulers, groups, strict=True):
             changed += [f"optim_g.{option}" for option in settle_optimiser(optimiser, scheduler, own)]
         for key in changed:
-            get_root_logger().info(f"train.{key} is no longer what it was at the last save.")
+            get_root_logger().info(f"train.{key} has changed since the last save.")
         self.current_iter = self.saved_iter = resume_state["iter"]
-        self._begun = Position(resume_state["epoch"], resume_state.get("consumed", 0))
+        self._first_position = Position(resume_state["epoch"], resume_state.get("consumed", 0))
         metrics = set((self.opt.get("val") or {}).get("metrics") or {})
         best = resume_state.get("best_metric_results", {})
         self.best_metric_results = {label: best[label] for label in best if set(best[label]) == metrics}
@@ -161,14 +162,14 @@ class ResumableModel(SRModel):
             set_random_state(random_states[self.opt["rank"]], self._cuda_devices())
         else:
             get_root_logger().warning(
-                f"The training state has random states for {len(random_states)} processes and there are "
-                f"{world_size}: this will not be exactly what it had been without the break."
+                f"The training state has random states for {len(random_states)} processes, but there are "
+                f"{world_size}: the result will differ from that of an uninterrupted training."
             )
 
     def validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> None:
-        if self.is_train and self.ended:  # the toolbox has counted on
+        if self.is_train and self.ended:  # the toolbox passes an iteration after the last one
             current_iter = self.current_iter
         super().validation(dataloader, current_iter, tb_logger, save_img)
         if self.is_train:
@@ -179,14 +180,14 @@ class ResumableModel(SRModel):
         return bool(val_opt) and "val_freq" in val_opt and current_iter % val_opt["val_freq"] == 0
 
     def _validate_again(self) -> None:
-        """Make up for the validation that the break prevented: the toolbox validates after it saves."""
+        """Run the validation that the interruption prevented; the toolbox saves before it validates."""
         for phase, dataset_opt in self.opt["datasets"].items():
             if phase.split("_")[0] == "val":
                 loader = build_dataloader(build_dataset(dataset_opt), dataset_opt)
                 self.validation(loader, self.current_iter, None, self.opt["val"].get("save_img", False))
 
     def _cuda_devices(self) -> list[int]:
-        """The GPUs whose random numbers this process uses."""
+        """Return the GPUs whose random generators this process uses."""
         if self.device.type != "cuda":
             return []
         return [torch.cuda.current_device()] if self.opt["dist"] else list(range(self.opt["num_gpu"]))

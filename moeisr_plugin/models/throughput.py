@@ -1,4 +1,4 @@
-"""How many samples a training takes per second, and how long it waits for them."""
+"""Samples per second of a training, and its waiting time for data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,10 +6,10 @@ from time import perf_counter
 
 
 class Throughput:
-    """A stopwatch that is told what a training begins and ends.
+    """Stopwatch of a training.
 
-    Time spent on validation and on saving counts neither as work nor as waiting. On a GPU a step has to be
-    waited for before it is told of, as reading its losses does.
+    Validation and saving count neither as work nor as waiting. On a GPU, synchronise before `step_done`, for
+    instance by reading the losses.
     """
 
     def __init__(self) -> None:
@@ -17,30 +17,30 @@ class Throughput:
         self._reset()
 
     def batch_arrived(self) -> None:
-        """Waiting ends, a step begins."""
+        """End the waiting time and start a step."""
         self._waited += self._lap()
 
     def step_done(self, samples: int) -> None:
-        """A step on so many samples ends, waiting for the next ones begins."""
+        """End a step on `samples` samples and start the waiting time."""
         self._worked += self._lap()
         self._samples += samples
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Does not count what is done within."""
+        """Exclude the time in the context."""
         self._waited += self._lap()
         yield
         self._lap()
 
     def take(self) -> dict[str, float]:
-        """``samples_per_s`` and ``data_wait``, the share of time waiting for data, since the last time."""
+        """Return ``samples_per_s`` and ``data_wait``, the fraction of waiting time, since the last call."""
         seconds = self._worked + self._waited
         samples, waited = self._samples, self._waited
         self._reset()
         return {"samples_per_s": samples / seconds, "data_wait": waited / seconds} if seconds else {}
 
     def _lap(self) -> float:
-        """Seconds since this was last asked; none the first time."""
+        """Return the seconds since the last call; 0 at the first call."""
         before, self._since = self._since, perf_counter()
         return 0.0 if before is None else self._since - before
 

@@ -1,7 +1,7 @@
-"""Training states: where a training can be taken up again.
+"""Finding and loading training states to resume from.
 
-A state is what the toolbox saves, ``{'epoch', 'iter', 'optimizers', 'schedulers'}``, and what else an exact
-resume takes. With it belong the networks saved at the same iteration.
+A state has the entries of the toolbox, ``{'epoch', 'iter', 'optimizers', 'schedulers'}``, and more for an
+exact resume. The networks of the same iteration are in separate files.
 """
 
 import logging
@@ -14,26 +14,27 @@ import torch
 from basicsr.utils import check_resume
 
 from moeisr_plugin.utils import processes
-from moeisr_plugin.utils.atomic import sweep
+from moeisr_plugin.utils.atomic import remove_partial_files
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """The training state to go on from, read as `opt` asks, on the CPU; None to start at the beginning.
+    """Load the training state to resume from on the CPU, or return None to start from the beginning.
 
-    With `auto_resume` that is the newest below the experiment's own folder that can be used, otherwise the
-    file that `path: resume_state` names. `opt` is told the seed, the networks, and under `resumed` where
-    training goes on.
+    With `auto_resume` it is the newest usable state in the folder of the experiment, otherwise the file
+    `path: resume_state`. The function writes to `opt`: the seed, the networks, and the position as `resumed`.
 
     Raises:
-        ValueError: in one line, if the file named cannot be used, or there are states and none can.
-        SystemExit: with 0, if `auto_resume` finds the training finished.
+        ValueError: the named file cannot be used, or there are states and none can be used; one line.
+        SystemExit: with status 0, if `auto_resume` finds a finished training.
     """
-    opt["manual_seed"] = processes.told_by_first(lambda: opt["manual_seed"])  # one at random differs in each
+    opt["manual_seed"] = processes.broadcast_from_first(
+        lambda: opt["manual_seed"]
+    )  # one at random differs in each
     if opt["auto_resume"]:
-        if processes.told_by_first(lambda: has_finished(opt)):
-            leave_finished(opt)
-        opt["path"]["resume_state"] = processes.told_by_first(lambda: newest_usable(opt))
+        if processes.broadcast_from_first(lambda: has_finished(opt)):
+            exit_finished(opt)
+        opt["path"]["resume_state"] = processes.broadcast_from_first(lambda: newest_usable(opt))
     path = opt["path"].get("resume_state")
     if not path:
         return None
@@ -45,14 +46,14 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def newest_usable(opt: dict[str, Any]) -> str | None:
-    """The path of the newest training state that loads and whose networks do; warns of those passed over.
+    """Return the newest training state that can be loaded with its networks; log the skipped ones.
 
     Raises:
-        CheckpointError: if there are states and none can be used.
+        CheckpointError: there are states, but none can be used.
     """
     folder = Path(opt["path"]["training_states"])
-    for place in (folder, Path(opt["path"]["models"])):
-        sweep(place)
+    for each in (folder, Path(opt["path"]["models"])):
+        remove_partial_files(each)
     states = [path for path in folder.glob("*.state") if path.stem.isdigit()]
     for path in sorted(states, key=lambda path: int(path.stem), reverse=True):
         try:
@@ -64,28 +65,28 @@ def newest_usable(opt: dict[str, Any]) -> str | None:
     if states:
         raise CheckpointError(
             f"{folder}: none of its {len(states)} training states can be used; remove --auto_resume to start "
-            "anew (what is there will be kept under another name)"
+            "again (the toolbox renames the old folder)"
         )
     return None
 
 
 def read_usable(path: str | os.PathLike[str], opt: dict[str, Any]) -> dict[str, Any]:
-    """A training state whose networks can be loaded as well.
+    """Load a training state and check that its networks can be loaded.
 
     Raises:
-        CheckpointError: naming the file that is missing, damaged or no such thing.
+        CheckpointError: a file is missing, damaged or not a training state.
     """
-    torch.serialization.add_safe_globals([Counter])  # MultiStepRestartLR's milestones; torch 2.4 refuses them
+    torch.serialization.add_safe_globals([Counter])  # milestones of MultiStepRestartLR, for torch 2.4
     state = read_tensor_file(path)
     if not isinstance(state, dict) or not {"epoch", "iter", "optimizers", "schedulers"} <= state.keys():
-        raise CheckpointError(f"{path}: not a training state")
+        raise CheckpointError(f"{path}: not a training state; name a .state file of a training")
     for network in networks(opt, state["iter"]):
         read_tensor_file(network)
     return state
 
 
 def networks(opt: dict[str, Any], iteration: int | str) -> list[Path]:
-    """The files of the networks of an iteration, but for those that are not to be resumed."""
+    """Return the network files of an iteration, except those in `path: ignore_resume_networks`."""
     ignored = opt["path"].get("ignore_resume_networks") or ()
     labels = [
         key.removeprefix("network_") for key in opt if key.startswith("network_") and key not in ignored
@@ -94,7 +95,7 @@ def networks(opt: dict[str, Any], iteration: int | str) -> list[Path]:
 
 
 def has_finished(opt: dict[str, Any]) -> bool:
-    """Whether the networks that a training saves at its end are there, after as many iterations as asked."""
+    """Return whether the final networks exist and have all iterations of the option file."""
     try:
         ends = [read_tensor_file(path) for path in networks(opt, "latest")]
     except CheckpointError:
@@ -102,23 +103,23 @@ def has_finished(opt: dict[str, Any]) -> bool:
     return bool(ends) and all(end.get("iter", -1) >= int(opt["train"]["total_iter"]) for end in ends)
 
 
-def leave_finished(opt: dict[str, Any]) -> None:
-    """End the process, there being nothing left to train.
+def exit_finished(opt: dict[str, Any]) -> None:
+    """Print that the training has finished, and exit.
 
     Raises:
-        SystemExit: with 0.
+        SystemExit: with status 0.
     """
     if processes.rank() == 0:
         root, iterations = opt["path"]["experiments_root"], int(opt["train"]["total_iter"])
-        print(f"{root}: training has finished at iteration {iterations}; raise train.total_iter to go on")
-    processes.leave()
+        print(f"{root}: training has finished at iteration {iterations}; raise train.total_iter to continue")
+    processes.leave_group()
     raise SystemExit(0)
 
 
-def make_unfinished_folders(opt: dict[str, Any]) -> bool:
-    """With `auto_resume`, go on in the folders of a run that ended before it saved anything; False elsewhere.
+def reuse_unfinished_folders(opt: dict[str, Any]) -> bool:
+    """Reuse the folders of an `auto_resume` run that has not saved a network; return whether they are reused.
 
-    Starting such a run again loses nothing, so there is nothing to be archived.
+    Such a run has no results to archive.
     """
     if not opt.get("auto_resume") or any(Path(opt["path"]["models"]).glob("*.pth")):
         return False

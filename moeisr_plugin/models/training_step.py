@@ -1,4 +1,4 @@
-"""One step of an optimiser: in what precision, how far at most, and not at all where numbers break."""
+"""Optimiser steps with mixed precision, gradient clipping and skipping of Inf and NaN."""
 
 import math
 from collections.abc import Iterable
@@ -15,33 +15,32 @@ _STATE_KEY = "training_step"
 
 
 class TrainingStoppedError(ValueError):
-    """Training cannot go on; the message is one line with the remedy."""
+    """Training cannot continue; the message is one line with the remedy."""
 
 
 class TrainingStep:
-    """Takes the steps of an optimiser.
+    """Runs the steps of an optimiser.
 
-    A step whose loss or gradient is Inf or NaN is skipped, in all processes alike. What is counted, and the
-    scale of float16's gradients, travel in the optimiser's state_dict, as they mean nothing without it.
+    If a loss or gradient is Inf or NaN in any process, all processes skip the step. The state_dict of the
+    optimiser includes the counters and the gradient scale of float16.
 
     Args:
-        optimiser: whose steps are taken.
-        device: where its parameters are.
-        precision: float32, or bfloat16 or float16 for what autocast deems safe in 16 bits. Parameters and
-            the optimiser's state are in float32 in either case. Gradients of float16 are scaled, so that
-            small ones do not become zero.
-        clip_grad_norm: largest norm of the gradient of all parameters together; unbounded if not given.
-        max_bad_steps: stop after so many skipped steps in a row. float16's scale begins at 65536 and is
-            halved by each, which alone can take 16.
+        optimiser: the optimiser.
+        device: device of its parameters.
+        precision: float32, bfloat16 or float16. The latter two use autocast; parameters and optimiser state
+            stay in float32. With float16, gradients are scaled to avoid underflow.
+        clip_grad_norm: largest norm of the gradient of all parameters; unlimited if None.
+        max_bad_steps: stop after this number of consecutive skipped steps. The scale of float16 starts at
+            65536 and each skipped step halves it, so it may need 16 of them.
 
     Attributes:
-        skipped_steps: since the training began.
-        bad_steps: skipped in a row until now.
-        loss_is_finite: of the last step, so that the network can be trusted.
-        grad_norm: of the last step, before it was clipped.
+        skipped_steps: number of skipped steps since the start of the training.
+        bad_steps: number of consecutive skipped steps.
+        loss_is_finite: whether the loss of the last step was finite.
+        grad_norm: gradient norm of the last step, before clipping.
 
     Raises:
-        ValueError: an option out of range, in one line that names it.
+        ValueError: an option is out of range; one line with its name.
     """
 
     def __init__(
@@ -70,35 +69,35 @@ class TrainingStep:
         self.grad_norm = 0.0
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
         optimiser.register_state_dict_post_hook(self._add_state)
-        optimiser.register_load_state_dict_pre_hook(self._take_state)
+        optimiser.register_load_state_dict_pre_hook(self._extract_state)
 
     def autocast(self) -> torch.autocast:
-        """The context to compute losses in."""
+        """Return the autocast context for computing losses."""
         enabled = self.precision != "float32"
         return torch.autocast(self.device.type, dtype=PRECISIONS[self.precision], enabled=enabled)
 
     def backward(self, loss: Tensor) -> None:
-        """Adds to the gradients."""
+        """Scale the loss and accumulate its gradients."""
         self._scaler.scale(loss).backward()
 
     def take(self, losses: Iterable[Tensor]) -> bool:
-        """Moves the parameters along the gradients, unless a loss or a gradient is not finite.
+        """Step the optimiser, unless a loss or a gradient is Inf or NaN.
 
         Args:
-            losses: scalars, those of the gradients.
+            losses: the scalar losses of the gradients.
 
         Returns:
-            Whether the parameters moved.
+            Whether the step was taken.
 
         Raises:
-            TrainingStoppedError: after too many steps in a row that were not finite.
+            TrainingStoppedError: after `max_bad_steps` consecutive skipped steps.
         """
         self._scaler.unscale_(self.optimiser)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm or math.inf)
         loss = torch.stack([loss.detach() for loss in losses]).sum()
-        finite = self._everywhere(torch.stack([loss, norm]).isfinite())
-        # Read at once, as a GPU keeps the host waiting for each reading.
+        finite = self._in_all_processes(torch.stack([loss, norm]).isfinite())
+        # One transfer: each read synchronises with the GPU.
         loss_is_finite, gradient_is_finite, self.grad_norm = torch.cat([finite, norm[None]]).tolist()
         self.loss_is_finite = bool(loss_is_finite)
         taken = self.loss_is_finite and bool(gradient_is_finite)
@@ -109,11 +108,11 @@ class TrainingStep:
         return taken
 
     def log(self) -> dict[str, float]:
-        """How the steps go."""
+        """Return the numbers to log."""
         return {"skipped_steps": self.skipped_steps, "grad_norm": self.grad_norm}
 
-    def _everywhere(self, flags: Tensor) -> Tensor:
-        """Flags that hold in all processes, 0 or 1."""
+    def _in_all_processes(self, flags: Tensor) -> Tensor:
+        """Return which flags are set in all processes, as 0 or 1."""
         flags = flags.int()
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(flags, ReduceOp.MIN)
@@ -125,8 +124,8 @@ class TrainingStep:
         if self.bad_steps >= self.max_bad_steps:
             raise TrainingStoppedError(
                 f"the loss or its gradient was Inf or NaN in {self.bad_steps} steps in a row "
-                "(train.max_bad_steps); the last checkpoint is sound: resume it with a lower "
-                "train.optim_g.lr, with train.clip_grad_norm, or in train.precision: float32"
+                "(train.max_bad_steps); resume from the last checkpoint with a lower train.optim_g.lr, "
+                "with train.clip_grad_norm, or with train.precision: float32"
             )
 
     def _add_state(self, optimiser: Optimizer, state: dict[str, Any]) -> None:
@@ -136,12 +135,12 @@ class TrainingStep:
             "bad_steps": self.bad_steps,
         }
 
-    def _take_state(self, optimiser: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-        """What the optimiser is to load; a state saved without these numbers leaves them as they are."""
+    def _extract_state(self, optimiser: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        """Load our entry of a state, if present, and return the state without it."""
         ours = state.get(_STATE_KEY)
         if ours is None:
             return state
         self.skipped_steps, self.bad_steps = ours["skipped_steps"], ours["bad_steps"]
-        if ours["scaler"] and self._scaler.is_enabled():  # empty where it was saved in another precision
+        if ours["scaler"] and self._scaler.is_enabled():  # empty if saved with another precision
             self._scaler.load_state_dict(ours["scaler"])
         return {key: value for key, value in state.items() if key != _STATE_KEY}

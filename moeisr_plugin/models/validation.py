@@ -1,4 +1,4 @@
-"""Measuring a network on a validation set, its pictures shared among the processes."""
+"""Validation of a network on a data set, distributed over the processes."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,12 +19,12 @@ from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.render.routing_report import routing_health
 from moeisr_plugin.utils import processes
 
-Figures = dict[str, float]
-"""Metrics of a picture or means of them, by name."""
+MetricValues = dict[str, float]
+"""Metrics of a picture, or their means, by name."""
 
 
-class Enlarged(NamedTuple):
-    """A picture of a validation set as a network enlarges it."""
+class EnlargedPicture(NamedTuple):
+    """An enlarged picture of a validation set."""
 
     name: str
     encoding: Encoding
@@ -32,11 +32,11 @@ class Enlarged(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """What a validation set yields, the same in all processes."""
+    """Results on a validation set, equal in all processes."""
 
-    means: Figures  # of the metrics; empty if there is nothing to measure
-    health: Figures  # means of the routing's; empty if not asked for
-    too_small: list[str]  # pictures that could not be measured, and why
+    means: MetricValues  # means of the metrics; empty without metrics or HR
+    health: MetricValues  # means of the routing health; empty if not requested
+    too_small: list[str]  # messages on pictures too small for a metric
 
 
 def validate(
@@ -47,32 +47,32 @@ def validate(
     metrics: Mapping[str, Mapping[str, Any]],
     with_health: bool,
     bar: bool,
-    keep: Callable[[Enlarged], None] | None,
+    keep: Callable[[EnlargedPicture], None] | None,
 ) -> Validation:
-    """Enlarges every picture and measures it against its HR.
+    """Enlarge every picture and compare it with its HR.
 
     Args:
-        net: it is left in the mode that it was in.
-        dataloader: of a ScaleValidationDataset, a picture at a time.
-        device: the network's.
-        metrics: their options by name, as the toolbox's `val.metrics`.
-        with_health: of mixtures judge the routing, too, by the first metric.
+        net: the network; its training mode is restored.
+        dataloader: loader of a ScaleValidationDataset with batch size 1.
+        device: device of the network.
+        metrics: options of the metrics by name, as in `val.metrics` of the toolbox.
+        with_health: also compute the routing health of mixtures with the first metric.
         bar: show a progress bar.
-        keep: is given each enlarged picture.
+        keep: called with each enlarged picture.
     """
     dataset_opt = dataloader.dataset.opt  # type: ignore[attr-defined]
     was_training = net.training
     net.eval()
-    means: list[Figures] = []
-    health: list[Figures] = []
+    means: list[MetricValues] = []
+    health: list[MetricValues] = []
     too_small: list[str] = []
-    pictures = tqdm(_own_share(dataloader), desc=dataset_label(dataset_opt), unit="image", disable=not bar)
+    pictures = tqdm(_shard(dataloader), desc=dataset_label(dataset_opt), unit="image", disable=not bar)
     for data in pictures:
         encoding = render.encode(net, data["lq"].to(device))
         size = _output_size(data)
         rgb = render.render(net, encoding, size)
         if keep is not None:
-            keep(Enlarged(_name(data), encoding, rgb))
+            keep(EnlargedPicture(_name(data), encoding, rgb))
         if "gt" not in data or not metrics:
             continue
         measure = partial(_measure, data=data, dataset_opt=dataset_opt)
@@ -87,14 +87,14 @@ def validate(
             health.append(routing_health(net, encoding, size, judge, routed=means[-1][first]))
     net.train(was_training)
     return Validation(
-        _means(_dealt_back(processes.gathered(means))),
-        _means(_dealt_back(processes.gathered(health))),
-        list(chain.from_iterable(processes.gathered(too_small))),
+        _means(_interleave(processes.gather_objects(means))),
+        _means(_interleave(processes.gather_objects(health))),
+        list(chain.from_iterable(processes.gather_objects(too_small))),
     )
 
 
 def dataset_label(dataset_opt: Mapping[str, Any]) -> str:
-    """What results and pictures of a validation set are filed under: its name, and its scale if stated."""
+    """Return the label of the results of a validation set: its name, and its scale if given."""
     scale = dataset_opt.get("scale")
     if scale is None:
         return dataset_opt["name"]
@@ -102,8 +102,8 @@ def dataset_label(dataset_opt: Mapping[str, Any]) -> str:
     return f"{dataset_opt['name']}/x{'x'.join(f'{s:g}' for s in axes)}"
 
 
-def _own_share(dataloader: DataLoader) -> DataLoader:
-    """Every so many-th picture of a validation set, dealt like cards to the processes."""
+def _shard(dataloader: DataLoader) -> DataLoader:
+    """Return a loader of the pictures of this process; pictures alternate between the processes."""
     if processes.size() == 1:
         return dataloader
     pictures: Any = dataloader.dataset
@@ -111,19 +111,18 @@ def _own_share(dataloader: DataLoader) -> DataLoader:
     return DataLoader(own, batch_size=1, generator=torch.Generator())
 
 
-def _dealt_back(shares: list[list[Figures]]) -> list[Figures]:
-    """The figures of all processes, in the order of one if every picture has some."""
-    rounds = zip_longest(*shares)
-    return [figures for dealt in rounds for figures in dealt if figures is not None]
+def _interleave(shards: list[list[MetricValues]]) -> list[MetricValues]:
+    """Merge the values of all processes in the order of the pictures, if each picture has values."""
+    return [values for row in zip_longest(*shards) for values in row if values is not None]
 
 
 def _measure(
     rgb: Tensor, options: Mapping[str, Any], *, data: Mapping[str, Any], dataset_opt: Mapping[str, Any]
 ) -> float:
-    """A metric by the data set's own scale and protocol, unless the metric's options say otherwise."""
-    own = {"scale": _scale(data), "protocol": dataset_opt.get("protocol", "div2k")}
+    """Compute a metric; the defaults of its scale and protocol are those of the data set."""
+    defaults = {"scale": _scale(data), "protocol": dataset_opt.get("protocol", "div2k")}
     images = {"img": toolbox_image(rgb), "img2": toolbox_image(data["gt"])}
-    return float(calculate_metric(images, {**own, **options}))
+    return float(calculate_metric(images, {**defaults, **options}))
 
 
 def _name(data: Mapping[str, Any]) -> str:
@@ -131,18 +130,18 @@ def _name(data: Mapping[str, Any]) -> str:
 
 
 def _scale(data: Mapping[str, Any]) -> tuple[float, float]:
-    """The scale of a batch with one picture, in y and x."""
+    """Return the scale (y, x) of a batch with one picture."""
     scale_y, scale_x = data["scale"].flatten().tolist()
     return scale_y, scale_x
 
 
 def _output_size(data: Mapping[str, Any]) -> tuple[int, int]:
-    """The size of the HR picture; from the scale where there is none."""
+    """Return (height, width) of the HR picture, or the size from the scale without HR."""
     if "gt" in data:
         return data["gt"].shape[-2], data["gt"].shape[-1]
     scale_y, scale_x = _scale(data)
     return round(data["lq"].shape[-2] * scale_y), round(data["lq"].shape[-1] * scale_x)
 
 
-def _means(figures: list[Figures]) -> Figures:
-    return {name: sum(f[name] for f in figures) / len(figures) for name in (figures[0] if figures else ())}
+def _means(values: list[MetricValues]) -> MetricValues:
+    return {name: sum(v[name] for v in values) / len(values) for name in (values[0] if values else ())}

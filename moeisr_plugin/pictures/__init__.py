@@ -1,4 +1,4 @@
-"""Pictures on disk and the road from stored pixels to the network and back. Needs no torch."""
+"""Reading and writing pictures, and conversion between stored pixels and network input. Needs no torch."""
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
 from .picture import Header, Picture, PictureError, upright
@@ -8,17 +8,18 @@ from .reader import (
     check_size,
     decode_header,
     decode_picture,
-    errors_name,
+    errors_with_path,
+    is_picture_name,
     read_picture,
 )
-from .row_bands import joined_bands
+from .row_bands import join_bands
 from .writer import (
     WRITABLE,
-    check_holds,
+    check_format_fits,
     picture_format,
     write_bands,
     write_picture,
-    writes_by_bands,
+    writes_in_bands,
 )
 
 __all__ = [
@@ -28,14 +29,15 @@ __all__ = [
     "Header",
     "Picture",
     "PictureError",
-    "check_holds",
+    "check_format_fits",
     "check_size",
     "decode_header",
     "decode_picture",
-    "errors_name",
+    "errors_with_path",
     "from_layers",
     "from_unit_planes",
-    "joined_bands",
+    "is_picture_name",
+    "join_bands",
     "picture_format",
     "read_picture",
     "to_layers",
@@ -43,5 +45,5 @@ __all__ = [
     "upright",
     "write_bands",
     "write_picture",
-    "writes_by_bands",
+    "writes_in_bands",
 ]

@@ -1,37 +1,37 @@
-"""From stored pixels to the network's RGB in [0, 1] and back: depth, grey and alpha."""
+"""Conversion between stored pixels and the RGB in [0, 1] of the network: bit depth, grey and alpha."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, maximum_filter
 
-FAR_FROM_UNIT = 0.5
-"""How far floating point may leave [0, 1]: filters overshoot by less, and 0 to 255 or -1 to 1 go beyond."""
+MAX_OVERSHOOT = 0.5
+"""Tolerance of floating point outside [0, 1]. It accepts filter overshoot, but not 0 to 255 or -1 to 1."""
 FAINT = 1 / 16
-"""Of the alpha nearby: with so little of it programs leave any colour in a pixel, which nobody sees."""
-NEARBY = 5
-"""Side of a square of pixels."""
+"""A pixel with less than this fraction of the largest alpha nearby may have any colour: it is invisible."""
+NEIGHBOURHOOD = 5
+"""Side of the square, in pixels, in which `FAINT` compares alpha."""
 
 
 def to_unit_planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """Splits stored pixels into what a network can enlarge.
+    """Split stored pixels into colour and alpha.
 
     Args:
         pixels: (H, W) or (H, W, C), C = 1 to 4; uint8, uint16, or floating point in [0, 1].
 
     Returns:
-        The colour (H, W, 3) float32 in [0, 1], grey three times over; the alpha (H, W) float32 in [0, 1] or
-        None; and whether the picture was grey.
+        The colour (H, W, 3) float32 in [0, 1], with grey repeated three times; the alpha (H, W) float32 in
+        [0, 1] or None; and whether the picture was grey.
 
     Raises:
-        ValueError: another shape or dtype, no pixel at all, or numbers that are not in [0, 1].
+        ValueError: another shape or dtype, no pixels, or values outside [0, 1].
     """
     if pixels.ndim not in (2, 3) or pixels.size == 0 or (pixels.ndim == 3 and pixels.shape[2] > 4):
         raise ValueError(f"pixels have shape {pixels.shape}; give (H, W) or (H, W, C) with C from 1 to 4")
     planes = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
     unit = planes.astype(np.float32) / np.float32(_white(pixels.dtype))
     lowest, highest = unit.min(), unit.max()
-    if not -FAR_FROM_UNIT <= lowest <= highest <= 1 + FAR_FROM_UNIT:  # nor if one is not a number
+    if not -MAX_OVERSHOOT <= lowest <= highest <= 1 + MAX_OVERSHOOT:  # also true for NaN
         raise ValueError(f"pixels are from {lowest:g} to {highest:g}; give floating point in [0, 1]")
     channels = unit.shape[2]
     alpha = unit[..., -1] if channels in (2, 4) else None
@@ -43,12 +43,12 @@ def to_unit_planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, b
 def from_unit_planes(
     colour: np.ndarray, alpha: np.ndarray | None, was_grey: bool, dtype: np.dtype
 ) -> np.ndarray:
-    """The inverse of `to_unit_planes`, clipped to [0, 1] and rounded to the depth.
+    """Invert `to_unit_planes`; clip to [0, 1] and round to the bit depth.
 
     Args:
-        colour: (H, W, 3); its mean is taken for grey.
+        colour: (H, W, 3); grey is its mean.
         alpha: (H, W) or None.
-        was_grey: give one colour channel instead of three.
+        was_grey: return one colour channel instead of three.
         dtype: uint8, uint16 or a floating point type.
 
     Returns:
@@ -65,32 +65,33 @@ def from_unit_planes(
 
 
 def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
-    """Splits stored pixels into pictures that a network which knows RGB alone can enlarge.
+    """Split stored pixels into RGB pictures that a network enlarges one by one.
+
+    Transparent and faint pixels get the colour of the nearest visible pixel, so no halo appears at edges.
+    Premultiplied colour would not help: the network is not linear, so its result cannot be divided by alpha.
 
     Args:
         pixels: see `to_unit_planes`.
 
     Returns:
-        One or two (H, W, 3) float32 in [0, 1]: the colour, and unless the picture is opaque the alpha, three
-        times over. Transparent pixels, and the faint rim of others, have the colour of the nearest visible
-        one then, so that an edge has its own colour on both sides. Multiplied by the alpha it could not be
-        told from it again: a network does not enlarge a product to the product.
+        One or two (H, W, 3) float32 in [0, 1]: the colour, and the alpha repeated three times unless the
+        picture is opaque.
     """
     colour, alpha, _ = to_unit_planes(pixels)
     if alpha is None or (alpha == 1).all():
         return [colour]
-    visible = (alpha > 0) & (alpha >= FAINT * maximum_filter(alpha, NEARBY))
-    return [_seen_everywhere(colour, visible), np.repeat(alpha[..., None], 3, axis=2)]
+    visible = (alpha > 0) & (alpha >= FAINT * maximum_filter(alpha, NEIGHBOURHOOD))
+    return [_fill_invisible(colour, visible), np.repeat(alpha[..., None], 3, axis=2)]
 
 
 def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray:
-    """The inverse of `to_layers` for layers that were enlarged, or for the same rows of each.
+    """Invert `to_layers` for enlarged layers, or for the same rows of each.
 
-    Where the alpha rounds to nothing, that of floating point as with 16 bits, the colour is black.
+    The colour is black where alpha rounds to 0. Floating point alpha is rounded like 16 bits for this.
 
     Args:
         layers: one or two (H', W', 3).
-        like: the pixels the layers were made from.
+        like: the argument of `to_layers`.
 
     Returns:
         (H', W') or (H', W', C), of the dtype and channels of `like`.
@@ -99,7 +100,7 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
         ValueError: layers of different sizes.
     """
     if any(layer.shape != layers[0].shape for layer in layers):
-        raise ValueError(f"layers of shapes {[layer.shape for layer in layers]} are not of one picture")
+        raise ValueError(f"layers have different shapes: {[layer.shape for layer in layers]}")
     channels = like.shape[2] if like.ndim == 3 else 1
     colour, alpha = layers[0], None
     if len(layers) == 2:
@@ -109,20 +110,20 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
     elif channels in (2, 4):
         alpha = np.ones(colour.shape[:2], np.float32)
     pixels = from_unit_planes(colour, alpha, channels <= 2, like.dtype)
-    return pixels.reshape(*pixels.shape[:2], *like.shape[2:])  # (H', W', 1) stays three-dimensional
+    return pixels.reshape(*pixels.shape[:2], *like.shape[2:])  # keeps (H', W', 1)
 
 
-def _seen_everywhere(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """The colour (H, W, 3), and where it is not visible (H, W), that of the nearest pixel where it is."""
+def _fill_invisible(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """Replace the colour (H, W, 3) of invisible pixels by that of the nearest visible pixel."""
     if not visible.any():
         return np.zeros_like(colour)
     nearest = distance_transform_edt(~visible, return_distances=False, return_indices=True)  # (2, H, W)
-    assert nearest is not None  # as asked for
+    assert nearest is not None  # return_indices=True
     return colour[tuple(nearest)]
 
 
 def _white(dtype: np.dtype) -> float:
-    """The value of full intensity."""
+    """Return the value of white in a dtype."""
     if dtype.newbyteorder("=") in (np.uint8, np.uint16):
         return float(np.iinfo(dtype).max)
     if np.issubdtype(dtype, np.floating):

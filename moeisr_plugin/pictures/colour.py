@@ -1,4 +1,4 @@
-"""Conversions between colour spaces, through the embedded profile where there is one."""
+"""Conversion to sRGB with the embedded colour profile."""
 
 import io
 

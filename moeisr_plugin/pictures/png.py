@@ -1,4 +1,4 @@
-"""PNG: reading 16 bits a sample, which Pillow cuts to 8, and writing row by row, which it cannot."""
+"""PNG: reading 16 bits per sample, which Pillow reduces to 8, and writing row by row."""
 
 import itertools
 import struct
@@ -19,7 +19,7 @@ COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB")
 ANIMATION_CHUNKS = (b"acTL", b"fcTL", b"fdAT")
 SUB, UP = 1, 2
 DEFLATE_LEVEL = 4
-"""Of enlarged photographs, three times as fast as zlib's own choice, 6, and a few per cent larger."""
+"""For enlarged photographs three times as fast as level 6, the default of zlib, and a few per cent larger."""
 
 
 def is_png16(file: BinaryIO) -> bool:
@@ -29,12 +29,12 @@ def is_png16(file: BinaryIO) -> bool:
 
 
 def read_png16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
-    """Decodes at full depth.
+    """Decode a PNG with 16 bits per sample.
 
     Args:
-        file: one for which `is_png16` holds.
-        image: the same file as opened by Pillow, whose check of every chunk comes first: OpenCV gives
-            black rows for some incomplete files. Its metadata are loaded on return.
+        file: a file that passes `is_png16`.
+        image: the same file opened by Pillow. It is loaded to check all chunks and to read the metadata;
+            OpenCV returns black rows for some incomplete files.
 
     Returns:
         (H, W) or (H, W, 2 | 3 | 4) uint16.
@@ -80,7 +80,7 @@ def _without_animation(file: BinaryIO) -> bytes:
 
 
 def read_colour_chunks(file: BinaryIO) -> bytes:
-    """The `COLOUR_CHUNKS` of a PNG that was decoded, as they are."""
+    """Return the bytes of the `COLOUR_CHUNKS` of a valid PNG."""
     file.seek(len(SIGNATURE))
     found = b""
     while len(head := file.read(8)) == 8:
@@ -94,12 +94,12 @@ def read_colour_chunks(file: BinaryIO) -> bytes:
 
 
 def write_png(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]) -> None:
-    """Writes a picture row by row, with its profile or other colour chunks, EXIF block and resolution.
+    """Write a PNG row by row, with colour profile or colour chunks, EXIF block and resolution.
 
     Args:
         file: open for writing.
-        bands: (N, W) or (N, W, C), H rows in all.
-        like: gives depth, channels and metadata.
+        bands: (N, W) or (N, W, C), H rows in total.
+        like: source of the bit depth, the channels and the metadata.
         size: (H, W).
     """
     height, width = size
@@ -124,7 +124,7 @@ def write_png(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, siz
 
 
 def _filtered_rows(bands: Iterable[np.ndarray], width: int, pixel_bytes: int) -> Iterator[bytes]:
-    """Gives each row as its difference to the left or to the row above, whichever is smaller (PNG 9.6)."""
+    """Yield each row as difference to the left or to the row above, whichever is smaller (PNG 1.2, 9.6)."""
     above = np.zeros(width * pixel_bytes, np.uint8)
     for samples in itertools.chain.from_iterable(bands):  # (W,) or (W, C)
         row = np.frombuffer(samples.astype(samples.dtype.newbyteorder(">")).tobytes(), np.uint8)
@@ -137,7 +137,7 @@ def _filtered_rows(bands: Iterable[np.ndarray], width: int, pixel_bytes: int) ->
 
 
 def _magnitude(differences: np.ndarray) -> int:
-    """The sum of how far bytes are from 0, either way round."""
+    """Return the sum of the absolute values of bytes taken as signed."""
     return np.minimum(differences, -differences).sum(dtype=np.int64)
 
 

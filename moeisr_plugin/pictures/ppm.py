@@ -1,4 +1,4 @@
-"""PPM and PGM of more than 8 bits a sample: Pillow cuts the former to 8 and makes 32 of the latter."""
+"""PPM and PGM with more than 8 bits per sample; Pillow reduces PPM to 8 and expands PGM to 32 bits."""
 
 from typing import BinaryIO
 
@@ -8,25 +8,25 @@ from PIL import Image, ImageFile
 
 
 def is_ppm16(image: Image.Image) -> bool:
-    """Whether a file that Pillow has opened but not loaded is PPM or PGM of more than 8 bits."""
+    """Return whether a file that Pillow opened but did not load is PPM or PGM with more than 8 bits."""
     return image.format == "PPM" and image.mode in ("RGB", "I") and _largest_sample(image) > 255
 
 
 def read_ppm16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
-    """Decodes at full depth, white being 65535 whatever the file's own largest sample.
+    """Decode at full depth and scale the maximum value of the file to 65535.
 
     Args:
         file: the file.
-        image: the same file as opened by Pillow, one for which `is_ppm16` holds; it is loaded on return, for
-            Pillow notices an incomplete file.
+        image: the same file opened by Pillow, which passes `is_ppm16`. It is loaded to detect incomplete
+            files.
 
     Returns:
         (H, W, 3) or (H, W) uint16.
     """
-    largest = _largest_sample(image)  # loading forgets it
+    largest = _largest_sample(image)  # not available after load()
     image.load()
     file.seek(0)
-    data = file.read() + b"\n"  # OpenCV wants one after the last number of a plain PPM
+    data = file.read() + b"\n"  # OpenCV needs a line break after the last number of a plain PPM
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise OSError("OpenCV cannot decode it")
@@ -40,11 +40,11 @@ def read_ppm16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
 
 
 def _largest_sample(image: Image.Image) -> int:
-    """What white is stored as; Pillow tells it only for files that it has to scale.
+    """Return the maximum value of the file.
 
-    It makes 32 bits of grey for none but PGM of more than 8.
+    Pillow exposes it only for files that it scales. Mode I without it is a PGM with maximum 65535.
     """
-    assert isinstance(image, ImageFile.ImageFile)  # as whatever Pillow opens
+    assert isinstance(image, ImageFile.ImageFile)  # true for every opened file
     arguments = image.tile[0][3]
     if isinstance(arguments, tuple) and isinstance(arguments[1], int):
         return arguments[1]

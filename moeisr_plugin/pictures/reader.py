@@ -1,4 +1,4 @@
-"""Reading a picture with its full depth, colour profile and EXIF block."""
+"""Reading a picture with full bit depth, colour profile and EXIF block."""
 
 import io
 import threading
@@ -19,7 +19,7 @@ from .ppm import is_ppm16, read_ppm16_pixels
 from .tiff import is_tiff, read_tiff, read_tiff_header
 
 MAX_PIXELS = 2**28
-"""Largest picture read unless told otherwise: 268 megapixels, 0.8 GB as 8-bit RGB."""
+"""Default limit on the size of a picture: 268 megapixels, 0.8 GB as 8-bit RGB."""
 
 PICTURE_SUFFIXES = frozenset(
     f".{suffix}"
@@ -28,10 +28,10 @@ PICTURE_SUFFIXES = frozenset(
         *("ppm", "pgm", "pnm", "avif", "heic", "heif", "jp2", "j2k"),
     )
 )
-"""The files of a folder that are taken for pictures."""
+"""Suffixes of the files in a folder that count as pictures."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF", "JPEG2000")
-"""What Pillow may take a file for; it knows others, some of which start further programs."""
+PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF", "JPEG2000")
+"""Formats that Pillow may decode. It has decoders for more, and some of them start external programs."""
 
 HEIF_FORMATS = ("AVIF", "HEIF")
 EXIF_PREFIX = b"Exif\0\0"
@@ -40,48 +40,54 @@ GREY_MODES = {"1", "L", "LA", "La"}
 READABLE_MODES = {"L", "LA", "RGB", "RGBA", "CMYK", *PLAIN_MODE}
 
 _pillow_limit = threading.Lock()
-"""Held while Pillow's own limit on pixels, which cannot be passed as an argument, is lifted."""
+"""Held while the pixel limit of Pillow, a global variable, is disabled."""
+
+
+def is_picture_name(path: str | Path) -> bool:
+    """Return whether the suffix of a file name is one of `PICTURE_SUFFIXES`, in any case."""
+    return Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
 def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Reads the first frame of a picture file; see `decode_picture`.
+    """Read the first frame of a picture file; see `decode_picture`.
 
     Raises:
-        PictureError: the file is missing, empty, damaged, no picture, too large or of an unknown layout.
+        PictureError: the file is missing, empty, damaged, too large, not a picture, or of an unsupported
+            layout.
     """
-    with errors_name(path), open(path, "rb") as file:
+    with errors_with_path(path), open(path, "rb") as file:
         return decode_picture(file, max_pixels=max_pixels)
 
 
 def decode_picture(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decodes the first frame of a picture.
+    """Decode the first frame of a picture.
 
-    8- and 16-bit grey and RGB, each with or without alpha, come as stored. 1-bit becomes grey, palettes
-    become RGB(A), CMYK and Lab become sRGB through their profile. TIFF comes upright, all else with its
-    EXIF orientation untouched.
+    Grey and RGB of 8 and 16 bits, with or without alpha, are returned as stored. 1 bit becomes grey, palettes
+    become RGB(A), and CMYK and Lab become sRGB according to their profile. TIFF is turned upright; the EXIF
+    orientation of other formats is not applied.
 
     Args:
-        file: a whole file, seekable; what it holds decides, not its name.
-        max_pixels: larger pictures are refused before they are decoded.
+        file: a complete, seekable file. The content decides on the format, not the name.
+        max_pixels: refuse larger pictures before decoding.
 
     Raises:
-        PictureError: it is empty, damaged, no picture, too large or of an unknown layout; the message does
-            not name the file.
+        PictureError: the file is empty, damaged, too large, not a picture, or of an unsupported layout. The
+            message does not name the file.
     """
     header = decode_header(file, max_pixels=max_pixels)
-    with _told_plainly():
+    with _decoder_errors_as_picture_errors():
         picture = _decode(file)
         if picture.pixels.shape[:2] != (header.height, header.width):
-            raise ValueError("its size is not that in its header")
+            raise ValueError("the size differs from the header")
         return picture
 
 
 def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
-    """Reads a picture's size, as of the pixels `decode_picture` gives, without decoding them.
+    """Read the size and the channels of the result of `decode_picture` without decoding.
 
-    Args and errors as of `decode_picture`, for what can be told without decoding.
+    Arguments and errors are those of `decode_picture`.
     """
-    with _told_plainly():
+    with _decoder_errors_as_picture_errors():
         if not file.seek(0, io.SEEK_END):
             raise PictureError("is empty; replace it by a picture")
         header = read_tiff_header(file) if is_tiff(file) else _pillow_header(file)
@@ -90,7 +96,7 @@ def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
 
 
 def check_size(header: Header, max_pixels: int) -> None:
-    """Raises `PictureError` for a picture of more pixels than that."""
+    """Raise `PictureError` if a picture has more than `max_pixels` pixels."""
     if header.height * header.width > max_pixels:
         raise PictureError(
             f"{header.width}x{header.height} is more than the limit of {max_pixels} pixels; raise max_pixels "
@@ -99,11 +105,11 @@ def check_size(header: Header, max_pixels: int) -> None:
 
 
 @contextmanager
-def errors_name(path: str | Path) -> Iterator[None]:
-    """Puts a file's name before what is said of it.
+def errors_with_path(path: str | Path) -> Iterator[None]:
+    """Turn OSError and ValueError into `PictureError` with the path at the start of the message.
 
     Raises:
-        PictureError: in place of any OSError and ValueError.
+        PictureError: for any OSError or ValueError.
     """
     try:
         yield
@@ -126,16 +132,18 @@ def _pillow_header(file: BinaryIO) -> Header:
             raise PictureError(f"has pixels of type {image.mode}; convert it to an 8- or 16-bit PNG first")
         is_deep = image.mode.startswith("I")
         if image.format == "JPEG2000" and not is_deep and _jpeg2000_bits(file) > 8:
-            raise PictureError("is JPEG 2000 of more than 8 bits a sample; convert it to a 16-bit PNG first")
+            raise PictureError(
+                "is JPEG 2000 with more than 8 bits per sample; convert it to a 16-bit PNG first"
+            )
         is_grey = is_deep or image.mode in GREY_MODES
         return Header(image.height, image.width, image.has_transparency_data, is_grey)
 
 
 def _jpeg2000_bits(file: BinaryIO) -> int:
-    """Bits of a sample, of which Pillow keeps 8 unless there is one sample a pixel; 0 if it does not say."""
+    """Return the bits per sample, 0 if unknown. Pillow keeps only 8 bits except for grey."""
     file.seek(0)
     content = file.read()
-    start = content.find(b"\xff\x4f\xff\x51")  # of the codestream, and of the segment of sizes
+    start = content.find(b"\xff\x4f\xff\x51")  # markers SOC and SIZ
     return (content[start + 42] & 0x7F) + 1 if 0 <= start < len(content) - 42 else 0
 
 
@@ -207,14 +215,14 @@ def _open(file: BinaryIO) -> Image.Image:
 
 
 def _known_formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow knows: asked for another, AVIF before 11.3, it raises KeyError."""
+    """Return the `PILLOW_FORMATS` of this Pillow. It raises KeyError for others, such as AVIF before 11.3."""
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in PILLOW_FORMATS if name in Image.OPEN]
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
-    """Turns whatever decoders raise on damaged data, which may be about anything, into a `PictureError`."""
+def _decoder_errors_as_picture_errors() -> Iterator[None]:
+    """Turn every exception of a decoder into a `PictureError`; damaged data raise many types."""
     try:
         yield
     except (PictureError, MemoryError):
@@ -223,6 +231,6 @@ def _told_plainly() -> Iterator[None]:
         raise PictureError("is not a picture of a known format; convert it to PNG first") from None
     except Exception as error:
         reason = " ".join(str(error).split())
-        if " " not in reason:  # a key or an index, which says nothing by itself
+        if " " not in reason:  # a bare key or index
             reason = f"{type(error).__name__} {reason}".strip()
         raise PictureError(f"is damaged or incomplete ({reason}); copy or export it again") from error

@@ -1,14 +1,14 @@
-"""Pictures that come in bands of rows, from the top, so that they need not fit into memory."""
+"""Pictures as iterators of row bands from the top, for pictures larger than memory."""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 
-def checked_bands(
+def check_bands(
     bands: Iterable[np.ndarray], *, like: np.ndarray, size: tuple[int, int]
 ) -> Iterator[np.ndarray]:
-    """Passes on bands that make up one picture.
+    """Yield the bands of one picture, and check their shape, dtype and number of rows.
 
     Args:
         bands: (N, W) or (N, W, C), any N.
@@ -16,7 +16,7 @@ def checked_bands(
         size: (H, W) of the picture.
 
     Raises:
-        ValueError: a band of another layout, or too few or too many rows in all.
+        ValueError: a band has another layout, or there are too few or too many rows.
     """
     height, width = size
     layout = (width, *like.shape[2:])
@@ -32,31 +32,31 @@ def checked_bands(
         raise ValueError(f"bands with {rows} rows or more for a picture of {height}")
 
 
-def joined_bands(bands: Iterable[np.ndarray], *, like: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The picture that bands make up, which is in memory once; arguments and errors as of `checked_bands`.
+def join_bands(bands: Iterable[np.ndarray], *, like: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Copy bands into one array. Arguments and errors are those of `check_bands`.
 
     Returns:
         (H, W) or (H, W, C).
     """
     pixels = np.empty((*size, *like.shape[2:]), like.dtype)
     start = 0
-    for band in checked_bands(bands, like=like, size=size):
+    for band in check_bands(bands, like=like, size=size):
         pixels[start : start + len(band)] = band
         start += len(band)
     return pixels
 
 
-def regrouped_bands(bands: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
-    """The same rows in bands of a given height; the last may be lower."""
-    held: list[np.ndarray] = []
+def regroup_bands(bands: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in bands of the given height; the last band may have fewer rows."""
+    parts: list[np.ndarray] = []
     missing = height
     for band in bands:
         while len(band):
-            held.append(band[:missing])
-            missing -= len(held[-1])
-            band = band[len(held[-1]) :]
+            parts.append(band[:missing])
+            missing -= len(parts[-1])
+            band = band[len(parts[-1]) :]
             if not missing:
-                yield np.concatenate(held)
-                held, missing = [], height
-    if held:
-        yield np.concatenate(held)
+                yield np.concatenate(parts)
+                parts, missing = [], height
+    if parts:
+        yield np.concatenate(parts)

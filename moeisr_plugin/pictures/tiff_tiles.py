@@ -1,7 +1,7 @@
-"""Writing TIFF tile by tile: 8 or 16 bits a sample, of any size, with an EXIF block.
+"""Writing TIFF tile by tile: 8 or 16 bits per sample, any size, with an EXIF block.
 
-Pillow fails on an EXIF block in a compressed TIFF, cuts 16 bits and wants all pixels at once; tifffile knows
-no EXIF.
+Pillow fails on an EXIF block in a compressed TIFF, does not write 16-bit RGB and needs all pixels at once;
+tifffile does not write EXIF.
 """
 
 import math
@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from .picture import ORIENTATION_TAG, Picture
 from .png import DEFLATE_LEVEL
-from .row_bands import regrouped_bands
+from .row_bands import regroup_bands
 from .tiff import ICC_TAG
 from .tiff_tags import descriptive_tags
 
@@ -24,18 +24,18 @@ TILE_UNIT = 16  # sides of tiles are multiples of it (TIFF 6.0, section 15)
 TILE_OFFSETS, TILE_BYTE_COUNTS = 324, 325
 CLASSIC_HEADER, BIG_HEADER = b"II*\0" + bytes(4), b"II+\0\x08\0\0\0" + bytes(8)
 CLASSIC_BYTES = 2**32 - 2**26
-"""Of pixels before compression: offsets of classic TIFF end at 4 GiB, and not all of a file is pixels."""
+"""Largest uncompressed size of a classic TIFF. Its offsets end at 4 GiB, and headers need some space."""
 
 
 def write_tiff(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]) -> None:
-    """Writes deflated tiles, horizontally differenced (TIFF 6.0, section 14); BigTIFF where 4 GiB may not do.
+    """Write deflated tiles with horizontal differencing (TIFF 6.0, section 14); BigTIFF above 4 GiB.
 
-    The directory comes first, and once more in the same place when the tiles' offsets are known.
+    The directory is written first, and overwritten when the offsets of the tiles are known.
 
     Args:
         file: empty, open for writing, seekable.
-        bands: (N, W) or (N, W, C), H rows in all.
-        like: gives depth, channels and metadata.
+        bands: (N, W) or (N, W, C), H rows in total.
+        like: source of the bit depth, the channels and the metadata.
         size: (H, W).
     """
     tile = [min(TILE, math.ceil(side / TILE_UNIT) * TILE_UNIT) for side in size]
@@ -43,7 +43,7 @@ def write_tiff(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, si
     directory = _directory(like, size, tile, tiles)
     directory.save(file)
     offsets, byte_counts = [], []
-    for rows in regrouped_bands(bands, tile[0]):
+    for rows in regroup_bands(bands, tile[0]):
         samples = rows.reshape(*rows.shape[:2], -1)  # (N, W, C)
         for x in range(0, size[1], tile[1]):
             differences = _differences(samples[:, x : x + tile[1]], *tile)
@@ -55,7 +55,7 @@ def write_tiff(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, si
 
 
 def _differences(samples: np.ndarray, height: int, width: int) -> bytes:
-    """Each sample minus that of the pixel to its left, in a whole tile (height, width, C), little-endian."""
+    """Return a padded tile (height, width, C) of differences to the pixel on the left, little-endian."""
     rows, columns, channels = samples.shape
     differences = np.zeros((height, width, channels), samples.dtype.newbyteorder("<"))
     differences[:rows, :columns] = samples
@@ -66,7 +66,14 @@ def _differences(samples: np.ndarray, height: int, width: int) -> bytes:
 def _directory(
     like: Picture, size: tuple[int, int], tile: Sequence[int], tiles: Sequence[int]
 ) -> ImageFileDirectory_v2:
-    """All tags for so many tiles of a size, each (y, x); their offsets and byte counts are 0 as yet."""
+    """Return all tags, with 0 for the offsets and byte counts of the tiles.
+
+    Args:
+        like: source of the bit depth, the channels and the metadata.
+        size: (H, W).
+        tile: height and width of a tile.
+        tiles: number of rows and columns of tiles.
+    """
     channels = like.pixels[0, 0].size
     big = math.prod(tile) * math.prod(tiles) * like.pixels[0, 0].nbytes > CLASSIC_BYTES
     directory = ImageFileDirectory_v2(BIG_HEADER if big else CLASSIC_HEADER)

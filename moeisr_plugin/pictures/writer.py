@@ -1,4 +1,4 @@
-"""Writing a picture, whole or band by band: no half file, no silent loss."""
+"""Writing a picture atomically, whole or in bands; content that a format cannot hold is refused."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -9,22 +9,22 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 from .colour import to_srgb
 from .picture import Picture, PictureError, upright
 from .png import write_png
-from .row_bands import checked_bands, joined_bands
+from .row_bands import check_bands, join_bands
 from .tiff_tiles import write_tiff
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format can hold, and what writes it: a function of bands, or Pillow with these options."""
+    """Limits of a file format, and its writer: a function of bands, or Pillow with `options`."""
 
     name: str
     longest_side: int
-    by_bands: Callable[..., None] | None = None
+    band_writer: Callable[..., None] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     alpha: bool = True
     deep: bool = False
@@ -33,10 +33,10 @@ class Format:
 
 
 LONGEST_SIDE = 1_000_000
-"""Where a format allows more: readers built on libpng do not, and a band takes memory by its width."""
+"""Limit for formats without a smaller one: libpng refuses longer sides, and the width bounds the memory."""
 
-# `exact` keeps the colour under transparent pixels; without `subsampling=0` JPEG halves the colour planes.
-FORMATS = {
+# `exact` keeps the colour of transparent pixels; `subsampling=0` keeps the resolution of the colour planes.
+WRITABLE_FORMATS = {
     "png": Format("PNG", LONGEST_SIDE, write_png, deep=True),
     "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False, finest_dpi=65535),
     "webp": Format("WEBP", 16383, options={"lossless": True, "exact": True}),
@@ -44,35 +44,37 @@ FORMATS = {
     "bmp": Format("BMP", LONGEST_SIDE, alpha=False, metadata=False),
 }
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
-WRITABLE = tuple(FORMATS)
+WRITABLE = tuple(WRITABLE_FORMATS)
 """The suffixes, without the dot, of the formats that can be written."""
 
 
 def picture_format(path: str | Path) -> str:
-    """The format that a file name asks for, one of `WRITABLE`.
+    """Return the format for the suffix of a file name, one of `WRITABLE`.
 
     Raises:
-        PictureError: the suffix is none that can be written.
+        PictureError: pictures with this suffix cannot be written.
     """
     suffix = Path(path).suffix.lower().removeprefix(".")
     suffix = ALIASES.get(suffix, suffix)
-    if suffix not in FORMATS:
-        raise PictureError(f"{path}: cannot write this format; end the name in .{', .'.join(FORMATS)}")
+    if suffix not in WRITABLE_FORMATS:
+        raise PictureError(
+            f"{path}: cannot write this format; end the name in .{', .'.join(WRITABLE_FORMATS)}"
+        )
     return suffix
 
 
-def writes_by_bands(path: str | Path) -> bool:
-    """Whether the format of `path` is written band by band; others are put together in memory first."""
-    return FORMATS[picture_format(path)].by_bands is not None
+def writes_in_bands(path: str | Path) -> bool:
+    """Return whether the format of `path` is written band by band, without the whole picture in memory."""
+    return WRITABLE_FORMATS[picture_format(path)].band_writer is not None
 
 
-def check_holds(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
-    """Raises `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
-    form = FORMATS[picture_format(path)]
+def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
+    """Raise `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
+    form = WRITABLE_FORMATS[picture_format(path)]
     if like.has_alpha and not form.alpha:
         raise PictureError(f"{path}: {form.name} cannot hold transparency; choose .png")
     if like.pixels.dtype == np.uint16 and not form.deep:
-        raise PictureError(f"{path}: {form.name} cannot hold 16 bits a sample; choose .png or .tiff")
+        raise PictureError(f"{path}: {form.name} cannot hold 16 bits per sample; choose .png or .tiff")
     if max(size) > form.longest_side:
         remedy = "a smaller size" if form.longest_side == LONGEST_SIDE else "a smaller size, .png or .tiff"
         raise PictureError(
@@ -82,13 +84,13 @@ def check_holds(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
-    """Writes a picture with its profile, EXIF block and resolution; the suffix chooses the format.
+    """Write a picture atomically with its profile, EXIF block and resolution. The suffix decides the format.
 
-    JPEG is written at quality 95, WebP without loss. BMP holds no metadata: its pixels are turned upright
-    and converted to sRGB. The file appears complete or not at all.
+    JPEG has quality 95, WebP is lossless. BMP has no metadata: its pixels are turned upright and converted to
+    sRGB.
 
     Raises:
-        PictureError: unknown suffix, a format that cannot hold the picture, or a failing disk.
+        PictureError: unknown suffix, a format that cannot hold the picture, or a disk error.
     """
     height, width = picture.pixels.shape[:2]
     write_bands(path, [picture.pixels], like=picture, size=(height, width))
@@ -97,31 +99,32 @@ def write_picture(path: str | Path, picture: Picture) -> None:
 def write_bands(
     path: str | Path, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]
 ) -> None:
-    """Writes a picture that comes in bands of rows, as `write_picture` does.
+    """Write a picture from bands of rows, like `write_picture`.
 
-    PNG holds no more than a band in memory, TIFF a band and two rows of tiles, whatever the height.
+    Memory does not depend on the height: one band for PNG, one band and two rows of tiles for TIFF. Other
+    formats need the whole picture in memory.
 
     Args:
         path: the file.
-        bands: (N, W) or (N, W, C) from the top, any N, H rows in all.
-        like: gives depth, channels and metadata; its pixels are of any size.
+        bands: (N, W) or (N, W, C) from the top, any N, H rows in total.
+        like: source of the bit depth, the channels and the metadata; its size does not matter.
         size: (H, W).
 
     Raises:
-        PictureError: as `write_picture`, or bands that do not make up the picture.
-        Exception: whatever the making of the bands raises.
+        PictureError: see `write_picture`, or the bands do not add up to the picture.
+        Exception: any exception of the iterator `bands`.
     """
     path = Path(path)
-    check_holds(path, like, size)
-    form = FORMATS[picture_format(path)]
+    check_format_fits(path, like, size)
+    form = WRITABLE_FORMATS[picture_format(path)]
     bands = _Bands(bands)
     try:
-        with appearing_whole(path) as file:
-            if form.by_bands is None:
-                pixels = joined_bands(bands, like=like.pixels, size=size)
+        with atomic_write(path) as file:
+            if form.band_writer is None:
+                pixels = join_bands(bands, like=like.pixels, size=size)
                 _write_by_pillow(file, replace(like, pixels=pixels), form)
             else:
-                form.by_bands(file, checked_bands(bands, like=like.pixels, size=size), like=like, size=size)
+                form.band_writer(file, check_bands(bands, like=like.pixels, size=size), like=like, size=size)
     except (OSError, ValueError) as error:
         if error is bands.error:
             raise
@@ -132,7 +135,7 @@ def write_bands(
 
 
 class _Bands(Iterator[np.ndarray]):
-    """Bands, and the error that there was in making them, if any, and not in writing them."""
+    """Iterator of bands that records its exception, to tell it from an error in writing."""
 
     def __init__(self, bands: Iterable[np.ndarray]) -> None:
         self.error: Exception | None = None
@@ -150,7 +153,7 @@ class _Bands(Iterator[np.ndarray]):
 
 def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
     if not form.metadata:
-        picture = _bare(picture)
+        picture = _apply_metadata(picture)
     metadata = {
         "icc_profile": picture.icc_profile,
         "exif": _exif_block(picture, form),
@@ -161,7 +164,7 @@ def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
 
 
 def _dpi(picture: Picture, form: Format) -> tuple[float, float] | None:
-    """The resolution, unless it is finer than the format can tell: Pillow would write another one."""
+    """Return the resolution, or None if the format cannot store it; Pillow would write a wrong one."""
     return picture.dpi if picture.dpi is not None and max(picture.dpi) <= form.finest_dpi else None
 
 
@@ -171,8 +174,8 @@ def _exif_block(picture: Picture, form: Format) -> bytes | None:
     return b"Exif\0\0" + picture.exif if form.name == "JPEG" else picture.exif
 
 
-def _bare(picture: Picture) -> Picture:
-    """Puts into the pixels what the profile and the orientation say of them."""
+def _apply_metadata(picture: Picture) -> Picture:
+    """Apply the orientation and the profile to the pixels, and remove both."""
     pixels = upright(picture.pixels, picture.orientation)
     if picture.icc_profile is not None:
         pixels = np.asarray(to_srgb(Image.fromarray(pixels), picture.icc_profile))

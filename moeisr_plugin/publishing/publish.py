@@ -18,7 +18,7 @@ from moeisr_plugin.publishing.card import Model, Results, card
 from moeisr_plugin.publishing.index import read_index, with_model, zoo_tables
 from moeisr_plugin.publishing.statement import Statement, read_statement
 from moeisr_plugin.publishing.training_log import Training, read_training
-from moeisr_plugin.utils.atomic import appearing_whole, folder_for_results
+from moeisr_plugin.utils.atomic import atomic_write, prepared_folder
 
 INDEX = "metafile.yml"
 ZOO = "ModelZoo.md"
@@ -81,7 +81,7 @@ def publish(
         raise ValueError(
             f"{folder / INDEX}: already contains {name}; choose another --name or add --overwrite"
         )
-    with folder_for_results(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
+    with prepared_folder(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
         save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters})
@@ -107,7 +107,7 @@ def publish(
             ZOO: zoo_tables(index),
         }
         for file_name, text in texts.items():
-            with appearing_whole(Path(stage, file_name)) as file:
+            with atomic_write(Path(stage, file_name)) as file:
                 file.write(text.encode())
         written = _move((Path(stage, file_name) for file_name in (model.file, *texts)), folder)
     for path in former:

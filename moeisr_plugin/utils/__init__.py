@@ -1,1 +1,1 @@
-"""Helpers that know nothing of pictures or networks: atomic files, processes, tensor files, messages."""
+"""General utilities: atomic files, processes, tensor files, messages."""

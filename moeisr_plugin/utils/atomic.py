@@ -1,4 +1,4 @@
-"""Writing files so that a path never holds half of one."""
+"""Atomic file writes: a path holds a complete file or none."""
 
 import os
 import secrets
@@ -12,8 +12,11 @@ PART = ".part"
 
 
 @contextmanager
-def appearing_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name once it is complete and on the disk; until then it has a hidden one."""
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing under a hidden name, and rename it to `path` once it is complete and synced.
+
+    An error removes the hidden file and leaves `path` as it was.
+    """
     part = path.with_name(f".{secrets.token_hex(6)}{PART}")
     try:
         with open(part, "xb") as file:
@@ -26,20 +29,23 @@ def appearing_whole(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def sweep(folder: Path) -> None:
-    """Remove the halves of files that killed processes left; none may be writing there."""
+def remove_partial_files(folder: Path) -> None:
+    """Delete the partial files of killed processes.
+
+    No process may be writing to the folder.
+    """
     for part in folder.glob(f".*{PART}"):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
-def folder_for_results(folder: Path) -> Iterator[None]:
-    """Makes a folder, if need be, before much work is done whose results go there.
+def prepared_folder(folder: Path) -> Iterator[None]:
+    """Create a folder for results and check that it is writable, before the work starts.
 
-    After an error what was made is removed again, unless something was put into it.
+    After an error, remove the created folders that are empty.
 
     Raises:
-        OSError: if files cannot be written there.
+        OSError: the folder cannot be created or written to.
     """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -48,7 +54,7 @@ def folder_for_results(folder: Path) -> Iterator[None]:
             pass
         yield
     except BaseException:
-        with suppress(OSError):  # one that is not empty stays, and so do those above it
+        with suppress(OSError):  # a folder that is not empty stays, with its parents
             for each in made:
                 each.rmdir()
         raise

@@ -1,4 +1,4 @@
-"""How errors are told on the command line."""
+"""Error messages on the command line."""
 
 import sys
 from collections.abc import Iterator
@@ -6,20 +6,20 @@ from contextlib import contextmanager
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without its line breaks, or its kind where it has none."""
+    """Return the message of an error on one line, or its class name if the message is empty."""
     message = str(error)
-    if "\nOriginal Traceback" in message:  # torch puts the traceback in a data worker before the message
+    if "\nOriginal Traceback" in message:  # torch prepends the traceback of the data worker
         message = message.strip().splitlines()[-1].partition(": ")[2]
     return " ".join(message.split()) or type(error).__name__
 
 
 @contextmanager
 def errors_in_one_line(program: str, *, debug: bool) -> Iterator[None]:
-    """Ends the program with exit status 2, after one line, where input cannot be used.
+    """Print a ValueError or an OSError on one line and exit with status 2.
 
     Args:
-        program: its name, for the line.
-        debug: let the exception itself come through.
+        program: name of the program, printed before the message.
+        debug: do not catch the exception.
     """
     try:
         yield

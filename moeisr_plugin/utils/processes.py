@@ -1,4 +1,4 @@
-"""The processes that train together; a process by itself is a group of one."""
+"""Collective operations of the training processes; a single process counts as a group of one."""
 
 import gc
 from collections.abc import Callable
@@ -12,38 +12,38 @@ Value = TypeVar("Value")
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the rank of this process, from 0."""
     return dist.get_rank() if size() > 1 else 0
 
 
-def leave() -> None:
-    """Part from the other processes before the end of this one, all at once.
+def leave_group() -> None:
+    """Destroy the process group, in all processes at once, before this process ends.
 
-    No DistributedDataParallel may be in use any more: one that outlived its group would end the group's
-    threads while it holds Python's lock, and wait for ever for a thread that needs it.
+    Release every DistributedDataParallel first. A wrapper that outlives its group joins the threads of the
+    group while it holds the GIL, which is a deadlock if such a thread needs the GIL.
     """
     if dist.is_available() and dist.is_initialized():
-        gc.collect()  # it lies in cycles of references
+        gc.collect()  # wrappers are in reference cycles
         dist.barrier()
         dist.destroy_process_group()
 
 
-def total(tensor: Tensor) -> Tensor:
-    """The sum of the tensors of all processes, with gradients.
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, with gradients.
 
-    Each process that goes on to compute the same loss of it gets, averaged over the processes as
-    DistributedDataParallel does, the gradient of that loss.
+    If every process computes the same loss from the sum, the average over the processes
+    (DistributedDataParallel) is the gradient of that loss.
     """
     return _Total.apply(tensor) if size() > 1 else tensor
 
 
 class _Total(torch.autograd.Function):
-    """torch.distributed.nn.functional.all_reduce, which torch is giving up without a public successor."""
+    """Differentiable all_reduce; torch deprecates its own (torch.distributed.nn) without a successor."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -56,10 +56,10 @@ class _Total(torch.autograd.Function):
         return _Total.forward(ctx, gradients[0])
 
 
-def joined(batch: Tensor) -> Tensor:
-    """The batches (B, ...) of all processes as one, (processes · B, ...), without gradients.
+def gather_batches(batch: Tensor) -> Tensor:
+    """Concatenate the batches (B, ...) of all processes to (processes · B, ...), without gradients.
 
-    Batches are of the same shape in all processes.
+    The batches must have the same shape in all processes.
     """
     if size() == 1:
         return batch.detach()
@@ -68,8 +68,8 @@ def joined(batch: Tensor) -> Tensor:
     return torch.cat(batches)
 
 
-def gathered(value: Value) -> list[Value]:
-    """The picklable values of all processes, in the order of their ranks."""
+def gather_objects(value: Value) -> list[Value]:
+    """Return the picklable values of all processes, in the order of the ranks."""
     if size() == 1:
         return [value]
     values: list[Any] = [None] * size()
@@ -78,7 +78,7 @@ def gathered(value: Value) -> list[Value]:
 
 
 def any_of(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set in any process."""
+    """Return whether the flag is set in any process."""
     if size() == 1:
         return flag
     raised = torch.tensor(float(flag), device=device)
@@ -86,17 +86,21 @@ def any_of(flag: bool, device: torch.device) -> bool:
     return bool(raised.item())
 
 
-def told_by_first(find: Callable[[], Value]) -> Value:
-    """What the first process finds, told to the others; a ValueError that it raises they raise as well."""
+def broadcast_from_first(find: Callable[[], Value]) -> Value:
+    """Call `find` in the first process and return its result in all of them.
+
+    Raises:
+        ValueError: `find` raised a ValueError; all processes raise it.
+    """
     if size() == 1:
         return find()
-    told: list[Any] = [None, None]
+    result: list[Any] = [None, None]  # value, error message
     if rank() == 0:
         try:
-            told[0] = find()
+            result[0] = find()
         except ValueError as error:
-            told[1] = str(error)
-    dist.broadcast_object_list(told)
-    if told[1] is not None:
-        raise ValueError(told[1])
-    return told[0]
+            result[1] = str(error)
+    dist.broadcast_object_list(result)
+    if result[1] is not None:
+        raise ValueError(result[1])
+    return result[0]

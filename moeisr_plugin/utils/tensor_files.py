@@ -1,6 +1,6 @@
-"""Files of tensors, from anyone: what torch saves, and safetensors.
+"""Reading and writing tensor files from untrusted sources: torch checkpoints and safetensors.
 
-Nothing in a file is executed, and none takes much more memory than its own size.
+No code in a file is executed. Reading takes little more memory than the size of the file.
 """
 
 import json
@@ -17,28 +17,31 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from moeisr_plugin.utils.atomic import appearing_whole
+from moeisr_plugin.utils.atomic import atomic_write
 
 SUFFIX = ".safetensors"
 AVERAGED = "params_ema"
 ENTRIES = ("params", AVERAGED)
-"""What a safetensors file holds of a checkpoint, which knows no nesting: ``params`` under their own names, as
-everyone's tools expect, and ``params_ema``, if any, under ``params_ema.NAME``."""
+"""Entries of a checkpoint that safetensors stores as tensors.
+
+Safetensors has no nesting: ``params`` keep their own names, as other tools expect; ``params_ema`` are named
+``params_ema.NAME``.
+"""
 
 
 class CheckpointError(ValueError):
-    """A file of weights that cannot be used; the message is one line naming the file and the remedy."""
+    """A checkpoint cannot be used; the message is one line with the file and the remedy."""
 
 
 def read_tensor_file(path: str | os.PathLike[str]) -> Any:
-    """Reads a file onto the CPU; what it holds decides how, not its suffix.
+    """Read a file onto the CPU. The content decides on the format, not the suffix.
 
     Returns:
-        What torch saved. Of safetensors a dictionary: ``params``, ``params_ema`` if there are any, and the
-        file's metadata, parsed where they are JSON.
+        The object that torch saved. For safetensors a dictionary with ``params``, ``params_ema`` if present,
+        and the metadata of the file, parsed where they are JSON.
 
     Raises:
-        CheckpointError: there is no such file, or it cannot be read.
+        CheckpointError: the file is missing or cannot be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,54 +54,54 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
         else:
             _check_pickle(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an error tells in one line
+            warnings.simplefilter("ignore")  # the error message says what is wrong
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # whose own text advises to run what the file holds
+    except pickle.UnpicklingError as error:  # torch's message recommends to execute the code in the file
         reason = "it is damaged, or holds more than tensors and plain values, which is not run"
         remedy = "copy it again, or save the network's state_dict alone"
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); {remedy}") from error
-    except Exception as error:  # readers of zip archives and pickles raise about anything on damaged data
+    except Exception as error:  # readers of zip archives and pickles raise many types on damaged data
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); copy it again") from error
 
 
 def write_tensor_file(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint, as safetensors if the suffix says so, as torch does otherwise.
-
-    The path holds either the whole of it or what it held before.
+    """Write a checkpoint atomically: safetensors for the suffix .safetensors, else the format of torch.
 
     Args:
         path: the file.
-        content: ``params``, ``params_ema`` and whatever belongs to them; in safetensors this travels as JSON.
+        content: ``params``, ``params_ema`` and further entries. Safetensors stores the latter as JSON.
 
     Raises:
-        CheckpointError: safetensors cannot hold something of it, or it cannot be written, as on a full disk.
+        CheckpointError: safetensors cannot hold the content, or the file cannot be written (full disk).
     """
     path = Path(path)
     data = _to_safetensors(path, content) if path.suffix.lower() == SUFFIX else None
     try:
-        with appearing_whole(path) as file:
+        with atomic_write(path) as file:
             torch.save(dict(content), file) if data is None else file.write(data)
-    except (OSError, RuntimeError) as error:  # torch raises another on top of what the disk says
+    except (OSError, RuntimeError) as error:  # torch wraps the error of the disk in its own
         reason = getattr(error.__context__, "strerror", None) or getattr(error, "strerror", None)
         reason = reason or str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: cannot be saved ({reason}); what it held before is kept") from error
+        raise CheckpointError(
+            f"{path}: cannot be saved ({reason}); check the disk; an earlier file is unchanged"
+        ) from error
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a length and then JSON come first, as in no zip archive and no pickle."""
+    """Return whether the file starts with a length and JSON, unlike a zip archive or a pickle."""
     with open(path, "rb") as file:
         return file.read(9)[8:] == b"{"
 
 
 def _check_pickle(path: Path) -> None:
-    """Looks for the beginning of a pickle, as which torch saved before it took to zip archives."""
+    """Check that the file starts like a pickle, the format of torch before it changed to zip archives."""
     with open(path, "rb") as file:
         beginning = file.read(4)
     if beginning in (b"", b"PK\x03\x04"):
         raise ValueError("it is cut off" if beginning else "it is empty")
     if not beginning.startswith(pickle.PROTO):
-        raise ValueError("it is neither what torch saves nor safetensors")
+        raise ValueError("it is neither a torch file nor safetensors")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     with safetensors.safe_open(path, framework="pt", device="cpu") as file:
         for key, text in (file.metadata() or {}).items():
             content.setdefault(key, _parsed(text))
-        for name in file.keys():  # noqa: SIM118  (it is no mapping)
+        for name in file.keys():  # noqa: SIM118  (not a mapping)
             entry, _, own_name = name.partition(".")
             if entry == AVERAGED:
                 content.setdefault(AVERAGED, {})[own_name] = file.get_tensor(name)
@@ -138,13 +141,13 @@ def _to_safetensors(path: Path, content: Mapping[str, Any]) -> bytes:
 
 
 def _check_archive(path: Path) -> None:
-    """Compares what an archive holds with its own checksums, which torch writes but does not read.
+    """Check an archive against its checksums, which torch writes but does not verify.
 
-    torch stores without compressing; a small file that unpacks to a huge one is none of its own.
+    Refuse compressed archives: torch does not compress, and a small file could unpack to a huge one.
     """
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("its archive is compressed, which torch's never are")
+            raise ValueError("its archive is compressed, unlike those of torch")
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"record {damaged} is damaged")

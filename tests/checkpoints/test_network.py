@@ -76,7 +76,7 @@ def test_other_files_are_refused(tmp_path, weights):
     files = {
         "truncated.pth": (whole[: len(whole) // 2], "it is cut off"),
         "empty.pth": (b"", "it is empty"),
-        "page.pth": (b"<!DOCTYPE html><html>404</html>", "it is neither what torch saves nor safetensors"),
+        "page.pth": (b"<!DOCTYPE html><html>404</html>", "it is neither a torch file nor safetensors"),
         "pickle.pth": (pickle.dumps({"params": {}})[:-3], "it is damaged, or holds more"),
     }
     for name, (content, reason) in files.items():

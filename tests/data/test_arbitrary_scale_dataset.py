@@ -1,4 +1,4 @@
-"""Training samples against the pictures they come from: each HR pixel tells its own place in them."""
+"""Training samples, compared with pictures whose pixel values encode their own position."""
 
 import logging
 import multiprocessing
@@ -28,7 +28,7 @@ def symmetry(hflip, vflip, transpose, patch):
 
 SMALL = {"lr_size": 8, "sample_q": 64}
 NO_FLIPS = {"use_hflip": False, "use_rot": False}
-SYMMETRIES = {  # by (mirrored left and right, top and bottom, then transposed)
+SYMMETRIES = {  # key: (horizontal flip, vertical flip, transposition)
     flips: partial(symmetry, *flips) for flips in product((False, True), repeat=3)
 }
 
@@ -39,7 +39,7 @@ def folder_dataset(tmp_path, pictures, **opt):
 
 
 def pixels(sample, scale=255):
-    """gt as the stored values, (Q, 3)."""
+    """Return gt as stored values, (Q, 3)."""
     values = sample["gt"].double() * scale
     assert (values - values.round()).abs().max() < 0.01
     return values.round().long().numpy()
@@ -52,7 +52,7 @@ def hr_size(sample):
 
 
 def indices(sample):
-    """Row and column in the patch of each query, (Q,) each."""
+    """Return the row and the column of each query in the patch, (Q,) each."""
     height, width = hr_size(sample)
     y, x = ((sample["coord"].double().numpy().T + 1) * [[height], [width]] - 1) / 2
     np.testing.assert_allclose(y, np.rint(y), atol=1e-4)
@@ -88,7 +88,7 @@ def test_samples_follow_the_published_protocol(tmp_path, flips):
                 seen.add(name)
                 break
         else:
-            pytest.fail("the pixels are no crop of the picture, however it is turned")
+            pytest.fail("the pixels are not a flipped or transposed crop of the picture")
         crop = picture[top[0] : top[0] + n, left[0] : left[0] + n]
         np.testing.assert_array_equal(pixels(sample), apply(crop)[y, x])
         lr = np.asarray(Image.fromarray(crop).resize((8, 8), Image.Resampling.BICUBIC))
@@ -97,7 +97,7 @@ def test_samples_follow_the_published_protocol(tmp_path, flips):
     assert seen == {(h, v, t) for h, v, t in SYMMETRIES if (hflip or not h) and (rot or not (v or t))}
 
 
-def test_coordinates_are_those_of_the_archs_to_the_last_bit(tmp_path):
+def test_coordinates_equal_make_coord_exactly(tmp_path):
     dataset = folder_dataset(tmp_path, [noise(45, 61)])
     sample = dataset.sample(0, seed=3)
     height, width = hr_size(sample)
@@ -105,7 +105,7 @@ def test_coordinates_are_those_of_the_archs_to_the_last_bit(tmp_path):
     assert torch.equal(sample["coord"], make_coord(height, width)[y * width + x])
 
 
-def test_scales_are_uniform_and_crops_reach_every_corner(tmp_path):
+def test_scales_are_uniform_and_crops_cover_the_picture(tmp_path):
     dataset = folder_dataset(tmp_path, [positions(40, 33)], scale_range=[1.5, 3.5], **NO_FLIPS)
     sizes, rows, columns = [], set(), set()
     for seed in range(600):
@@ -116,7 +116,7 @@ def test_scales_are_uniform_and_crops_reach_every_corner(tmp_path):
         columns.update(values[:, 1])
     counts = np.bincount(sizes, minlength=29)
     assert set(np.flatnonzero(counts)) == set(range(12, 29))
-    inner = counts[13:28]  # all but the ends, whose rounding intervals are halved
+    inner = counts[13:28]  # the rounding intervals of the first and last size are half as wide
     assert np.abs(inner - 600 / 16).max() < 5 * np.sqrt(600 / 16)
     assert rows == set(range(40))
     assert columns == set(range(33))
@@ -137,7 +137,7 @@ def test_16_bit_pictures_keep_their_precision(tmp_path, channels):
         if np.array_equal(colour[top + y, left + x], values)
     ]
     assert len(found) == 1
-    # At scale 1 bicubic changes nothing, so that LR shows every bit too.
+    # Bicubic resampling at scale 1 is the identity, so the LR is exact, too.
     assert torch.equal(sample["lq"][:, y, x].T, sample["gt"])
 
 
@@ -150,7 +150,7 @@ def test_16_bit_lr_is_not_rounded_to_8_bits(tmp_path):
     assert (a * 255 - (a * 255).round()).abs().max() > 0.1
 
 
-def test_lr_shows_what_the_hr_pixels_show(tmp_path):
+def test_lr_and_hr_pixels_agree_on_smooth_pictures(tmp_path):
     y, x = np.mgrid[:48, :48] / 48
     smooth = np.stack([y, x, (y + x) / 2], axis=2)
     dataset = folder_dataset(tmp_path, [(smooth * 65535).astype(np.uint16)])
@@ -165,7 +165,7 @@ def test_lr_shows_what_the_hr_pixels_show(tmp_path):
         assert (at_queries - sample["gt"]).abs().max() < 0.05  # half an LR pixel is 0.04 at scale 4
 
 
-def test_small_pictures_draw_scales_that_fit_and_say_so(tmp_path, caplog):
+def test_scale_range_is_reduced_for_small_pictures_and_logged(tmp_path, caplog):
     logger = logging.getLogger("basicsr")
     logger.addHandler(caplog.handler)
     try:
@@ -197,20 +197,20 @@ def test_pictures_too_small_for_the_smallest_scale_are_refused(tmp_path):
         ({"scale_range": [0.5, 1]}, "both at least 1"),
     ],
 )
-def test_options_that_do_not_fit(tmp_path, opt, message):
+def test_invalid_options_are_refused(tmp_path, opt, message):
     with pytest.raises(ValueError, match=message):
         folder_dataset(tmp_path, [noise(20, 50)], **opt)
 
 
-def test_training_needs_hr(tmp_path):
+def test_missing_hr_pictures_are_refused(tmp_path):
     root = write_folder(tmp_path, {"a.png": noise(20, 20)})
     with pytest.raises(ValueError, match="dataroot_gt is missing"):
         ArbitraryScaleDataset({"dataroot_lq": root})
 
 
 @pytest.mark.parametrize("remainder", [-1, 0, 1])
-def test_given_pairs_are_cropped_alike(tmp_path, remainder):
-    """The LR holds three times its own position, so that it tells which HR pixels it stands for."""
+def test_pairs_are_cropped_to_the_same_area(tmp_path, remainder):
+    """Each LR pixel stores three times its position, which is the position of its first HR pixel."""
     lr = positions(12, 15)
     hr = positions(36 + remainder, 45 + remainder)
     lr[..., :2] *= 3
@@ -226,9 +226,8 @@ def test_given_pairs_are_cropped_alike(tmp_path, remainder):
         y, x = indices(sample)
         patch = np.zeros((24, 24, 3), int)
         patch[y, x] = pixels(sample)
-        corners = patch.reshape(8, 3, 8, 3, 3).min(axis=(1, 3))[
-            ..., :2
-        ]  # first row and column of each LR pixel
+        # Row and column of the first HR pixel of each LR pixel.
+        corners = patch.reshape(8, 3, 8, 3, 3).min(axis=(1, 3))[..., :2]
         np.testing.assert_array_equal((sample["lq"] * 255).round().permute(1, 2, 0)[..., :2], corners)
         tops.add(corners[..., 0].min() // 3)
     assert tops == set(range(5 if remainder >= 0 else 4))
@@ -237,11 +236,11 @@ def test_given_pairs_are_cropped_alike(tmp_path, remainder):
 @pytest.mark.parametrize(
     ("hr", "lr", "message"),
     [
-        ((30, 30), (20, 20), "20x20 is no integer part of the 30x30 of .*a.png"),
+        ((30, 30), (20, 20), "no integer scale from 20x20 to the 30x30 of .*a.png"),
         ((14, 20), (7, 10), "too small"),
     ],
 )
-def test_pairs_that_cannot_be_trained_on(tmp_path, hr, lr, message):
+def test_unsuitable_pairs_are_refused(tmp_path, hr, lr, message):
     root = {
         "dataroot_gt": write_folder(tmp_path / "hr", {"a.png": noise(*hr)}),
         "dataroot_lq": write_folder(tmp_path / "lr", {"a.png": noise(*lr)}),
@@ -280,7 +279,7 @@ def storages(tmp_path) -> dict[str, dict[str, Any]]:
 
 
 def epochs(opt, *, workers, seed, count=2):
-    """What the toolbox's own loader gives."""
+    """Yield the batches of each epoch from the data loader of the toolbox."""
     torch.manual_seed(seed)
     dataset = build_dataset(opt)
     sampler = EnlargedSampler(dataset, 1, 0, ratio=2)
@@ -292,9 +291,9 @@ def epochs(opt, *, workers, seed, count=2):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_every_storage_trains_alike(storages, workers):
+def test_all_storages_give_the_same_batches(storages, workers):
     expected = [batch for epoch in epochs(storages["disk"], workers=workers, seed=5) for batch in epoch]
-    assert len(expected) == 2 * 5  # twice the ten samples of a dataset enlarged twice, in pairs
+    assert len(expected) == 2 * 5  # 2 epochs of 10 samples (5 pictures, enlarge ratio 2) in batches of 2
     assert expected[0]["lq"].shape == (2, 3, 8, 8)
     assert expected[0]["coord"].shape == (2, 64, 2)
     assert expected[0]["gt"].shape == (2, 64, 3)
@@ -309,19 +308,19 @@ def test_every_storage_trains_alike(storages, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_epochs_workers_and_seeds_draw_differently(storages, workers):
+def test_samples_differ_between_epochs_workers_and_seeds(storages, workers):
     first, second = epochs(storages["disk"], workers=workers, seed=5)
     (other_seed,) = epochs(storages["disk"], workers=workers, seed=6, count=1)
-    drawn = [
+    coords = [
         tuple(coord.flatten().tolist())
         for epoch in (first, second, other_seed)
         for b in epoch
         for coord in b["coord"]
     ]
-    assert len(set(drawn)) == len(drawn) == 30
+    assert len(set(coords)) == len(coords) == 30
 
 
-def test_a_dataset_in_use_goes_to_spawned_workers(storages):
+def test_used_dataset_can_be_sent_to_spawned_workers(storages):
     dataset = ArbitraryScaleDataset(storages["lmdb"])
     torch.manual_seed(1)
     here = dataset[0]
@@ -333,7 +332,7 @@ def test_a_dataset_in_use_goes_to_spawned_workers(storages):
     assert len(list(loader)) == 5
 
 
-def test_cv2_and_the_dataset_agree_on_the_order_of_channels(tmp_path):
+def test_channels_are_in_rgb_order(tmp_path):
     red = np.zeros((10, 10, 3), np.uint8)
     red[..., 2] = 255
     cv2.imwrite(str(tmp_path / "red.png"), red)
@@ -343,7 +342,7 @@ def test_cv2_and_the_dataset_agree_on_the_order_of_channels(tmp_path):
 
 
 def damaged_dataset(tmp_path, **opt):
-    """Of four pictures, two of which are cut off behind their headers."""
+    """Return a dataset of four pictures, of which 2 and 3 are truncated after the header."""
     pictures = [noise(80, 80, seed=seed) for seed in range(4)]
     dataset = folder_dataset(tmp_path, pictures, **opt)
     for index in (2, 3):
@@ -351,12 +350,12 @@ def damaged_dataset(tmp_path, **opt):
     return dataset
 
 
-def test_a_picture_found_damaged_is_named_and_stops_the_training(tmp_path):
+def test_damaged_picture_is_named_and_stops_the_training(tmp_path):
     with pytest.raises(ValueError, match=r"2\.png: is damaged or incomplete .*copy or export it again$"):
         damaged_dataset(tmp_path).sample(2, seed=0)
 
 
-def test_in_place_of_a_damaged_picture_the_next_good_one_is_seen(tmp_path, caplog):
+def test_damaged_picture_is_replaced_by_the_next_good_one(tmp_path, caplog):
     dataset = damaged_dataset(tmp_path, skip_bad_pictures=True)
     logger = logging.getLogger("basicsr")
     logger.addHandler(caplog.handler)
@@ -373,7 +372,7 @@ def test_in_place_of_a_damaged_picture_the_next_good_one_is_seen(tmp_path, caplo
     assert skipped[-1].endswith("(2 of 4 pictures so far)")
 
 
-def test_without_any_good_picture_the_training_stops(tmp_path):
+def test_training_stops_without_good_pictures(tmp_path):
     dataset = damaged_dataset(tmp_path, skip_bad_pictures=True)
     for index in (0, 1):
         cut_off(tmp_path / "hr" / f"{index}.png")

@@ -1,4 +1,4 @@
-"""Which pictures a benchmark's folder gives at a scale."""
+"""Pictures and options that a benchmark folder gives at a scale."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_given_lr_is_found(benchmark, lr):
         ((2.5, 2.5), "auto", "pil"),
     ],
 )
-def test_lr_is_made_where_none_is_given_or_it_is_told_to(benchmark, scale, lr, made):
+def test_lr_is_downsampled_if_missing_or_requested(benchmark, scale, lr, made):
     options = benchmark_options(benchmark, scale, lr)
     assert options["downsample"] == made
     assert "dataroot_lq" not in options
@@ -54,25 +54,25 @@ def test_lr_is_made_where_none_is_given_or_it_is_told_to(benchmark, scale, lr, m
     )
 
 
-def test_lr_that_is_not_given_is_missed(benchmark):
+def test_missing_lr_is_refused(benchmark):
     with pytest.raises(ValueError, match="no LR of vertical scale 3 and horizontal scale 3"):
         benchmark_options(benchmark, (3, 3), "given")
 
 
-def test_a_scale_without_hr_of_its_own_takes_that_of_the_smallest(tmp_path):
+def test_scale_without_hr_uses_the_hr_of_the_smallest_scale(tmp_path):
     write_folder(tmp_path, {f"x{n}/HR/baby.png": noise(8 * n, 8 * n) for n in (10, 4, 3)})
     assert benchmark_options(tmp_path, (6, 6))["dataroot_gt"] == str(tmp_path / "x3/HR")
     assert benchmark_options(tmp_path, (4, 4))["dataroot_gt"] == str(tmp_path / "x4/HR")
 
 
-def test_scales_without_lr_of_their_own_take_what_is_not_cropped(tmp_path):
+def test_scale_without_lr_uses_uncropped_hr(tmp_path):
     write_folder(tmp_path, {f"{name}/baby.png": HR for name in ("GTmod12", "LRbicx2", "original")})
     for lr in ("auto", "pil"):
         assert benchmark_options(tmp_path, (6, 6), lr)["dataroot_gt"] == str(tmp_path / "original")
         assert benchmark_options(tmp_path, (2, 2), lr)["dataroot_gt"] == str(tmp_path / "GTmod12")
 
 
-def test_a_folder_of_pictures_is_hr(tmp_path):
+def test_plain_folder_of_pictures_is_hr(tmp_path):
     write_folder(tmp_path, {"baby.png": HR})
     assert benchmark_options(tmp_path, (4, 4)) == {
         "dataroot_gt": str(tmp_path),
@@ -81,9 +81,9 @@ def test_a_folder_of_pictures_is_hr(tmp_path):
     }
 
 
-def test_folders_without_pictures_are_told(tmp_path):
+def test_folders_without_pictures_are_refused(tmp_path):
     with pytest.raises(ValueError, match="nowhere: no such folder"):
         benchmark_options(tmp_path / "nowhere", (2, 2))
     (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(ValueError, match="holds no pictures, nor do its folders x2/HR, GTmod12, HR"):
+    with pytest.raises(ValueError, match="no pictures here or in x2/HR, GTmod12, HR; name a folder"):
         benchmark_options(tmp_path, (2, 2))

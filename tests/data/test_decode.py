@@ -1,4 +1,4 @@
-"""Decoded pixels against the arrays the files were made of."""
+"""Decoded pixels, compared with the arrays that the files were made from."""
 
 import io
 
@@ -20,7 +20,7 @@ def saved(image, image_format="PNG", **options):
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_lossless_pictures_come_as_stored(suffix, dtype, channels):
+def test_lossless_pictures_are_decoded_exactly(suffix, dtype, channels):
     picture = noise(7, 5, channels=channels, dtype=dtype)
     encoded = encode(picture, suffix)
     expected = picture[..., [0, 0, 0]] if channels == 1 else picture[..., :3]
@@ -31,7 +31,7 @@ def test_lossless_pictures_come_as_stored(suffix, dtype, channels):
     assert decode_header(io.BytesIO(encoded)) == (7, 5, channels == 4, channels == 1)
 
 
-def test_palette_becomes_its_colours():
+def test_palette_is_converted_to_rgb():
     colours = noise(1, 9, seed=1)[0]
     indices = noise(6, 4, channels=1)[..., 0] % 9
     image = Image.fromarray(indices, mode="P")
@@ -42,26 +42,26 @@ def test_palette_becomes_its_colours():
     assert decode_header(io.BytesIO(transparent)).has_alpha
 
 
-def test_grey_with_alpha_loses_alpha_alone():
+def test_alpha_of_grey_is_dropped():
     picture = noise(6, 4, channels=2)
     decoded = decode_rgb(saved(Image.fromarray(picture, mode="LA")))
     np.testing.assert_array_equal(decoded, picture[..., [0, 0, 0]])
 
 
-def test_cmyk_becomes_rgb():
+def test_cmyk_is_converted_to_rgb():
     ink = np.zeros((8, 8, 4), np.uint8)
     ink[..., 0] = 255
     decoded = decode_rgb(saved(Image.fromarray(ink, mode="CMYK"), "TIFF"))
     np.testing.assert_array_equal(decoded, np.broadcast_to([0, 255, 255], (8, 8, 3)))
 
 
-def test_lossless_webp_and_bmp():
+def test_lossless_webp_and_bmp_are_decoded_exactly():
     picture = noise(9, 11)
     np.testing.assert_array_equal(decode_rgb(saved(Image.fromarray(picture), "WEBP", lossless=True)), picture)
     np.testing.assert_array_equal(decode_rgb(encode(picture, ".bmp")), picture)
 
 
-def test_exif_does_not_turn_a_jpeg():
+def test_exif_orientation_of_jpeg_is_ignored():
     exif = Image.Exif()
     exif[0x0112] = 6
     encoded = saved(Image.fromarray(noise(8, 24)), "JPEG", exif=exif)
@@ -70,13 +70,13 @@ def test_exif_does_not_turn_a_jpeg():
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
-def test_a_cut_off_picture_is_said_to_be_damaged(suffix):
+def test_truncated_picture_is_refused(suffix):
     encoded = encode(noise(40, 40), suffix)
     with pytest.raises(ValueError, match=r"is damaged|not a picture"):
         decode_rgb(encoded[: len(encoded) // 2])
 
 
-def test_what_is_no_picture_is_said_to_be_none():
+def test_other_files_are_refused():
     with pytest.raises(ValueError, match="is not a picture of a known format"):
         decode_rgb(b"hello")
     with pytest.raises(ValueError, match="is not a picture of a known format"):

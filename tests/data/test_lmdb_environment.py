@@ -1,4 +1,4 @@
-"""An LMDB is read from any process, and says in a line what is wrong with it."""
+"""Reading an LMDB from any process, and the errors of damaged ones."""
 
 import os
 import pickle
@@ -16,7 +16,7 @@ from moeisr_plugin.data.storage import LmdbPictures
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The folders that LMDB was told to open, in order."""
+    """The folders that LMDB opened, in order."""
     paths = []
     monkeypatch.setattr(
         lmdb, "open", lambda path, **options: paths.append(path) or lmdb.Environment(path, **options)
@@ -35,7 +35,7 @@ def passes_in_a_fork(check) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_opened_once_in_a_process_and_again_in_a_forked_one(tmp_path, monkeypatch, opened):
+def test_each_process_opens_the_lmdb_once(tmp_path, monkeypatch, opened):
     picture = noise(8, 8)
     root = write_lmdb(tmp_path / "p.lmdb", {"a": picture})
     opened.clear()
@@ -57,19 +57,19 @@ def test_opened_once_in_a_process_and_again_in_a_forked_one(tmp_path, monkeypatc
     assert len(opened) == 1
 
 
-def test_a_dataset_that_has_read_goes_to_spawned_workers(tmp_path):
-    """What is sent to them is a pickle; it holds no handle, and is small."""
+def test_pickled_dataset_has_no_handle(tmp_path):
+    """Spawned workers receive a small pickle of a dataset in use."""
     root = write_lmdb(tmp_path / "p.lmdb", {"a": noise(40, 40)})
     dataset = ArbitraryScaleDataset(
         {"dataroot_gt": root, "io_backend": {"type": "lmdb"}, "lr_size": 8, "sample_q": 10}
     )
     expected = dataset.sample(0, seed=1)
-    sent = pickle.dumps(dataset)
-    assert len(sent) < 40 * 40
-    np.testing.assert_array_equal(pickle.loads(sent).sample(0, seed=1)["lq"], expected["lq"])
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 40 * 40
+    np.testing.assert_array_equal(pickle.loads(pickled).sample(0, seed=1)["lq"], expected["lq"])
 
 
-def test_an_lmdb_made_again_is_read_anew(tmp_path):
+def test_replaced_lmdb_is_reopened(tmp_path):
     root = Path(write_lmdb(tmp_path / "p.lmdb", {"a": noise(8, 8)}))
     assert LmdbPictures(root).read(0).shape == (8, 8, 3)
     root.rename(tmp_path / "old.lmdb")
@@ -78,7 +78,7 @@ def test_an_lmdb_made_again_is_read_anew(tmp_path):
     assert LmdbPictures(tmp_path / "old.lmdb").read(0).shape == (8, 8, 3)
 
 
-def test_keys_beyond_ascii(tmp_path):
+def test_keys_may_have_any_unicode_characters(tmp_path):
     root = Path(write_lmdb(tmp_path / "p.lmdb", {"a": noise(8, 8)}))
     put(root, "東京".encode(), encode(noise(5, 6)))
     (root / "meta_info.txt").write_text("a.png (8,8,3) 1\n東京.png (5,6,3) 1\n\n", encoding="utf-8")
@@ -96,7 +96,7 @@ def test_keys_beyond_ascii(tmp_path):
         (encode(noise(4, 5)), "key 'a' holds 4x5 pixels where meta_info.txt says 30x20; make the LMDB again"),
     ],
 )
-def test_a_bad_value_is_named(tmp_path, value, message):
+def test_bad_value_is_named(tmp_path, value, message):
     root = write_lmdb(tmp_path / "p.lmdb", {"a": noise(30, 20), "b": noise(30, 20)})
     put(root, b"a", value)
     with pytest.raises(ValueError, match=f"^{root}/a.png: {message}$") as caught:
@@ -115,10 +115,10 @@ def test_a_bad_value_is_named(tmp_path, value, message):
         (b"a.png (4,4) 1\n", "line 1 is 'a.png (4,4) 1', not .*; make the LMDB again"),
         (b"a (4,4,3) 1\n", r"line 1 is 'a (4,4,3) 1', not .*; make the LMDB again"),
         (b"a.png (4,-4,3) 1 2\n", "line 1 is .*, not .*; make the LMDB again"),
-        (b"\xff\xfe\x00a.png", "is no UTF-8 text; make the LMDB again"),
+        (b"\xff\xfe\x00a.png", "is not UTF-8 text; make the LMDB again"),
     ],
 )
-def test_a_bad_listing_is_named(tmp_path, listing, message):
+def test_bad_listing_is_named(tmp_path, listing, message):
     root = write_lmdb(tmp_path / "p.lmdb", {"a": noise(4, 4)})
     path = Path(root, "meta_info.txt")
     path.unlink()
@@ -130,9 +130,9 @@ def test_a_bad_listing_is_named(tmp_path, listing, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_is_no_lmdb_is_named(tmp_path):
+def test_other_folders_are_refused(tmp_path):
     for name, message in [
-        ("p", r"/p: an LMDB's name ends in \.lmdb; rename it or correct the dataroot$"),
+        ("p", r"/p: the name of an LMDB must end in \.lmdb; rename it or correct the dataroot$"),
         ("p.lmdb", r"/p\.lmdb/data\.mdb: no such file; make the LMDB again or correct the dataroot$"),
         ("nowhere.lmdb", r"/nowhere\.lmdb/data\.mdb: no such file"),
     ]:
@@ -143,7 +143,7 @@ def test_a_folder_that_is_no_lmdb_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.99, None])
-def test_a_damaged_database_is_refused_before_it_is_opened(tmp_path, kept, opened):
+def test_damaged_database_is_refused_before_opening(tmp_path, kept, opened):
     root = write_lmdb(tmp_path / "p.lmdb", {"a": noise(100, 100), "b": noise(100, 100)})
     path = Path(root, "data.mdb")
     data = path.read_bytes()
@@ -156,7 +156,7 @@ def test_a_damaged_database_is_refused_before_it_is_opened(tmp_path, kept, opene
     assert opened == []
 
 
-def test_a_database_that_is_gone_is_named(tmp_path):
+def test_deleted_database_is_named(tmp_path):
     pictures = LmdbPictures(write_lmdb(tmp_path / "p.lmdb", {"a": noise(4, 4)}))
     (tmp_path / "p.lmdb" / "data.mdb").unlink()
     with pytest.raises(ValueError, match=r"^\S*/p\.lmdb/a\.png: .*No such file.*data\.mdb"):

@@ -1,4 +1,4 @@
-"""A data.mdb that lies about itself is refused before LMDB believes it."""
+"""Damaged data.mdb files are refused before LMDB maps them."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def values(root):
 
 @pytest.fixture
 def database(tmp_path):
-    """Two levels of pages, with values on leaves and on pages of their own, and some deleted."""
+    """A tree of depth 2, with values on leaves and on overflow pages, some of them deleted."""
     with lmdb.open(str(tmp_path), map_size=2**26) as environment:
         with environment.begin(write=True) as transaction:
             for i, key in enumerate(KEYS):
@@ -36,17 +36,17 @@ def database(tmp_path):
     return tmp_path / "data.mdb"
 
 
-def test_a_sound_one_passes(database):
+def test_valid_database_passes(database):
     check_size(database)
     check_database(database)
 
 
-def test_an_empty_one_passes(tmp_path):
+def test_empty_database_passes(tmp_path):
     lmdb.open(str(tmp_path)).close()
     check_database(tmp_path / "data.mdb")
 
 
-def test_cut_off_anywhere_it_is_refused_by_its_size(database):
+def test_truncated_database_is_refused_by_its_size(database):
     data = database.read_bytes()
     for kept in [
         0,
@@ -69,19 +69,19 @@ def test_cut_off_anywhere_it_is_refused_by_its_size(database):
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 5000, bytes(9000), b"\x89PNG\r\n" + b"\xff" * 9000])
-def test_what_is_no_database_is_refused(tmp_path, content):
+def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "data.mdb"
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"^\S*/data\.mdb: is no LMDB's data\.mdb; copy or make the LMDB again$"
+        ValueError, match=r"^\S*/data\.mdb: is not the data\.mdb of an LMDB; copy or make the LMDB again$"
     ):
         check_size(path)
 
 
-def test_no_mutation_ends_the_process(database):
-    """Without the check, 21 of these 300 end it by SIGBUS."""
+def test_mutated_database_never_crashes_the_process(database):
+    """Without the check, 21 of these 300 files end the process with SIGBUS."""
     data = np.fromfile(database, np.uint8).reshape(-1, 4096)
-    tree = [i for i, page in enumerate(data) if i < 2 or page[10] in (1, 2)]  # metas, branches and leaves
+    tree = [i for i, page in enumerate(data) if i < 2 or page[10] in (1, 2)]  # meta, branch and leaf pages
     rng = np.random.default_rng(0)
     child = os.fork()
     if child == 0:
@@ -91,7 +91,7 @@ def test_no_mutation_ends_the_process(database):
 
 
 def mutated(pages, tree, rng):
-    """A copy with a few bytes of its meta and tree pages changed, mostly in their first 160."""
+    """Return a copy with a few changed bytes in meta and tree pages, mostly in their first 160 bytes."""
     copy = pages.copy()
     for _ in range(rng.choice([1, 2, 5, 50])):
         page = rng.choice(tree[:2] + tree)
@@ -100,7 +100,7 @@ def mutated(pages, tree, rng):
 
 
 def survives(database: Path, pages) -> bool:
-    """Whether a database is refused in a line, or can be read."""
+    """Return whether a database is refused with one line, or can be read."""
     database.write_bytes(pages.tobytes())
     try:
         check_database(database)

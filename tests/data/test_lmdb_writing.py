@@ -1,4 +1,4 @@
-"""An LMDB holds what its folders do, for the toolbox too, appears whole or not at all, and loses no work."""
+"""Writing an LMDB: its content, reading by the toolbox, atomicity, and resuming after an interruption."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ from moeisr_plugin.data.storage import FolderPictures, LmdbPictures
 from moeisr_plugin.data.sub_images import SubImages
 
 
-def assert_holds_the_folder(database, folder, *, recursive=False):
+def assert_same_pictures(database, folder, *, recursive=False):
     stored, pictures = LmdbPictures(database), FolderPictures(folder, recursive=recursive)
     assert stored.keys == pictures.keys
     for index in range(len(pictures)):
@@ -29,7 +29,7 @@ def assert_holds_the_folder(database, folder, *, recursive=False):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder with a picture of every kind that the datasets read."""
+    """A folder with one picture of each kind that the datasets read."""
     root = Path(
         write_folder(
             tmp_path / "mixed",
@@ -52,18 +52,21 @@ def mixed(tmp_path):
     return root
 
 
-def test_holds_what_training_from_the_folder_sees(mixed, tmp_path):
+def test_lmdb_has_the_pixels_of_the_folder(mixed, tmp_path):
     summary = write_lmdb(tmp_path / "out" / "m.lmdb", Recipe([mixed], recursive=True), threads=3)
     assert summary.transparent == 1
     assert not summary.skipped
-    assert_holds_the_folder(tmp_path / "out" / "m.lmdb", mixed, recursive=True)
+    assert_same_pictures(tmp_path / "out" / "m.lmdb", mixed, recursive=True)
     assert os.listdir(tmp_path / "out") == ["m.lmdb"]
     assert sorted(os.listdir(tmp_path / "out" / "m.lmdb")) == ["data.mdb", "lock.mdb", "meta_info.txt"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_toolbox_reads_it(mixed, tmp_path):
-    for name in ("deep.png", "photo.v2.webp"):  # 8 bits are all it reads, and its keys end at the first dot
+def test_toolbox_reads_the_lmdb(mixed, tmp_path):
+    for name in (
+        "deep.png",
+        "photo.v2.webp",
+    ):  # the toolbox reads 8 bits only, and cuts keys at the first dot
         (mixed / name).unlink()
     database = str(tmp_path / "m.lmdb")
     write_lmdb(database, Recipe([mixed]))
@@ -79,7 +82,7 @@ def test_the_toolbox_reads_it(mixed, tmp_path):
     client.client._client["gt"].close()
 
 
-def test_several_folders_make_one(tmp_path):
+def test_several_folders_are_merged(tmp_path):
     a = write_folder(tmp_path / "a", {"1.png": noise(4, 4, seed=1)})
     b = write_folder(tmp_path / "b", {"0.png": noise(5, 5, seed=2), "2.png": noise(6, 6, seed=3)})
     summary = write_lmdb(tmp_path / "ab.lmdb", Recipe([a, b]))
@@ -87,46 +90,46 @@ def test_several_folders_make_one(tmp_path):
     np.testing.assert_array_equal(LmdbPictures(tmp_path / "ab.lmdb").read(2), noise(6, 6, seed=3))
 
 
-def test_sub_images_of_hr_and_lr_pair(tmp_path):
+def test_sub_images_of_hr_and_lr_match(tmp_path):
     hr = write_folder(tmp_path / "HR", {"01.png": positions(40, 32), "02.png": positions(50, 32)})
     lr = write_folder(tmp_path / "X2", {"01x2.png": positions(20, 16), "02x2.png": positions(25, 16)})
     write_lmdb(tmp_path / "hr.lmdb", Recipe([hr], sub_images=SubImages(20, 10)))
     write_lmdb(tmp_path / "lr.lmdb", Recipe([lr], sub_images=SubImages(10, 5)))
     high, low = LmdbPictures(tmp_path / "hr.lmdb"), LmdbPictures(tmp_path / "lr.lmdb")
     assert high.keys == low.keys
-    assert len(high) == 3 * 3 + 4 * 3  # at 0, 10, 12 and at 0, 10, 20, (30)
+    assert len(high) == 3 * 3 + 4 * 3  # rows at 0, 10, 20 and 0, 10, 20, 30; columns at 0, 10, 12
     for index in range(len(high)):
         assert high.read(index).shape == (20, 20, 3)
         assert (high.read(index)[0, 0, :2] == 2 * low.read(index)[0, 0, :2]).all()
 
 
-def test_the_map_grows_as_needed(tmp_path, monkeypatch):
+def test_memory_map_grows_as_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(lmdb_writing, "_FIRST_MAP_SIZE", 2**14)
     pictures = {f"{i}.png": noise(100, 100, seed=i) for i in range(8)}  # 240 kB
     folder = write_folder(tmp_path / "p", {"small.png": noise(1, 1)} | pictures)
     write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
-    assert_holds_the_folder(tmp_path / "p.lmdb", folder)
+    assert_same_pictures(tmp_path / "p.lmdb", folder)
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_interrupted_run_is_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr(lmdb_writing, "_BYTES_PER_TRANSACTION", 1)
     folder = write_folder(tmp_path / "p", {f"{i}.png": noise(20, 20, seed=i) for i in range(6)})
     encoded = []
-    png = lmdb_writing._png
+    png = lmdb_writing._encode_png
 
-    def interrupted_at_the_fourth(pixels, compress_level):
+    def interrupt_at_the_fourth(pixels, compress_level):
         if len(encoded) == 3:
             raise KeyboardInterrupt
         encoded.append(pixels)
         return png(pixels, compress_level)
 
     recipe = Recipe([folder], sub_images=SubImages(20, 20))
-    monkeypatch.setattr(lmdb_writing, "_png", interrupted_at_the_fourth)
+    monkeypatch.setattr(lmdb_writing, "_encode_png", interrupt_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         write_lmdb(tmp_path / "p.lmdb", recipe)
     assert sorted(os.listdir(tmp_path)) == ["p", "p.lmdb.partial"]
     (tmp_path / "p.lmdb.partial" / ".c0ffee.part").touch()  # as kill -9 leaves it
-    monkeypatch.setattr(lmdb_writing, "_png", lambda *args: encoded.append(args[0]) or png(*args))
+    monkeypatch.setattr(lmdb_writing, "_encode_png", lambda *args: encoded.append(args[0]) or png(*args))
     write_lmdb(tmp_path / "p.lmdb", recipe)
     assert len(encoded) == 6
     assert sorted(os.listdir(tmp_path / "p.lmdb")) == ["data.mdb", "lock.mdb", "meta_info.txt"]
@@ -136,8 +139,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
         np.testing.assert_array_equal(stored.read(i), noise(20, 20, seed=i))
 
 
-def begun(tmp_path, monkeypatch):
-    """A folder, and an LMDB of it that was interrupted before it was verified."""
+def interrupted_before_verification(tmp_path, monkeypatch):
+    """Write the LMDB of a folder, interrupt it before the verification, and return the folder."""
     folder = write_folder(tmp_path / "p", {f"{i}.png": noise(20, 20, seed=i) for i in range(3)})
     with monkeypatch.context() as patch:
         patch.setattr(lmdb_writing, "_verify", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -146,37 +149,37 @@ def begun(tmp_path, monkeypatch):
     return folder
 
 
-def test_what_an_earlier_run_left_must_fit(tmp_path, monkeypatch):
-    folder = begun(tmp_path, monkeypatch)
+def test_files_of_another_run_are_refused(tmp_path, monkeypatch):
+    folder = interrupted_before_verification(tmp_path, monkeypatch)
     with pytest.raises(
-        ValueError, match=r"p\.lmdb\.partial: was begun with other folders or options; repeat"
+        ValueError, match=r"p\.lmdb\.partial: was started with other folders or options; repeat"
     ):
         write_lmdb(tmp_path / "p.lmdb", Recipe([folder], compress_level=2))
     Path(folder, "1.png").write_bytes(encode(noise(20, 20, seed=9)))
     with pytest.raises(
-        ValueError, match=r"partial: key '1' is not what .*1\.png holds now; delete the former"
+        ValueError, match=r"partial: key '1' differs from .*1\.png; delete the \.partial folder"
     ):
         write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
     Path(folder, "1.png").unlink()
     with pytest.raises(
-        ValueError, match=r"partial: holds pictures no longer in the folders; delete it and run"
+        ValueError, match=r"partial: holds pictures that are no longer in the folders; delete it and run"
     ):
         write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
     assert not (tmp_path / "p.lmdb").exists()
     data = tmp_path / "p.lmdb.partial" / "data.mdb"
     data.write_bytes(data.read_bytes()[:9000])
-    with pytest.raises(ValueError, match=r"data\.mdb: is cut off.*: delete .*partial to begin anew$"):
+    with pytest.raises(ValueError, match=r"data\.mdb: is cut off.*: delete .*partial to start again$"):
         write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
 
 
-def test_what_was_written_is_read_back(tmp_path, monkeypatch):
-    folder = begun(tmp_path, monkeypatch)
+def test_written_values_are_verified(tmp_path, monkeypatch):
+    folder = interrupted_before_verification(tmp_path, monkeypatch)
     put(tmp_path / "p.lmdb.partial", b"1", encode(noise(20, 20, seed=1))[:-300])
-    with pytest.raises(ValueError, match=r"key '1' is not what"):
+    with pytest.raises(ValueError, match=r"key '1' differs from"):
         write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
 
 
-def test_bad_pictures_stop_it_or_are_left_out(tmp_path):
+def test_bad_pictures_are_refused_or_skipped(tmp_path):
     folder = write_folder(
         tmp_path / "p", {"a.png": noise(20, 20), "b.png": noise(20, 20), "c.png": noise(9, 20)}
     )
@@ -192,16 +195,16 @@ def test_bad_pictures_stop_it_or_are_left_out(tmp_path):
     assert small.startswith(f"{folder}/c.png: 9x20 pixels are too few")
 
 
-def test_no_sound_picture_makes_no_lmdb(tmp_path):
+def test_no_lmdb_without_good_pictures(tmp_path):
     folder = write_folder(tmp_path / "p", {"a.png": noise(9, 20)})
-    with pytest.raises(ValueError, match="all 1 pictures are bad; name folders with sound ones"):
+    with pytest.raises(ValueError, match="all 1 pictures are bad; name folders with good pictures"):
         write_lmdb(
             tmp_path / "p.lmdb", Recipe([folder], sub_images=SubImages(10, 10)), skip_bad_pictures=True
         )
     assert not (tmp_path / "p.lmdb").exists()
 
 
-def test_targets_that_will_not_do(tmp_path):
+def test_unsuitable_targets_are_refused(tmp_path):
     folder = write_folder(tmp_path / "p", {"a.png": noise(9, 20)})
     with pytest.raises(ValueError, match=r"/p2: an LMDB's name must end in \.lmdb; choose another"):
         write_lmdb(tmp_path / "p2", Recipe([folder]))
@@ -210,11 +213,15 @@ def test_targets_that_will_not_do(tmp_path):
         write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
 
 
-def test_names_that_cannot_be_keys(tmp_path):
+def test_unsuitable_names_and_recipes_are_refused(tmp_path):
     deep = "/".join(["d" * 200] * 3)
     for name, recipe, message in [
-        ("a\n.png", Recipe([tmp_path / "0"]), "a line break in the name; rename it"),
-        (deep + "/a.png", Recipe([tmp_path / "1"], recursive=True), "a key of 604 bytes, 511 are the most"),
+        ("a\n.png", Recipe([tmp_path / "0"]), "the name has a line break; rename the file"),
+        (
+            deep + "/a.png",
+            Recipe([tmp_path / "1"], recursive=True),
+            "the key has 604 bytes, more than 511; rename the file",
+        ),
         (os.fsdecode(b"\xff.png"), Recipe([tmp_path / "2"]), "the name is not UTF-8; rename it"),
         (
             "a.png",

@@ -1,4 +1,4 @@
-"""Which pictures a dataset's options choose, and how HR and LR find each other."""
+"""Selection of pictures by options, and matching of HR and LR."""
 
 import logging
 
@@ -35,19 +35,19 @@ def test_pairs_in_subfolders_and_lmdbs(tmp_path):
     assert hr.keys == lr.keys == ["b", "s/a"]
 
 
-def test_a_missing_partner_is_named(roots, tmp_path):
+def test_missing_lr_picture_is_named(roots, tmp_path):
     (tmp_path / "lr" / "bx2.bmp").unlink()
     with pytest.raises(ValueError, match=r"lr: has no picture 'bx2', the LR of .*hr/b\.png"):
         open_pairs(roots)
 
 
-def test_a_left_over_lr_picture_is_named(roots, tmp_path):
+def test_unmatched_lr_picture_is_named(roots, tmp_path):
     (tmp_path / "hr" / "b.png").unlink()
     with pytest.raises(ValueError, match=r"hr: has no HR picture for .*lr/bx2\.bmp"):
         open_pairs(roots)
 
 
-def test_meta_info_file_and_first_k_choose(roots, tmp_path):
+def test_meta_info_file_and_first_k_select_pictures(roots, tmp_path):
     chosen = tmp_path / "chosen.txt"
     chosen.write_text("c.png (8,8,3)\na.png (8,8,3)\n")
     hr, lr = open_pairs({**roots, "meta_info_file": str(chosen)})
@@ -69,11 +69,11 @@ def test_meta_info_file_and_first_k_choose(roots, tmp_path):
         (["photo (1).png", "b.png"], ""),
         (["photo (1).png", "b.png"], " (8,8,3)"),
         (["photo (1).png", "b.png"], " (8,8,3) 1"),
-        ([" leading.png", "b (2,3,4).png"], " (8,8,3)"),  # a name alone may be indented
+        ([" leading.png", "b (2,3,4).png"], " (8,8,3)"),  # a line with only a name may be indented
         ([" leading.png", "b (2,3,4).png"], " (8,8,3) 1"),
     ],
 )
-def test_a_meta_info_file_may_name_any_picture(tmp_path, names, ending):
+def test_meta_info_file_accepts_any_picture_name(tmp_path, names, ending):
     root = write_folder(tmp_path / "hr", {name: noise(8, 8) for name in [*names, "other.png"]})
     chosen = tmp_path / "chosen.txt"
     chosen.write_text("".join(f"{name}{ending}\n" for name in names))
@@ -99,7 +99,7 @@ def test_dropped_alpha_is_logged_once(tmp_path, caplog):
 
 @pytest.fixture
 def logged(caplog):
-    """What the toolbox's logger is told."""
+    """A function that returns the messages of the toolbox logger."""
     logger = logging.getLogger("basicsr")
     logger.addHandler(caplog.handler)
     yield lambda: [record.getMessage() for record in caplog.records]
@@ -108,7 +108,7 @@ def logged(caplog):
 
 @pytest.fixture
 def bad_pairs(tmp_path):
-    """Five pairs: the HR of b is empty, the LR of c no picture, the HR of d cut off behind its header."""
+    """Five pairs: the HR of b is empty, the LR of c is a text, the HR of d is truncated after the header."""
     names = [f"{name}.png" for name in "abcde"]
     hr = write_folder(tmp_path / "hr", {name: noise(60, 60) for name in names})
     lr = write_folder(tmp_path / "lr", {name: noise(30, 30) for name in names})
@@ -121,8 +121,8 @@ def bad_pairs(tmp_path):
 @pytest.mark.parametrize(
     ("opt", "decode_all", "number"), [({}, False, 2), ({}, True, 3), ({"cache": "memory"}, False, 3)]
 )
-def test_the_first_bad_picture_is_named_at_the_start_and_all_are_counted(bad_pairs, opt, decode_all, number):
-    remedy = f"{number} of 5 pictures cannot be read; skip_bad_pictures: true leaves them out"
+def test_first_bad_picture_is_named_and_all_are_counted(bad_pairs, opt, decode_all, number):
+    remedy = f"{number} of 5 pictures cannot be read; skip_bad_pictures: true skips them"
     with pytest.raises(ValueError, match=rf"hr/b\.png: is empty; .* \({remedy}\)$") as caught:
         open_pairs({**bad_pairs, **opt}, decode_all=decode_all)
     assert "\n" not in str(caught.value)
@@ -131,7 +131,7 @@ def test_the_first_bad_picture_is_named_at_the_start_and_all_are_counted(bad_pai
 @pytest.mark.parametrize(
     ("opt", "decode_all", "left"), [({}, False, "ade"), ({}, True, "ae"), ({"cache": "memory"}, False, "ae")]
 )
-def test_bad_pictures_are_skipped_in_pairs_named_and_counted(bad_pairs, opt, decode_all, left, logged):
+def test_bad_pairs_are_skipped_named_and_counted(bad_pairs, opt, decode_all, left, logged):
     hr, lr = open_pairs({**bad_pairs, **opt, "skip_bad_pictures": True}, decode_all=decode_all)
     assert hr is not None
     assert lr is not None
@@ -143,7 +143,7 @@ def test_bad_pictures_are_skipped_in_pairs_named_and_counted(bad_pairs, opt, dec
     assert lines[-1] == f"{bad_pairs['dataroot_gt']}: {5 - len(left)} of 5 pictures skipped."
 
 
-def test_no_good_picture_is_an_error_also_when_bad_ones_are_skipped(tmp_path):
+def test_skipping_all_pictures_is_an_error(tmp_path):
     root = write_folder(tmp_path / "hr", {"a.png": noise(8, 8)})
     (tmp_path / "hr" / "a.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"a\.png: is empty; .* \(none of 1 pictures can be read\)$"):
@@ -151,7 +151,7 @@ def test_no_good_picture_is_an_error_also_when_bad_ones_are_skipped(tmp_path):
 
 
 @pytest.mark.parametrize("make", [write_folder, write_lmdb])
-def test_pictures_over_the_limit_are_refused_at_the_start(tmp_path, make):
+def test_pictures_larger_than_max_pixels_are_refused(tmp_path, make):
     names = ["a", "b"] if make is write_lmdb else ["a.png", "b.png"]
     sizes = [(8, 8), (8, 9)]
     root = make(tmp_path / "p.lmdb", {name: noise(*size) for name, size in zip(names, sizes, strict=True)})
@@ -165,7 +165,7 @@ def test_pictures_over_the_limit_are_refused_at_the_start(tmp_path, make):
         open_pairs({**opt, "max_pixels": 71})
 
 
-def test_options_that_fit_nothing(roots):
+def test_invalid_options_are_refused(roots):
     with pytest.raises(ValueError, match="neither dataroot_gt nor dataroot_lq"):
         open_pairs({})
     with pytest.raises(ValueError, match="cache is 'ram'; give one of none, memory"):

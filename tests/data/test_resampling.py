@@ -1,4 +1,4 @@
-"""Downsampling against bicubic written out in float64, and against the toolbox's imitation of MATLAB."""
+"""Downsampling, compared with plain bicubic weights in float64 and with `imresize` of the toolbox."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ from moeisr_plugin.data.resampling import downsample, to_unit
 
 
 def bicubic_weights(n_in, n_out, *, repeat):
-    """Keys' kernel (a = -0.5), stretched by the scale; the ends repeated, or cut off and renormalised."""
+    """Return weights (n_out, n_in) of the kernel of Keys (a = -0.5), stretched by the scale.
+
+    Edges are replicated if `repeat`, else the kernel is cut off and normalised.
+    """
     scale = n_in / n_out
     weights = np.zeros((n_out, n_in))
     for o in range(n_out):
@@ -38,7 +41,7 @@ SIZES = [((21, 34), (7, 17)), ((26, 19), (7, 13)), ((13, 11), (13, 11)), ((12, 3
 @pytest.mark.parametrize(("hr", "lr"), SIZES)
 @pytest.mark.parametrize("method", ["pil", "matlab"])
 def test_16_bit_is_bicubic_without_rounding(hr, lr, method):
-    picture = noise(*hr, dtype=np.uint16) // 2 + 2**14  # so that no overshoot is clipped between the passes
+    picture = noise(*hr, dtype=np.uint16) // 2 + 2**14  # keeps overshoot between the passes in range
     rows, columns, unit = reference(picture, lr, repeat=method == "matlab")
     result = downsample(picture, Size(*lr), method)
     assert result.dtype == np.float32
@@ -75,13 +78,13 @@ def test_8_bit_matlab_rounds_after_each_axis(hr, lr):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_matlab_away_from_the_rim_is_the_toolboxs_imresize(scale):
+def test_matlab_equals_imresize_of_the_toolbox_inside_the_edges(scale):
     picture = noise(11 * scale, 13 * scale, dtype=np.uint16) // 2 + 2**14
     expected = imresize(to_unit(picture), 1 / scale)
     result = downsample(picture, Size(11, 13), "matlab")
     np.testing.assert_allclose(result[2:-2, 2:-2], expected[2:-2, 2:-2], atol=2e-6)
 
 
-def test_to_unit_spans_the_range_of_its_type():
+def test_to_unit_maps_the_full_range_to_0_and_1():
     assert to_unit(np.array([0, 51, 255], np.uint8)).tolist() == [0, np.float32(0.2), 1]
     assert to_unit(np.array([0, 65535], np.uint16)).tolist() == [0, 1]

@@ -1,4 +1,4 @@
-"""Validation samples against the published protocol, recomputed with Pillow and the toolbox."""
+"""Validation samples, compared with the published protocol recomputed by Pillow and the toolbox."""
 
 import math
 from pathlib import Path
@@ -30,7 +30,7 @@ def unit(picture):
 
 
 @pytest.mark.parametrize("scale", [2, 3.7, 1, 12, [2, 3.5], [1.3, 2.0]])
-def test_hr_alone_follows_the_published_protocol(hr_root, scale):
+def test_hr_only_follows_the_published_protocol(hr_root, scale):
     dataset = ScaleValidationDataset({"dataroot_gt": hr_root, "scale": scale})
     scale_y, scale_x = scale if isinstance(scale, list) else (scale, scale)
     assert len(dataset) == 2
@@ -45,7 +45,7 @@ def test_hr_alone_follows_the_published_protocol(hr_root, scale):
         assert sample["lq_path"] == sample["gt_path"] == str(Path(hr_root, f"{index}.png"))
 
 
-def test_matlab_downsampling_is_like_the_toolboxs_but_for_the_rim_and_rounding(hr_root):
+def test_matlab_downsampling_differs_from_the_toolbox_only_in_edges_and_rounding(hr_root):
     dataset = ScaleValidationDataset({"dataroot_gt": hr_root, "scale": 3, "downsample": "matlab"})
     expected = imresize(unit(HR[0][:30, :45]), 1 / 3).clip(0, 1) * 255
     lr = hwc(dataset[0]["lq"]) * 255
@@ -57,7 +57,7 @@ def test_matlab_downsampling_is_like_the_toolboxs_but_for_the_rim_and_rounding(h
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_given_pairs_come_as_they_are(tmp_path, dtype):
+def test_pairs_are_returned_unchanged(tmp_path, dtype):
     hr, lr = noise(26, 38, dtype=dtype), noise(8, 12, channels=1, dtype=dtype)
     opt = {
         "dataroot_gt": write_folder(tmp_path / "hr", {"a.png": hr}),
@@ -74,7 +74,7 @@ def test_given_pairs_come_as_they_are(tmp_path, dtype):
         ScaleValidationDataset({**opt, "scale": 2})
 
 
-def test_lr_alone_needs_a_scale(tmp_path):
+def test_lr_only_needs_a_scale(tmp_path):
     lr = noise(9, 7)
     opt = {"dataroot_lq": write_folder(tmp_path, {"a.png": lr})}
     sample = ScaleValidationDataset({**opt, "scale": 2.5})[0]
@@ -84,7 +84,7 @@ def test_lr_alone_needs_a_scale(tmp_path):
         ScaleValidationDataset(opt)
 
 
-def test_bad_options_and_too_small_pictures(hr_root):
+def test_invalid_options_and_small_pictures_are_refused(hr_root):
     with pytest.raises(ValueError, match="downsample is 'lanczos'; give one of pil, matlab"):
         ScaleValidationDataset({"dataroot_gt": hr_root, "scale": 2, "downsample": "lanczos"})
     with pytest.raises(ValueError, match=r"0\.png: 31 HR pixels are too few for scale 32"):
@@ -106,7 +106,7 @@ def test_folder_lmdb_and_memory_agree(hr_root, tmp_path):
             assert Path(dataset[index]["lq_path"]).name == f"{index}.png"
 
 
-def test_the_toolboxs_loader_keeps_scale_and_names(hr_root):
+def test_loader_of_the_toolbox_keeps_scale_and_names(hr_root):
     opt = {
         "type": "ScaleValidationDataset",
         "name": "Set2",
@@ -124,7 +124,7 @@ def test_the_toolboxs_loader_keeps_scale_and_names(hr_root):
     assert Path(batch["lq_path"][0]).name == "0.png"
 
 
-def test_a_damaged_picture_is_left_out_from_the_start_so_that_none_counts_twice(hr_root):
+def test_damaged_picture_is_skipped_at_the_start(hr_root):
     cut_off(Path(hr_root, "0.png"))
     with pytest.raises(ValueError, match=r"0\.png: is damaged"):
         ScaleValidationDataset({"dataroot_gt": hr_root, "scale": 2})[0]

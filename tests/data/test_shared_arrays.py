@@ -1,4 +1,4 @@
-"""Arrays that workers share: the same values, one copy."""
+"""Arrays shared with workers: equal values, one copy."""
 
 import pickle
 from collections import namedtuple
@@ -21,7 +21,7 @@ ARRAYS = [
 
 
 @pytest.mark.parametrize("slab", [1, 100, 10**6])
-def test_arrays_of_any_size_and_type_are_kept(slab, monkeypatch):
+def test_arrays_of_any_size_and_type_are_stored(slab, monkeypatch):
     monkeypatch.setattr(shared_arrays, "_SLAB", slab)
     kept = SharedArrays(iter(ARRAYS))
     assert kept.is_shared
@@ -32,7 +32,7 @@ def test_arrays_of_any_size_and_type_are_kept(slab, monkeypatch):
 
 
 class Marked(Dataset):
-    """Its workers leave a mark in the arrays, which only who shares their memory sees."""
+    """Writes to the arrays on access; the change is visible only in shared memory."""
 
     def __init__(self, arrays):
         self.arrays = arrays
@@ -46,14 +46,14 @@ class Marked(Dataset):
         return before
 
 
-def test_forked_workers_have_no_copies():
+def test_forked_workers_share_the_memory():
     arrays = SharedArrays(np.full((2, 2, 3), number, np.uint8) for number in (10, 20))
     loader = DataLoader(Marked(arrays), batch_size=None, num_workers=1, multiprocessing_context="fork")
     assert list(loader) == [10, 20]
     assert [int(arrays[index][0, 0, 0]) for index in (0, 1)] == [200, 201]
 
 
-def test_what_is_sent_to_spawned_workers_has_no_copies():
+def test_spawned_workers_share_the_memory():
     arrays = SharedArrays([np.full((200, 200, 3), 10, np.uint8)])
     sent = bytes(ForkingPickler.dumps(arrays))
     assert len(sent) < 2000
@@ -62,7 +62,7 @@ def test_what_is_sent_to_spawned_workers_has_no_copies():
     assert arrays[0][0, 0].tolist() == [200, 10, 10]
 
 
-def test_without_room_for_shared_memory_nothing_is_lost(monkeypatch, tmp_path):
+def test_small_shared_memory_falls_back_to_private_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(shared_arrays, "_SHARED_MEMORY", tmp_path)
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shared_arrays.shutil, "disk_usage", lambda path: usage(free=100))

@@ -1,4 +1,4 @@
-"""Sub-images are those of the toolbox's extract_subimages.py."""
+"""Sub-images, compared with extract_subimages.py of the toolbox."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from moeisr_plugin.data.sub_images import SubImages
 
 
 def toolbox_starts(length, crop_size, step, thresh_size):
-    """As its script computes them, for want of a function to call."""
+    """Return the positions as in extract_subimages.py, which has no function for them."""
     space = np.arange(0, length - crop_size + 1, step)
     if length - (space[-1] + crop_size) > thresh_size:
         space = np.append(space, length - crop_size)
@@ -25,7 +25,7 @@ def toolbox_starts(length, crop_size, step, thresh_size):
         ((99, 64), 32, 40, 9),
     ],
 )
-def test_cuts_where_the_toolbox_cuts(size, crop_size, step, thresh_size):
+def test_positions_equal_those_of_the_toolbox(size, crop_size, step, thresh_size):
     picture = positions(*size)
     cut = list(SubImages(crop_size, step, thresh_size).cut("a", picture))
     assert [key for key, _ in cut] == [f"a_s{number:03d}" for number in range(1, len(cut) + 1)]
@@ -53,7 +53,7 @@ def test_hr_and_lr_sub_images_have_the_same_keys(key, sub_key):
     assert [key for key, _ in SubImages(8, 8).cut(key, positions(8, 8))] == [sub_key]
 
 
-def test_what_cannot_be_cut_is_refused_in_a_line():
+def test_impossible_cuts_are_refused_with_one_line():
     with pytest.raises(ValueError, match=r"^7x9 pixels are too few for a sub-image of 8x8; lower crop_size"):
         list(SubImages(8, 4).cut("a", positions(7, 9)))
     for sizes in ((0, 4), (8, 0), (8, 4, -1)):

@@ -1,4 +1,4 @@
-"""Two processes train and validate as one would, and can be broken off."""
+"""Training and validation by two processes, compared with one process; interruption and resume."""
 
 import copy
 import os
@@ -24,12 +24,12 @@ from trainings import (
     without_noise,
 )
 
-from moeisr_plugin.data.sample_order import Draw, Position, SampleOrder, position_after
+from moeisr_plugin.data.sample_order import Position, SampleOrder, SampleRequest, position_after
 from moeisr_plugin.utils import processes
 
 
 class Pictures(torch.utils.data.Dataset):
-    takes_draws = True
+    accepts_requests = True
 
     def __len__(self):
         return 5
@@ -41,54 +41,54 @@ class Pictures(torch.utils.data.Dataset):
 BEGINNING = Position(0, 0)
 
 
-def draws(rank, world_size, *, begin=BEGINNING, epoch=3):
+def requests(rank, world_size, *, begin=BEGINNING, epoch=3):
     order = SampleOrder(Pictures(), world_size, rank, 2, seed=7, begin=begin)
     order.set_epoch(epoch)
     return list(order)
 
 
-def test_processes_share_what_one_would_take_alone():
-    alone = draws(0, 1)
-    assert sorted(draw.index for draw in alone) == sorted([0, 1, 2, 3, 4] * 2)
-    assert [draw for pair in zip(draws(0, 2), draws(1, 2), strict=True) for draw in pair] == alone
-    assert len({draw.seed for draw in alone + draws(0, 1, epoch=4)}) == 20
+def test_two_processes_alternate_in_the_order_of_one():
+    alone = requests(0, 1)
+    assert sorted(request.index for request in alone) == sorted([0, 1, 2, 3, 4] * 2)
+    assert [each for pair in zip(requests(0, 2), requests(1, 2), strict=True) for each in pair] == alone
+    assert len({request.seed for request in alone + requests(0, 1, epoch=4)}) == 20
 
 
-def test_a_resumed_epoch_goes_on_after_the_last_batch():
-    alone = draws(0, 1)
+def test_resumed_epoch_skips_consumed_samples():
+    alone = requests(0, 1)
     for consumed in (2, 4, 10):
         begin = Position(3, consumed)
-        assert draws(0, 1, begin=begin) == alone[consumed:]
-        assert draws(1, 2, begin=begin) == alone[consumed + 1 :: 2]
-        assert draws(0, 1, begin=begin, epoch=4) == draws(0, 1, epoch=4)
-    assert len(draws(0, 2, begin=Position(3, 5))) == len(draws(1, 2, begin=Position(3, 5))) == 2
+        assert requests(0, 1, begin=begin) == alone[consumed:]
+        assert requests(1, 2, begin=begin) == alone[consumed + 1 :: 2]
+        assert requests(0, 1, begin=begin, epoch=4) == requests(0, 1, epoch=4)
+    assert len(requests(0, 2, begin=Position(3, 5))) == len(requests(1, 2, begin=Position(3, 5))) == 2
 
 
-def test_the_position_is_that_after_the_batches_of_all_processes():
+def test_position_counts_the_batches_of_all_processes():
     for rank in (0, 1):
-        batch = draws(rank, 2)[2:4]
-        epochs, places = torch.tensor([(draw.epoch, draw.place) for draw in batch]).T
-        assert position_after(epochs, places, 2) == Position(3, 8)
+        batch = requests(rank, 2)[2:4]
+        epochs, order_indices = torch.tensor([(request.epoch, request.order_index) for request in batch]).T
+        assert position_after(epochs, order_indices, 2) == Position(3, 8)
 
 
-def test_a_dataset_of_ones_own_is_asked_for_indices():
-    order = SampleOrder(range(5), 1, 0, seed=7)  # pyright: ignore[reportArgumentType]  a sequence will do
+def test_other_datasets_receive_indices():
+    order = SampleOrder(range(5), 1, 0, seed=7)  # pyright: ignore[reportArgumentType]  any sequence works
     assert sorted(order) == [0, 1, 2, 3, 4]
-    assert not any(isinstance(index, Draw) for index in order)
+    assert not any(isinstance(index, SampleRequest) for index in order)
 
 
-# A process by itself
+# A single process
 
 
-def test_a_process_by_itself_is_a_group_of_one():
+def test_single_process_is_a_group_of_one():
     scores = torch.randn(2, 3, requires_grad=True)
     assert (processes.size(), processes.rank()) == (1, 0)
-    assert processes.total(scores) is scores
-    assert torch.equal(processes.joined(scores), scores)
-    assert processes.gathered("value") == ["value"]
+    assert processes.sum_over_processes(scores) is scores
+    assert torch.equal(processes.gather_batches(scores), scores)
+    assert processes.gather_objects("value") == ["value"]
     assert processes.any_of(True, scores.device)
-    assert processes.told_by_first(lambda: 7) == 7
-    processes.leave()
+    assert processes.broadcast_from_first(lambda: 7) == 7
+    processes.leave_group()
 
 
 # Two processes
@@ -96,7 +96,7 @@ def test_a_process_by_itself_is_a_group_of_one():
 
 @pytest.fixture(scope="module")
 def whole(photographs, tmp_path_factory):
-    """A training by two processes without a break."""
+    """Folder of an uninterrupted training by two processes."""
     folder = tmp_path_factory.mktemp("whole")
     assert finish(*start_ranks(folder, two_process_options(photographs))) == [0, 0], printed(folder)
     return folder
@@ -112,16 +112,16 @@ def validations(folder):
     return re.findall(r"Validation (\S+)\n\t # psnr: (\S+)\tBest: (\S+) @ (\S+) iter", printed(folder))
 
 
-def test_two_processes_validate_every_picture_once_at_every_scale(whole):
-    ends = [(scale, iteration) for scale, _, _, iteration in validations(whole)]
+def test_two_processes_validate_each_picture_once_per_scale(whole):
+    results = [(scale, iteration) for scale, _, _, iteration in validations(whole)]
     scales = ("photographs/x2", "photographs/x3.7")
-    assert ends == [(scale, iteration) for iteration in ("6", "12", "12") for scale in scales]
+    assert results == [(scale, iteration) for iteration in ("6", "12", "12") for scale in scales]
     pictures = whole / "experiments/tiny/visualization/photographs/x3.7"
     names = [f"{name}_{i}{kind}.png" for name in NAMES for i in (12, 6) for kind in ("", "_experts")]
     assert sorted(path.name for path in pictures.iterdir()) == names
 
 
-def test_one_process_validates_to_the_same(whole, photographs):
+def test_one_process_gives_the_same_validation_results(whole, photographs):
     opt = options(photographs)
     opt["path"]["pretrain_network_g"] = str(whole / "experiments/tiny/models/net_g_12.pth")
     model = model_of(opt)
@@ -132,7 +132,7 @@ def test_one_process_validates_to_the_same(whole, photographs):
         assert f"{model.metric_results['psnr']:.4f}" == psnr
 
 
-def test_broken_off_two_processes_end_bit_for_bit_the_same(whole, photographs, tmp_path):
+def test_killed_training_of_two_processes_resumes_exactly(whole, photographs, tmp_path):
     folder = tmp_path / "run"
     opt = two_process_options(photographs)
     opt["logger"]["save_checkpoint_freq"] = 1
@@ -151,7 +151,7 @@ def test_broken_off_two_processes_end_bit_for_bit_the_same(whole, photographs, t
     assert not torch.equal(first["torch"], second["torch"])
 
 
-def test_a_signal_to_one_process_ends_all_at_the_same_iteration(photographs, tmp_path):
+def test_signal_to_one_process_ends_all_at_the_same_iteration(photographs, tmp_path):
     opt = options(photographs, total_iter=100_000)
     opt["logger"]["save_checkpoint_freq"] = 100_000
     training = start_ranks(tmp_path, opt)
@@ -163,32 +163,34 @@ def test_a_signal_to_one_process_ends_all_at_the_same_iteration(photographs, tmp
     assert len(load(tmp_path, f"training_states/{state.name}")["random"]) == 2
 
 
-def test_what_used_the_group_is_gone_before_it_is_left(photographs, tmp_path, monkeypatch):
+def test_wrapper_is_released_before_its_group_is_destroyed(photographs, tmp_path, monkeypatch):
     opt = options(photographs)
     opt["path"] |= {"models": str(tmp_path), "training_states": str(tmp_path)}
     model = model_of(opt)
     store = (tmp_path / "store").as_uri()
     torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
-    destroy, left = torch.distributed.destroy_process_group, []
+    destroy, wrappers_left = torch.distributed.destroy_process_group, []
     try:
         model.net_g = DistributedDataParallel(model.net_g)
-        used = weakref.ref(model.net_g)
-        monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: left.append(used()))
-        model.interruption.noted = "SIGTERM"
+        wrapper = weakref.ref(model.net_g)
+        monkeypatch.setattr(
+            torch.distributed, "destroy_process_group", lambda: wrappers_left.append(wrapper())
+        )
+        model.interruption.signal_name = "SIGTERM"
         with pytest.raises(SystemExit):
             model.update_learning_rate(1)
-        assert left == [None]
+        assert wrappers_left == [None]
     finally:
-        model.interruption.ignore()
+        model.interruption.restore_handlers()
         destroy()
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_two_half_batches_train_as_a_whole_one(reduction, photographs, tmp_path):
+def test_two_half_batches_train_like_a_whole_batch(reduction, photographs, tmp_path):
     opt = options(photographs, total_iter=20, mapper_alone_iter=5)
     opt["train"]["balance_opt"] |= {"reduction": reduction, "loss_weight": 0.1, "expert_weights": [1, 2]}
     opt["train"]["pixel_opt"] |= {"reduction": reduction, "loss_weight": 1e-3 if reduction == "sum" else 1}
-    opt["train"]["optim_g"]["eps"] = 1e-3  # else Adam blows rounding errors of tiny gradients up
+    opt["train"]["optim_g"]["eps"] = 1e-3  # keeps Adam from amplifying rounding errors of tiny gradients
     del opt["val"], opt["datasets"]["val_1"], opt["datasets"]["val_2"]
     training = start_ranks(tmp_path / "two", opt, prepare=without_noise)
     alone = copy.deepcopy(opt)

@@ -1,4 +1,4 @@
-"""The model class: what it trains, logs and saves."""
+"""The model class: training phases, logs, averages and checkpoints."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from moeisr_plugin.data.lmdb_recipe import Recipe
 from moeisr_plugin.data.lmdb_writing import write_lmdb
 
 
-def test_logs_both_losses_and_at_times_the_routing(photographs, tmp_path):
+def test_logs_losses_and_routing(photographs, tmp_path):
     _, logs = train(options(photographs, tmp_path), 2)
     assert set(logs[0]) == {"l_pix", "l_balance"}
     shares = [logs[1][f"share_d{depth}"] for depth in (2, 3, 4, 5)]
@@ -21,7 +21,7 @@ def test_logs_both_losses_and_at_times_the_routing(photographs, tmp_path):
     assert -1 <= logs[1]["depth_corr"] <= 1
 
 
-def test_the_losses_are_those_of_a_plain_step(photographs, tmp_path):
+def test_losses_equal_those_of_a_plain_step(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     _, (log, *_) = train(opt, 1)
     torch.manual_seed(0)
@@ -35,7 +35,7 @@ def test_the_losses_are_those_of_a_plain_step(photographs, tmp_path):
     assert log["l_balance"] == pytest.approx(20 * np.abs(load - num_pixels / 4).sum() / num_pixels, rel=1e-3)
 
 
-def test_training_is_reproducible_and_learns(photographs, tmp_path):
+def test_training_is_reproducible_and_reduces_the_loss(photographs, tmp_path):
     _, first = train(options(photographs, tmp_path), 40)
     _, second = train(options(photographs, tmp_path), 40)
     assert first == second
@@ -44,7 +44,7 @@ def test_training_is_reproducible_and_learns(photographs, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_lmdb_folder_and_memory_train_to_the_same_loss(photographs, tmp_path, workers):
+def test_lmdb_folder_and_memory_give_the_same_losses(photographs, tmp_path, workers):
     write_lmdb(tmp_path / "photographs.lmdb", Recipe([photographs]))
     lmdb = {"dataroot_gt": str(tmp_path / "photographs.lmdb"), "io_backend": {"type": "lmdb"}}
     logs = []
@@ -55,7 +55,7 @@ def test_lmdb_folder_and_memory_train_to_the_same_loss(photographs, tmp_path, wo
     assert logs[0] == logs[1] == logs[2] == logs[3]
 
 
-def test_random_gates_leave_the_mapper_to_the_balance_loss(photographs, tmp_path):
+def test_mapper_does_not_learn_during_random_routing(photographs, tmp_path):
     opt = options(photographs, tmp_path, random_gates_iter=1)
     opt["train"]["balance_opt"] = None
     model, _ = train(opt, 1)
@@ -64,7 +64,7 @@ def test_random_gates_leave_the_mapper_to_the_balance_loss(photographs, tmp_path
     assert all(p.grad.any() for p in model.net_g.mapper.parameters())
 
 
-def test_in_the_end_the_mapper_learns_alone(photographs, tmp_path):
+def test_only_the_mapper_learns_in_the_last_iterations(photographs, tmp_path):
     opt = options(photographs, tmp_path, total_iter=3, mapper_alone_iter=2)
     torch.manual_seed(0)
     model, batches = build_model(opt), loader(opt, "train")
@@ -73,21 +73,21 @@ def test_in_the_end_the_mapper_learns_alone(photographs, tmp_path):
         model.feed_data(next(iter(batches)))
         model.optimize_parameters(current_iter)
         moved = {name for name, p in model.net_g.named_parameters() if not torch.equal(p, before[name])}
-        mappers = {name for name in before if name.startswith("mapper.")}
-        assert moved == mappers if current_iter > 1 else moved > mappers
+        mapper = {name for name in before if name.startswith("mapper.")}
+        assert moved == mapper if current_iter > 1 else moved > mapper
 
 
-def test_alone_the_mapper_has_the_gradient_that_it_has_among_all(photographs, tmp_path):
+def test_freezing_the_rest_keeps_the_gradient_of_the_mapper(photographs, tmp_path):
     gradients = []
     for alone in (0, 1):
         model, _ = train(options(photographs, tmp_path, total_iter=1, mapper_alone_iter=alone), 1)
         gradients.append({name: p.grad for name, p in model.net_g.named_parameters() if p.grad is not None})
-    among_all, own = gradients
-    assert own.keys() == {name for name in among_all if name.startswith("mapper.")} < among_all.keys()
-    assert all(gradient.any() and torch.equal(gradient, among_all[name]) for name, gradient in own.items())
+    unfrozen, frozen = gradients
+    assert frozen.keys() == {name for name in unfrozen if name.startswith("mapper.")} < unfrozen.keys()
+    assert all(gradient.any() and torch.equal(gradient, unfrozen[name]) for name, gradient in frozen.items())
 
 
-def test_the_average_of_the_weights_is_exponential(photographs, tmp_path):
+def test_average_of_the_weights_is_exponential(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     torch.manual_seed(0)
     model = build_model(opt)
@@ -101,28 +101,28 @@ def test_the_average_of_the_weights_is_exponential(photographs, tmp_path):
         torch.testing.assert_close(a, p)
 
 
-def test_the_average_of_the_mapper_begins_when_it_begins_to_learn(photographs, tmp_path):
+def test_average_of_the_mapper_excludes_the_time_of_random_routing(photographs, tmp_path):
     opt = options(photographs, tmp_path, random_gates_iter=2)
     torch.manual_seed(0)
     model = build_model(opt)
     mapper, average = (net.mapper.state_dict() for net in (model.net_g, model.net_g_ema))
     first = {name: value.clone() for name, value in mapper.items()}
     batches = loader(opt, "train")
-    since = []
+    learnt = []
     for current_iter in range(1, 6):
         model.feed_data(next(iter(batches)))
         model.optimize_parameters(current_iter)
         if current_iter <= 2:
             assert all(torch.equal(average[name], first[name]) for name in first)
         else:
-            since.append({name: value.clone() for name, value in mapper.items()})
+            learnt.append({name: value.clone() for name, value in mapper.items()})
     weights = [0.9**age * 0.1 for age in (2, 1, 0)]
     for name in first:
-        mean = sum(w * values[name] for w, values in zip(weights, since, strict=True)) / sum(weights)
+        mean = sum(w * values[name] for w, values in zip(weights, learnt, strict=True)) / sum(weights)
         torch.testing.assert_close(average[name], mean, rtol=1e-5, atol=1e-6)
 
 
-def test_a_checkpoint_alone_rebuilds_the_network(photographs, tmp_path):
+def test_checkpoint_rebuilds_the_network(photographs, tmp_path):
     model, _ = train(options(photographs, tmp_path), 1)
     model.save(epoch=0, current_iter=1)
     net = network_from(tmp_path / "net_g_1.pth")
@@ -138,6 +138,6 @@ def test_a_checkpoint_alone_rebuilds_the_network(photographs, tmp_path):
             torch.testing.assert_close(a, b)
 
 
-def test_what_it_cannot_train_is_refused_in_a_line(photographs, tmp_path):
+def test_perceptual_loss_is_refused(photographs, tmp_path):
     with pytest.raises(ValueError, match=r"perceptual_opt: .* remove it"):
         build_model(options(photographs, tmp_path, perceptual_opt={"type": "PerceptualLoss"}))

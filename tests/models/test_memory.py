@@ -1,4 +1,4 @@
-"""Memory that is kept, by the pages that the system has to map anew."""
+"""Allocator settings, measured by page faults."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ print(faults[-1] - faults[0])
 
 
 def faults(mode, **environment):
-    """What three steps of training have mapped."""
+    """Return the page faults of three training steps."""
     environment |= {
         name: value
         for name, value in os.environ.items()
@@ -36,7 +36,7 @@ def faults(mode, **environment):
     return int(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
 
 
-def test_training_keeps_memory(monkeypatch):
+def test_training_keeps_freed_memory(monkeypatch):
     calls = []
     monkeypatch.setattr(train, "keep_freed_memory", lambda: calls.append("keep"))
     monkeypatch.setattr(train, "train_pipeline", lambda root: calls.append(root))
@@ -45,7 +45,7 @@ def test_training_keeps_memory(monkeypatch):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
-def test_what_is_freed_is_seldom_mapped_again_unless_the_environment_says_how():
+def test_keeping_freed_memory_halves_page_faults_unless_the_environment_configures_it():
     by_default = faults("leave")
     assert faults("keep") < by_default / 2
     assert faults("keep", MALLOC_MMAP_THRESHOLD_="1048576") > by_default / 2

@@ -1,4 +1,4 @@
-"""Optimisers and schedules are torch's own, by name; what cannot be used is refused in a line."""
+"""Optimisers and schedules of torch by name, and the errors of unsuitable ones."""
 
 import copy
 import math
@@ -36,7 +36,7 @@ def descend(optimiser, weights, steps=3):
         ("RMSprop", {"lr": 1e-2}),
     ],
 )
-def test_an_optimiser_is_the_one_of_torch(name, options):
+def test_optimiser_equals_that_of_torch(name, options):
     ours, theirs = parameters(), parameters()
     descend(build_optimiser(name, ours, **options), ours)
     descend(getattr(torch.optim, name)(theirs, **options), theirs)
@@ -54,9 +54,11 @@ def test_an_optimiser_is_the_one_of_torch(name, options):
         ("RMSprop", {}, None),
     ],
 )
-def test_fused_by_itself_on_cuda_alone_and_where_it_exists(name, options, fused, monkeypatch):
+def test_fused_is_the_default_only_on_cuda(name, options, fused, monkeypatch):
     received: dict = {}
-    monkeypatch.setattr(optimisers, "_built", lambda *given, key: received.update(given[-1]) or MagicMock())
+    monkeypatch.setattr(
+        optimisers, "_instantiate", lambda *given, key: received.update(given[-1]) or MagicMock()
+    )
     for is_cuda in (True, False):
         received.clear()
         parameters: list[Any] = [SimpleNamespace(is_cuda=is_cuda)]
@@ -65,7 +67,7 @@ def test_fused_by_itself_on_cuda_alone_and_where_it_exists(name, options, fused,
 
 
 @pytest.mark.parametrize("saved", [{}, {"foreach": True}, {"fused": True}])
-def test_an_optimiser_computes_as_it_was_built_to_whatever_it_loads(saved):
+def test_loading_a_state_keeps_the_implementation(saved):
     theirs, ours = parameters(), parameters()
     before = build_optimiser("Adam", theirs, lr=1e-2, **saved)
     descend(before, theirs)
@@ -82,16 +84,16 @@ def test_an_optimiser_computes_as_it_was_built_to_whatever_it_loads(saved):
         torch.testing.assert_close(mine, saved_one)
 
 
-def test_what_is_remembered_of_a_parameter_lies_in_memory_as_it_does():
+def test_loaded_state_has_the_strides_of_the_parameters():
     kernel = torch.nn.Parameter(torch.randn(4, 3, 3, 3))
     before = build_optimiser("Adam", [kernel], lr=1e-2)
     descend(before, [kernel])
-    turned = torch.nn.Parameter(kernel.detach().contiguous(memory_format=torch.channels_last))
-    optimiser = build_optimiser("Adam", [turned], lr=1e-2)
+    channels_last = torch.nn.Parameter(kernel.detach().contiguous(memory_format=torch.channels_last))
+    optimiser = build_optimiser("Adam", [channels_last], lr=1e-2)
     optimiser.load_state_dict(copy.deepcopy(before.state_dict()))
     for key in ("exp_avg", "exp_avg_sq"):
-        assert optimiser.state[turned][key].stride() == turned.stride() != kernel.stride()
-        torch.testing.assert_close(optimiser.state[turned][key], before.state[kernel][key])
+        assert optimiser.state[channels_last][key].stride() == channels_last.stride() != kernel.stride()
+        torch.testing.assert_close(optimiser.state[channels_last][key], before.state[kernel][key])
 
 
 @pytest.mark.parametrize(
@@ -106,13 +108,13 @@ def test_what_is_remembered_of_a_parameter_lies_in_memory_as_it_does():
         ("AdamW", {"betas": [0.9]}, r"train\.optim_g: AdamW refuses its options"),
     ],
 )
-def test_an_optimiser_that_cannot_be_used_is_refused_in_a_line(name, options, message):
+def test_unsuitable_optimisers_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         build_optimiser(name, parameters(), **{"lr": 1e-3, **options})
     assert "\n" not in str(caught.value)
 
 
-def test_a_schedule_is_the_one_of_torch():
+def test_schedule_equals_that_of_torch():
     optimiser = build_optimiser("Adam", parameters(), lr=1.0)
     schedule = build_scheduler("CosineAnnealingLR", optimiser, T_max=10, eta_min=0.2)
     for iteration in range(11):
@@ -132,6 +134,6 @@ def test_a_schedule_is_the_one_of_torch():
         ("CosineAnnealingLR", {}, r"train\.scheduler: CosineAnnealingLR refuses its options: .*T_max"),
     ],
 )
-def test_a_schedule_that_cannot_be_used_is_refused_in_a_line(name, options, message):
+def test_unsuitable_schedules_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         build_scheduler(name, build_optimiser("Adam", parameters(), lr=1.0), **options)

@@ -1,4 +1,4 @@
-"""A training that is broken off and taken up again ends as one that was not."""
+"""An interrupted and resumed training gives exactly the result of an uninterrupted one."""
 
 import math
 import os
@@ -23,13 +23,13 @@ def archived(folder):
 
 
 def iteration(folder):
-    """The newest iteration saved."""
+    """Return the newest saved iteration."""
     states = folder / "experiments/tiny/training_states"
     return max((int(path.stem) for path in states.glob("[0-9]*.state")), default=0)
 
 
-def broken_off_after(whole, folder, *iterations):
-    """A copy of a whole training as if it had been killed when it had saved the last of the iterations."""
+def killed_after(whole, folder, *iterations):
+    """Copy a complete training without the files saved at other iterations, as if it was killed."""
     shutil.copytree(whole, folder)
     (folder / "printed").unlink()
     experiment = folder / "experiments/tiny"
@@ -40,7 +40,7 @@ def broken_off_after(whole, folder, *iterations):
 
 
 def flip_a_bit(path):
-    """Damages a tensor so that torch does not notice."""
+    """Damage a tensor in a way that torch does not detect."""
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         record = max(archive.infolist(), key=lambda info: info.file_size if "/data/" in info.filename else 0)
@@ -51,7 +51,7 @@ def flip_a_bit(path):
 
 @pytest.fixture(scope="module")
 def whole(photographs, tmp_path_factory):
-    """A training without a break."""
+    """Folder of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("whole")
     assert finish(start(folder, options(photographs))) == [0], printed(folder)
     return folder
@@ -64,8 +64,8 @@ def assert_same_end(folder, whole):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_resumed_inside_an_epoch_it_ends_bit_for_bit_the_same(workers, whole, photographs, tmp_path):
-    folder = broken_off_after(whole, tmp_path / "run", 3)
+def test_resume_within_an_epoch_is_exact(workers, whole, photographs, tmp_path):
+    folder = killed_after(whole, tmp_path / "run", 3)
     opt = options(photographs)
     opt["datasets"]["train"]["num_worker_per_gpu"] = workers
     assert finish(start(folder, opt, "--auto_resume")) == [0], printed(folder)
@@ -76,50 +76,50 @@ def test_resumed_inside_an_epoch_it_ends_bit_for_bit_the_same(workers, whole, ph
     assert kept["best_metric_results"]["photographs/x2"]["psnr"]["val"] > 5
 
 
-def test_damaged_files_are_named_and_passed_over(whole, photographs, tmp_path):
-    folder = broken_off_after(whole, tmp_path / "run", 3, 6, 9, 12)
+def test_damaged_files_are_named_and_skipped(whole, photographs, tmp_path):
+    folder = killed_after(whole, tmp_path / "run", 3, 6, 9, 12)
     experiment = folder / "experiments/tiny"
     state = experiment / "training_states/12.state"
     state.write_bytes(state.read_bytes()[:500])
     flip_a_bit(experiment / "models/net_g_9.pth")
     (experiment / "models/net_g_6.pth").unlink()
-    half = experiment / "models/.0123456789ab.part"
-    half.touch()
+    partial = experiment / "models/.0123456789ab.part"
+    partial.touch()
     assert finish(start(folder, options(photographs), "--auto_resume")) == [0], printed(folder)
     output = printed(folder)
     assert "training_states/12.state: not a readable checkpoint" in output
     assert "models/net_g_9.pth: not a readable checkpoint (record archive/data/" in output
     assert "models/net_g_6.pth: no such file of weights; trying an earlier training state" in output
     assert "iter: 3." in output
-    assert not half.exists()
+    assert not partial.exists()
     assert_same_end(folder, whole)
 
 
-def test_if_no_state_can_be_used_nothing_is_begun_anew(whole, photographs, tmp_path):
-    folder = broken_off_after(whole, tmp_path / "run", 3)
+def test_training_does_not_restart_without_a_usable_state(whole, photographs, tmp_path):
+    folder = killed_after(whole, tmp_path / "run", 3)
     (folder / "experiments/tiny/training_states/3.state").write_bytes(b"nothing of use")
     assert finish(start(folder, options(photographs), "--auto_resume")) == [2]
-    assert "none of its 1 training states can be used; remove --auto_resume to start anew" in printed(folder)
+    assert "none of its 1 training states can be used; remove --auto_resume to start again" in printed(folder)
     assert archived(folder) == []
     assert not (folder / "experiments/tiny/models/net_g_latest.pth").exists()
 
 
-def test_a_finished_training_says_so_and_changes_nothing(whole, photographs, tmp_path):
+def test_resuming_a_finished_training_changes_nothing(whole, photographs, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "options.yml"}
     assert finish(start(folder, options(photographs), "--auto_resume")) == [0]
-    assert "training has finished at iteration 12; raise train.total_iter to go on" in printed(folder)
+    assert "training has finished at iteration 12; raise train.total_iter to continue" in printed(folder)
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert archived(folder) == []
 
 
-def test_with_more_iterations_a_finished_training_goes_on(whole, photographs, tmp_path):
+def test_finished_training_continues_with_more_iterations(whole, photographs, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "run")
     assert finish(start(folder, options(photographs, total_iter=14), "--auto_resume")) == [0], printed(folder)
     assert load(folder, "models/net_g_latest.pth")["iter"] == 14
 
 
-def test_what_was_never_saved_on_the_way_goes_on_from_its_end(photographs, tmp_path):
+def test_training_without_intermediate_checkpoints_continues_from_its_end(photographs, tmp_path):
     opt = options(photographs, total_iter=5)
     opt["logger"]["save_checkpoint_freq"] = 1000
     assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
@@ -133,7 +133,7 @@ def test_what_was_never_saved_on_the_way_goes_on_from_its_end(photographs, tmp_p
     assert_identical(load(tmp_path, end), load(tmp_path / "at_once", end))
 
 
-def test_a_schedule_may_be_prolonged(photographs, tmp_path):
+def test_schedule_can_be_extended(photographs, tmp_path):
     def cosine(*periods):
         schedule = {
             "type": "CosineAnnealingRestartLR",
@@ -145,9 +145,9 @@ def test_a_schedule_may_be_prolonged(photographs, tmp_path):
     assert finish(start(tmp_path, cosine(3), "--auto_resume")) == [0], printed(tmp_path)
     opt = cosine(3, 6)
     assert finish(start(tmp_path, opt, "--auto_resume")) == [0], printed(tmp_path)
-    assert printed(tmp_path).count("train.scheduler.periods is no longer what it was at the last save") == 1
+    assert printed(tmp_path).count("train.scheduler.periods has changed since the last save") == 1
     assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 9
-    sixth = load(tmp_path, "training_states/6.state")  # is two steps into the second period
+    sixth = load(tmp_path, "training_states/6.state")  # two steps into the second period
     rate = 1e-3 * (1 + math.cos(math.pi * 2 / 6)) / 2
     assert sixth["optimizers"][0]["param_groups"][0]["lr"] == pytest.approx(rate)
     assert sixth["schedulers"][0]["periods"] == [3, 6]
@@ -163,8 +163,8 @@ def test_a_schedule_may_be_prolonged(photographs, tmp_path):
     ],
     ids=lambda schedule: schedule["type"],
 )
-def test_a_training_goes_on_at_the_learning_rate_that_its_options_have_now(schedule, photographs, tmp_path):
-    """As if that had been its rate all along, whatever the schedule makes of it."""
+def test_resume_uses_the_learning_rate_of_the_option_file(schedule, photographs, tmp_path):
+    """The rates equal those of a training that had this learning rate from the start."""
 
     def rates(first, second):
         opt = options(photographs, scheduler=schedule, total_iter=8, warmup_iter=-1)
@@ -175,7 +175,7 @@ def test_a_training_goes_on_at_the_learning_rate_that_its_options_have_now(sched
             if state is not None:
                 model.resume_training(state)
             for iteration in iterations:
-                model.optimizer_g.step()  # without a gradient; torch warns of schedules ahead of it
+                model.optimizer_g.step()  # has no gradients; avoids a warning of torch
                 model.update_learning_rate(iteration)
                 found.append(model.get_current_learning_rate()[0])
             model.save_training_state(0, iterations[-1])
@@ -186,7 +186,7 @@ def test_a_training_goes_on_at_the_learning_rate_that_its_options_have_now(sched
     assert rates(1e-3, 1e-5)[3:] == pytest.approx(rates(1e-5, 1e-5)[3:], rel=1e-6)
 
 
-def test_a_cyclic_schedule_goes_on(photographs, tmp_path):
+def test_cyclic_schedule_is_resumed(photographs, tmp_path):
     schedule = {
         "type": "CyclicLR",
         "base_lr": 1e-5,
@@ -203,12 +203,12 @@ def test_a_cyclic_schedule_goes_on(photographs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "changed", "told"),
+    ("key", "changed", "message"),
     [
         (
             "optim_g",
             {"type": "SGD", "lr": 1e-3},
-            "train.optim_g.type: is SGD, but the training state has that",
+            "train.optim_g.type: is SGD, but the training state is of Adam",
         ),
         (
             "scheduler",
@@ -217,28 +217,28 @@ def test_a_cyclic_schedule_goes_on(photographs, tmp_path):
         ),
     ],
 )
-def test_another_optimiser_or_schedule_is_refused(key, changed, told, photographs, tmp_path):
+def test_another_optimiser_or_schedule_is_refused(key, changed, message, photographs, tmp_path):
     models = [
         model_of(options(photographs, **change), training_states=tmp_path, models=tmp_path)
         for change in ({}, {key: changed})
     ]
     models[0].save_training_state(0, 3)
     state = torch.load(tmp_path / "3.state", weights_only=False)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         models[1].resume_training(state)
-    del state["kinds"]  # as in one of the toolbox's
+    del state["kinds"]  # like a state of the toolbox
     models[0].resume_training(state)
 
 
-def test_a_validation_that_the_break_prevented_is_made_up_for(whole, photographs, tmp_path):
-    folder = broken_off_after(whole, tmp_path / "run", 6)
+def test_missed_validation_is_run_on_resume(whole, photographs, tmp_path):
+    folder = killed_after(whole, tmp_path / "run", 6)
     assert load(folder, "training_states/6.state")["best_metric_results"] == {}
     assert finish(start(folder, options(photographs), "--auto_resume")) == [0], printed(folder)
     assert printed(folder).count("@ 6 iter") == 2
     assert_same_end(folder, whole)
 
 
-def test_a_run_that_has_saved_nothing_yet_is_not_archived(photographs, tmp_path):
+def test_run_without_a_checkpoint_is_not_archived(photographs, tmp_path):
     experiment = tmp_path / "experiments/tiny"
     experiment.mkdir(parents=True)
     (experiment / "train_tiny.log").write_text("killed before the first checkpoint")
@@ -248,54 +248,56 @@ def test_a_run_that_has_saved_nothing_yet_is_not_archived(photographs, tmp_path)
     assert load(tmp_path, "models/net_g_latest.pth")["iter"] == 1
 
 
-@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_all_its_processes_ends_it_with_one_checkpoint(asked, photographs, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_all_processes_ends_the_training_with_one_checkpoint(number, photographs, tmp_path):
     opt = options(photographs, total_iter=100_000)
     opt["datasets"]["train"]["num_worker_per_gpu"] = 1
     opt["logger"]["save_checkpoint_freq"] = 100_000
     training = start(tmp_path / "run", opt)
     wait_until(lambda: "iter:       2" in printed(tmp_path / "run"))
-    os.killpg(training.pid or 0, asked)
+    os.killpg(training.pid or 0, number)
     assert finish(training) == [0], printed(tmp_path / "run")
     (state,) = (tmp_path / "run/experiments/tiny/training_states").iterdir()
     ended = int(state.stem)
-    said = f"Ended by {asked.name}: iteration {ended} is saved; the same command with --auto_resume goes on"
-    assert printed(tmp_path / "run").count(said) == 1
+    message = f"Ended by {number.name}: iteration {ended} is saved; run the same command with --auto_resume"
+    assert printed(tmp_path / "run").count(message) == 1
     assert load(tmp_path / "run", f"models/net_g_{ended}.pth")["iter"] == ended
-    if asked is signal.SIGTERM:
+    if number is signal.SIGTERM:
         opt["train"]["total_iter"] = ended + 3
-        processes = [start(tmp_path / "run", opt, "--auto_resume"), start(tmp_path / "unbroken", opt)]
+        processes = [start(tmp_path / "run", opt, "--auto_resume"), start(tmp_path / "uninterrupted", opt)]
         assert finish(*processes) == [0, 0], printed(tmp_path / "run")
-        end, unbroken = (load(tmp_path / run, "models/net_g_latest.pth") for run in ("run", "unbroken"))
-        assert_identical(end, unbroken)
+        end, uninterrupted = (
+            load(tmp_path / run, "models/net_g_latest.pth") for run in ("run", "uninterrupted")
+        )
+        assert_identical(end, uninterrupted)
 
 
-def test_a_second_signal_ends_it_at_once():
+def test_second_signal_has_the_default_action():
     interruption = Interruption()
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    interruption.listen()
+    interruption.install_handlers()
     try:
-        assert interruption.noted is None
+        assert interruption.signal_name is None
         signal.raise_signal(signal.SIGINT)
-        assert interruption.noted == "SIGINT"
+        assert interruption.signal_name == "SIGINT"
         assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     finally:
-        interruption.ignore()
+        interruption.restore_handlers()
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
 
-def test_random_numbers_go_on_where_they_were(tmp_path):
+def test_random_numbers_continue(tmp_path):
     def draw():
         return [random.random(), random.gauss(0, 1), np.random.normal(), torch.rand(3).tolist()]
 
-    draw()  # half of a pair of normal numbers is kept for the next call
+    draw()  # the generators keep the second of a pair of normal numbers for the next call
     torch.save(random_state([]), tmp_path / "random")
     expected = [draw(), draw()]
     set_random_state(torch.load(tmp_path / "random", weights_only=True), [])
     assert [draw(), draw()] == expected
 
 
-def test_a_state_that_cannot_be_saved_is_one_line(photographs, tmp_path):
+def test_failed_saving_is_reported_with_one_line(photographs, tmp_path):
     opt = options(photographs, total_iter=3)
     opt["path"]["pretrain_network_g"] = None
     (tmp_path / "full").write_text("no folder")
@@ -307,26 +309,26 @@ def test_a_state_that_cannot_be_saved_is_one_line(photographs, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(photographs, tmp_path):
-    """MOEISR_KILLS sets how many kills; each comes before, in or after some iteration or its checkpoint."""
+def test_training_killed_at_random_moments_resumes_exactly(photographs, tmp_path):
+    """MOEISR_KILLS is the number of kills, each at a random moment of an iteration or a checkpoint."""
     kills = int(os.environ.get("MOEISR_KILLS", "3"))
     moments = random.Random(kills)
     opt = options(photographs, total_iter=10 + 4 * kills)
     opt["datasets"]["train"]["num_worker_per_gpu"] = 1
     opt["logger"]["save_checkpoint_freq"] = 1
     opt["val"]["val_freq"] = 5
-    unbroken = start(tmp_path / "unbroken", opt)
+    uninterrupted = start(tmp_path / "uninterrupted", opt)
     run = tmp_path / "run"
     for _ in range(kills):
         training = start(run, opt, "--auto_resume")
-        begun, more = iteration(run), moments.randrange(1, 5)
-        wait_until(lambda: iteration(run) >= begun + more)  # noqa: B023  called here alone
+        first, more = iteration(run), moments.randrange(1, 5)
+        wait_until(lambda: iteration(run) >= first + more)  # noqa: B023  only called here
         time.sleep(moments.uniform(0, 0.2))
         training.kill()
         assert finish(training) == [-signal.SIGKILL], printed(run)
-    assert finish(unbroken, start(run, opt, "--auto_resume")) == [0, 0], printed(run)
+    assert finish(uninterrupted, start(run, opt, "--auto_resume")) == [0, 0], printed(run)
     assert printed(run).count("Resuming training from epoch") == kills
     assert "not a readable" not in printed(run)
     assert archived(run) == []
     for name in ("models/net_g_latest.pth", f"training_states/{opt['train']['total_iter']}.state"):
-        assert_identical(load(run, name), load(tmp_path / "unbroken", name))
+        assert_identical(load(run, name), load(tmp_path / "uninterrupted", name))

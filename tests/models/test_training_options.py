@@ -1,4 +1,4 @@
-"""The options of training that make it faster or fit: what they promise, on tiny networks."""
+"""Training options for speed and memory, on tiny networks."""
 
 import math
 import shutil
@@ -53,12 +53,12 @@ def without_noise(monkeypatch):
 
 @pytest.mark.usefixtures("without_noise")
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_parts_of_a_batch_add_up_to_its_gradient(reduction, photographs, tmp_path):
+def test_accumulated_gradient_equals_that_of_the_batch(reduction, photographs, tmp_path):
     gradients, logs = [], []
     for accumulate in (1, 3, 5):
         opt = options(photographs, tmp_path, accumulate=accumulate)
         opt["train"]["pixel_opt"] = {"type": "L1Loss", "loss_weight": 1.0, "reduction": reduction}
-        # As strong as the pixel loss, and of a kind that is no sum over samples.
+        # As large as the pixel loss, and not a sum over samples.
         opt["train"]["balance_opt"] = {"type": "BalanceLoss", "loss_weight": 1.0, "reduction": reduction}
         torch.manual_seed(0)
         model = build_model(opt)
@@ -70,9 +70,11 @@ def test_the_parts_of_a_batch_add_up_to_its_gradient(reduction, photographs, tmp
         assert (gradient - gradients[0]).norm() < 1e-5 * gradients[0].norm()
 
 
-def test_more_parts_than_samples_are_refused_in_a_line(photographs, tmp_path):
+def test_more_parts_than_samples_are_refused(photographs, tmp_path):
     model = build_model(options(photographs, tmp_path, accumulate=3))
-    with pytest.raises(ValueError, match=r"train\.accumulate is 3 for batches of 2; give 1 to the size"):
+    with pytest.raises(
+        ValueError, match=r"train\.accumulate is 3 for batches of 2; give 1 to the batch size"
+    ):
         step(model, batch(2))
 
 
@@ -90,7 +92,7 @@ def test_trains_and_validates_in_bfloat16(decoder, photographs, tmp_path):
     assert 5 < model.metric_results["psnr"] < 60
 
 
-def test_float16_goes_on_with_its_scale(photographs, tmp_path):
+def test_resume_restores_the_scale_of_float16(photographs, tmp_path):
     opt = options(photographs, tmp_path, precision="float16")
     model, logs = train(opt, 3)
     assert logs[-1]["l_pix"] < 6000
@@ -102,7 +104,7 @@ def test_float16_goes_on_with_its_scale(photographs, tmp_path):
     assert kept[0]["scaler"]["_growth_tracker"] + kept[0]["skipped_steps"] == 3
 
 
-def test_while_the_loss_is_no_number_nothing_is_saved_but_the_end(photographs, tmp_path):
+def test_bad_loss_prevents_saving_except_at_the_end(photographs, tmp_path):
     opt = options(photographs, tmp_path, max_bad_steps=2)
     torch.manual_seed(0)
     model = build_model(opt)
@@ -138,7 +140,7 @@ def test_while_the_loss_is_no_number_nothing_is_saved_but_the_end(photographs, t
     ],
     ids=lambda value: value.get("type") if isinstance(value, dict) else "",
 )
-def test_a_schedule_goes_on_after_warming_up_as_if_it_had_not(scheduler, rate, photographs, tmp_path):
+def test_schedule_ignores_the_rates_of_the_warm_up(scheduler, rate, photographs, tmp_path):
     opt = options(photographs, tmp_path, scheduler=scheduler, optim_g={"type": "AdamW", "lr": 1e-3})
     model = build_model(opt)
     assert isinstance(model.optimizer_g, torch.optim.AdamW)
@@ -151,7 +153,7 @@ def test_a_schedule_goes_on_after_warming_up_as_if_it_had_not(scheduler, rate, p
     assert rates == pytest.approx(expected)
 
 
-def test_channels_last_changes_memory_and_nothing_else(photographs, tmp_path):
+def test_channels_last_changes_only_the_memory_format(photographs, tmp_path):
     models, logs = zip(
         *(train(options(photographs, tmp_path, channels_last=on), 2) for on in (False, True)), strict=True
     )
@@ -162,8 +164,8 @@ def test_channels_last_changes_memory_and_nothing_else(photographs, tmp_path):
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_compiled_it_trains_alike_saves_the_same_keys_and_resumes(photographs, tmp_path, monkeypatch):
-    # Into one graph, of which no machine code is made: that takes minutes.
+def test_compiled_training_has_the_same_losses_and_keys_and_resumes(photographs, tmp_path, monkeypatch):
+    # The eager backend captures one graph without generating machine code, which takes minutes.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
     models, logs = [], []
     for compiled in (False, True):
@@ -186,12 +188,12 @@ def test_compiled_it_trains_alike_saves_the_same_keys_and_resumes(photographs, t
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_compiled_it_deals_pixels_at_random_alike(photographs, tmp_path, monkeypatch):
+def test_compiled_random_routing_has_the_same_losses(photographs, tmp_path, monkeypatch):
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda call, mode: compile_(call, backend="aot_eager"))
     decaying = {"type": "AdamW", "lr": 1e-3, "weight_decay": 0.1}
     logs = []
-    for compiled in (False, True, "reduce-overhead"):  # the last by gates
+    for compiled in (False, True, "reduce-overhead"):  # the last mode uses gates instead of groups
         torch.manual_seed(0)
         opt = options(photographs, tmp_path, compile=compiled, random_gates_iter=2, optim_g=decaying)
         model = build_model(opt)
@@ -205,9 +207,9 @@ def test_compiled_it_deals_pixels_at_random_alike(photographs, tmp_path, monkeyp
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler")
-def test_compiled_to_machine_code_the_gradient_is_the_same():
+def test_machine_code_gives_the_same_gradient():
     opt = {"type": "LIIF", "encoder": {"type": "EDSREncoder", "num_feat": 4, "num_block": 1}, "hidden_dim": 8}
-    opt.update(depth=2, local_ensemble=False, unfold=False)  # the less there is to compile the better
+    opt.update(depth=2, local_ensemble=False, unfold=False)  # little to compile
     net = build_network(opt).train()
     data = batch(2)
     gradients = []
@@ -219,7 +221,7 @@ def test_compiled_to_machine_code_the_gradient_is_the_same():
     torch.testing.assert_close(*gradients)
 
 
-def test_an_unknown_mode_of_compiling_is_refused_in_a_line(photographs, tmp_path):
+def test_unknown_compile_mode_is_refused(photographs, tmp_path):
     with pytest.raises(ValueError, match=r"train\.compile is 'fast'; give true, false or default, reduce"):
         build_model(options(photographs, tmp_path, compile="fast"))
 
@@ -236,7 +238,7 @@ def test_tf32_is_set_for_products_and_convolutions(allow, precision, photographs
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def test_logs_samples_per_second_and_the_wait_for_data(photographs, tmp_path):
+def test_logs_samples_per_second_and_waiting_time(photographs, tmp_path):
     model = build_model(options(photographs, tmp_path))
     logs = [step(model, batch(2), i) for i in (1, 2, 3, 4)]
     assert ["samples_per_s" in log for log in logs] == [False, True, False, True]

@@ -1,4 +1,4 @@
-"""Which training state is resumed from, and what is refused."""
+"""Selection of the training state to resume from, and refused states."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def state_options(folder: Path, *, auto_resume: bool, resume_state: Path | None 
 
 
 def save_state(folder: Path, iteration: int) -> dict:
-    """Saves what the toolbox saves, after one step of Adam."""
+    """Save a state of the toolbox after one step of Adam."""
     layer = torch.nn.Linear(2, 2)
     optimizer = torch.optim.Adam(layer.parameters(), 1e-3)
     scheduler = MultiStepRestartLR(optimizer, milestones=[2, 3], gamma=0.5)
@@ -37,7 +37,7 @@ def save_state(folder: Path, iteration: int) -> dict:
     return state
 
 
-def test_a_state_of_the_toolboxs_is_loaded_onto_the_cpu(tmp_path):
+def test_state_of_the_toolbox_is_loaded_onto_the_cpu(tmp_path):
     saved = save_state(tmp_path, 7)
     opt = state_options(tmp_path, auto_resume=False, resume_state=tmp_path / "7.state")
     state = basicsr.train.load_resume_state(opt)
@@ -50,7 +50,7 @@ def test_a_state_of_the_toolboxs_is_loaded_onto_the_cpu(tmp_path):
     assert opt["resumed"] == {"iter": 7, "epoch": 1, "consumed": 0}
 
 
-def test_auto_resume_takes_the_greatest_iteration_whatever_the_folder_one_is_in(tmp_path, monkeypatch):
+def test_auto_resume_selects_the_largest_iteration(tmp_path, monkeypatch):
     states = tmp_path / "states"
     states.mkdir()
     for iteration in (900, 1000, 50):
@@ -63,7 +63,7 @@ def test_auto_resume_takes_the_greatest_iteration_whatever_the_folder_one_is_in(
     assert opt["path"]["resume_state"] == str(states / "1000.state")
 
 
-def test_a_resumed_training_keeps_the_seed_it_began_with(tmp_path):
+def test_resumed_training_keeps_its_seed(tmp_path):
     torch.save({**save_state(tmp_path, 7), "manual_seed": 1234}, tmp_path / "7.state")
     opt = state_options(tmp_path, auto_resume=True)
     basicsr.train.load_resume_state(opt)
@@ -71,13 +71,13 @@ def test_a_resumed_training_keeps_the_seed_it_began_with(tmp_path):
 
 
 @pytest.mark.parametrize("auto_resume", [True, False])
-def test_nothing_to_resume(tmp_path, auto_resume):
+def test_missing_folder_means_no_state(tmp_path, auto_resume):
     opt = state_options(tmp_path / "none", auto_resume=auto_resume)
     assert basicsr.train.load_resume_state(opt) is None
     assert "resumed" not in opt
 
 
-def test_a_network_that_is_not_to_be_resumed_may_be_missing(tmp_path):
+def test_ignored_networks_may_be_missing(tmp_path):
     save_state(tmp_path, 7)
     (tmp_path / "net_g_7.pth").unlink()
     opt = state_options(tmp_path, auto_resume=True)
@@ -87,7 +87,7 @@ def test_a_network_that_is_not_to_be_resumed_may_be_missing(tmp_path):
     assert basicsr.train.load_resume_state(opt) is not None
 
 
-def test_a_state_named_that_is_cut_short_is_one_clear_line(tmp_path):
+def test_truncated_state_is_refused_with_one_line(tmp_path):
     save_state(tmp_path, 7)
     path = tmp_path / "7.state"
     path.write_bytes(path.read_bytes()[:500])
@@ -97,7 +97,7 @@ def test_a_state_named_that_is_cut_short_is_one_clear_line(tmp_path):
 
 
 class Payload:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -106,7 +106,7 @@ class Payload:
         return os.mkdir, (str(self.folder),)
 
 
-def test_a_state_cannot_run_code(tmp_path):
+def test_loading_a_state_executes_no_code(tmp_path):
     path = tmp_path / "7.state"
     torch.save({"iter": 7, "payload": Payload(tmp_path / "executed")}, path)
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
@@ -114,20 +114,20 @@ def test_a_state_cannot_run_code(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def test_finished_is_what_the_networks_saved_at_the_end_say(tmp_path):
+def test_has_finished_reads_the_iteration_of_the_final_networks(tmp_path):
     opt = state_options(tmp_path, auto_resume=True)
     assert not training_states.has_finished(opt)
     for iteration, finished in ((1999, False), (2000, True)):
         torch.save({"params": {}, "iter": iteration}, tmp_path / "net_g_latest.pth")
         assert training_states.has_finished(opt) is finished
-    torch.save({"params": {}}, tmp_path / "net_g_latest.pth")  # by a model of the toolbox's own
+    torch.save({"params": {}}, tmp_path / "net_g_latest.pth")  # saved by another model of the toolbox
     assert not training_states.has_finished(opt)
 
 
-def test_only_a_resumed_run_that_has_saved_nothing_keeps_its_folder(tmp_path):
+def test_only_a_resumed_run_without_networks_reuses_its_folders(tmp_path):
     opt = state_options(tmp_path, auto_resume=False)
-    assert not training_states.make_unfinished_folders(opt)
+    assert not training_states.reuse_unfinished_folders(opt)
     opt["auto_resume"] = True
-    assert training_states.make_unfinished_folders(opt)
+    assert training_states.reuse_unfinished_folders(opt)
     save_state(tmp_path, 7)
-    assert not training_states.make_unfinished_folders(opt)
+    assert not training_states.reuse_unfinished_folders(opt)

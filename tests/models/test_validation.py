@@ -1,4 +1,4 @@
-"""Validation: which pictures are measured, how, and what is saved of them."""
+"""Validation: measured pictures, metrics and saved pictures."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def test_validates_at_several_scales_and_keeps_the_best(photographs, tmp_path):
     assert model.best_metric_results["photographs/x2x3.5"]["psnr"] == best
 
 
-def test_pictures_too_small_to_be_measured_are_named_and_passed_over(photographs, tmp_path, caplog):
+def test_pictures_too_small_for_a_metric_are_named_and_skipped(photographs, tmp_path, caplog):
     folder = shutil.copytree(photographs, tmp_path / "pictures")
     Image.fromarray(np.zeros((15, 40, 3), np.uint8)).save(folder / "small.png")
     opt = options(folder, tmp_path)
@@ -40,15 +40,15 @@ def test_pictures_too_small_to_be_measured_are_named_and_passed_over(photographs
     model = build_model(opt)
     with caplog.at_level("WARNING", "basicsr"):
         model.validation(loader(opt, "val_1"), 1, None, save_img=False)
-    told = "small.png: SSIM needs 11x11 pixels; protocol benchmark leaves 7x29"
-    assert [message.rpartition("/")[2] for message in caplog.messages] == [told]
+    expected = "small.png: SSIM needs 11x11 pixels; protocol benchmark leaves 7x29"
+    assert [message.rpartition("/")[2] for message in caplog.messages] == [expected]
     measured = dict(model.metric_results)
     (folder / "small.png").unlink()
     model.validation(loader(opt, "val_1"), 1, None, save_img=False)
     assert model.metric_results == measured
 
 
-def test_cudnn_tries_nothing_out_for_the_sizes_of_validation(photographs, tmp_path, monkeypatch):
+def test_validation_disables_the_autotuning_of_cudnn(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     opt = options(photographs, tmp_path)
     model, seen = build_model(opt), []
@@ -67,17 +67,17 @@ def test_validates_without_metrics(photographs, tmp_path):
     assert len(list((tmp_path / "visualization" / "photographs" / "x2").iterdir())) == 4
 
 
-def test_lr_alone_is_enlarged(photographs, tmp_path):
+def test_lr_only_is_enlarged(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     model, _ = train(opt, 1)
-    lr_alone = opt["datasets"]["val_1"]
-    lr_alone["dataroot_lq"] = lr_alone.pop("dataroot_gt")
+    lr_only = opt["datasets"]["val_1"]
+    lr_only["dataroot_lq"] = lr_only.pop("dataroot_gt")
     model.validation(loader(opt, "val_1"), 1, None, save_img=True)
     enlarged = Image.open(tmp_path / "visualization" / "photographs" / "x3.7" / "chelsea_1.png")
     assert enlarged.size == (round(97 * 3.7), round(111 * 3.7))
 
 
-def test_pictures_of_any_name_are_saved_where_they_lie_below_their_root(tmp_path):
+def test_saved_pictures_keep_their_relative_paths(tmp_path):
     folder = tmp_path / "hr"
     for name in ("a/same", "b/same", os.fsdecode(b"b/caf\xe9")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def test_pictures_of_any_name_are_saved_where_they_lie_below_their_root(tmp_path
     }
 
 
-def test_saved_pictures_are_what_was_measured(photographs, tmp_path):
+def test_saved_pictures_equal_the_rendered_ones(photographs, tmp_path):
     opt = options(photographs, tmp_path)
     model, _ = train(opt, 1)
     batches = loader(opt, "val_1")
@@ -117,5 +117,5 @@ def test_saved_pictures_are_what_was_measured(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("scale", "label"), [(None, "Set5"), (2, "Set5/x2"), (3.7, "Set5/x3.7"), ([2, 3.5], "Set5/x2x3.5")]
 )
-def test_results_are_filed_by_data_set_and_scale(scale, label):
+def test_label_has_data_set_and_scale(scale, label):
     assert dataset_label({"name": "Set5", "scale": scale}) == label

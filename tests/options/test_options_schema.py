@@ -272,8 +272,8 @@ FILES = {
     ),
     "empty folder": (
         {"datasets.val_1.dataroot_gt": "empty"},
-        "datasets.val_1.dataroot_gt: empty: no picture found; correct the dataroot, or have subfolders read, "
-        "too (recursive)",
+        "datasets.val_1.dataroot_gt: empty: no picture found; correct the dataroot, or include "
+        "subfolders (recursive: true)",
     ),
     "folder for LMDB": (
         {"datasets.train.dataroot_gt": "lmdb"},

@@ -1,4 +1,4 @@
-"""Pictures keep their depth, alpha, profile and EXIF block on the way to disk and back."""
+"""Reading and writing pictures: bit depth, alpha, profile, EXIF and refused files."""
 
 import io
 import logging
@@ -40,7 +40,7 @@ def png_chunk(kind, data):
 
 
 def plain_png16(pixels, colour_type, *chunks):
-    """A PNG written out by its specification, without filters."""
+    """Return a PNG built from the specification, without filters."""
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
@@ -50,7 +50,7 @@ def plain_png16(pixels, colour_type, *chunks):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("suffix", "dtype"), [("png", "u1"), ("png", "u2"), ("tiff", "u1"), ("tiff", "u2")])
-def test_lossless_formats_keep_every_layout(tmp_path, suffix, dtype, layout):
+def test_lossless_formats_round_trip(tmp_path, suffix, dtype, layout):
     pixels = random_pixels(layout, np.dtype(dtype))
     write_picture(tmp_path / f"a.{suffix}", Picture(pixels))
     back = read_picture(tmp_path / f"a.{suffix}").pixels
@@ -59,7 +59,7 @@ def test_lossless_formats_keep_every_layout(tmp_path, suffix, dtype, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_webp_is_lossless_and_holds_grey_as_rgb(tmp_path, layout):
+def test_webp_is_lossless_and_stores_grey_as_rgb(tmp_path, layout):
     pixels = random_pixels(layout, np.uint8)
     write_picture(tmp_path / "a.webp", Picture(pixels))
     back = read_picture(tmp_path / "a.webp").pixels
@@ -81,21 +81,21 @@ def test_jpeg_is_close_and_bmp_exact(tmp_path, layout):
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [("png", "u1"), ("png", "u2"), ("jpg", "u1"), ("webp", "u1")])
-def test_profile_exif_and_orientation_survive_byte_for_byte(tmp_path, suffix, dtype):
+def test_profile_exif_and_orientation_round_trip(tmp_path, suffix, dtype):
     pixels = random_pixels((3,), np.dtype(dtype))
     write_picture(tmp_path / f"a.{suffix}", Picture(pixels, ICC, exif_block(orientation=6), (300, 300)))
     back = read_picture(tmp_path / f"a.{suffix}")
     assert back.icc_profile == ICC
     assert back.exif == exif_block(orientation=6)
     assert back.orientation == 6
-    assert back.lies_on_its_side
+    assert back.swaps_axes
     assert back.pixels.shape == pixels.shape
     if suffix != "webp":
         assert back.dpi == pytest.approx((300, 300), abs=0.01)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
-def test_tiff_keeps_profile_and_exif_and_is_read_upright(tmp_path, dtype):
+def test_tiff_round_trips_metadata_and_is_read_upright(tmp_path, dtype):
     pixels = random_pixels((3,), np.dtype(dtype))
     write_picture(tmp_path / "a.tif", Picture(pixels, ICC, exif_block(orientation=6), (300, 150)))
     back = read_picture(tmp_path / "a.tif")
@@ -112,7 +112,7 @@ def test_tiff_keeps_profile_and_exif_and_is_read_upright(tmp_path, dtype):
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
 @pytest.mark.parametrize("per_cm", [2e8, 1e-4])
-def test_a_resolution_that_no_format_holds_is_dropped(tmp_path, dtype, per_cm):
+def test_implausible_resolution_is_dropped(tmp_path, dtype, per_cm):
     pixels = random_pixels((3,), np.dtype(dtype))
     tifffile.imwrite(
         tmp_path / "a.tif",
@@ -127,7 +127,7 @@ def test_a_resolution_that_no_format_holds_is_dropped(tmp_path, dtype, per_cm):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp"])
-def test_the_finest_resolution_that_is_kept_can_be_written(tmp_path, suffix):
+def test_finest_resolution_can_be_written(tmp_path, suffix):
     pixels = random_pixels((3,), np.uint8)
     finest = (2**31 - 1) / 100
     tifffile.imwrite(
@@ -136,14 +136,14 @@ def test_the_finest_resolution_that_is_kept_can_be_written(tmp_path, suffix):
     picture = read_picture(tmp_path / "in.tif")
     assert picture.dpi == pytest.approx((finest * 2.54, 254))
     write_picture(tmp_path / f"out.{suffix}", picture)
-    # WebP holds none; of a JPEG whose fields are too narrow for it, Pillow says 72.
+    # WebP stores no resolution. JPEG cannot store this one, and Pillow then reads the default of 72.
     expected = {"webp": None, "jpg": (72, 72)}.get(suffix, pytest.approx(picture.dpi, rel=1e-3))
     assert read_picture(tmp_path / f"out.{suffix}").dpi == expected
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
 @pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
-def test_text_of_a_tiff_keeps_its_bytes(tmp_path, suffix, dtype):
+def test_text_tags_of_tiff_keep_their_bytes(tmp_path, suffix, dtype):
     latin, utf8 = "José".encode("latin-1"), "© Zoë".encode()
     exif = Image.Exif()
     exif[COPYRIGHT], exif[EXIF_IFD] = "#" * len(utf8), {OWNER: "%" * len(latin)}
@@ -160,7 +160,7 @@ def test_text_of_a_tiff_keeps_its_bytes(tmp_path, suffix, dtype):
     assert back.get_ifd(EXIF_IFD)[OWNER].encode("latin-1") == latin
 
 
-def test_own_writers_are_understood_by_other_readers(tmp_path):
+def test_other_readers_decode_our_png_and_tiff(tmp_path):
     pixels = random_pixels((4,), np.uint16, (9, 5))
     picture = Picture(pixels, ICC, exif_block(), (300, 300))
     write_picture(tmp_path / "a.png", picture)
@@ -181,7 +181,7 @@ def test_upright_agrees_with_pillow(orientation):
     np.testing.assert_array_equal(pictures.upright(pixels, orientation), expected)
 
 
-def test_bmp_gets_upright_pixels(tmp_path):
+def test_bmp_is_written_upright(tmp_path):
     pixels = random_pixels((3,), np.uint8)
     write_picture(tmp_path / "a.bmp", Picture(pixels, exif=exif_block(orientation=8)))
     np.testing.assert_array_equal(read_picture(tmp_path / "a.bmp").pixels, np.rot90(pixels))
@@ -189,14 +189,14 @@ def test_bmp_gets_upright_pixels(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("exif", [b"II*\0rubbish", b"rubbish", exif_block()[:20], exif_block(orientation=77)])
-def test_unreadable_exif_means_upright_and_can_be_written(tmp_path, exif):
+def test_unreadable_exif_counts_as_upright(tmp_path, exif):
     picture = Picture(random_pixels((3,), np.uint8), exif=exif)
     assert picture.orientation == 1
     write_picture(tmp_path / "a.tiff", picture)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.tiff").pixels, picture.pixels)
 
 
-def test_png16_with_a_transparent_colour_gains_alpha(tmp_path):
+def test_transparent_colour_of_png16_becomes_alpha(tmp_path):
     grey = random_pixels((), np.uint16)
     key = png_chunk(b"tRNS", struct.pack(">H", int(grey[2, 3])))
     (tmp_path / "grey.png").write_bytes(plain_png16(grey, 0, key))
@@ -216,8 +216,8 @@ def test_tiff16_compressed_by_lzw(tmp_path):
     cv2.imwrite(str(tmp_path / "rgb.tif"), rgb[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])
     np.testing.assert_array_equal(read_picture(tmp_path / "rgb.tif").pixels, rgb)
     grey = random_pixels((), np.uint16)
-    turned = {"compression": "tiff_lzw", "tiffinfo": {ORIENTATION: 6}}
-    Image.fromarray(grey).save(tmp_path / "grey.tif", **turned)
+    options = {"compression": "tiff_lzw", "tiffinfo": {ORIENTATION: 6}}
+    Image.fromarray(grey).save(tmp_path / "grey.tif", **options)
     np.testing.assert_array_equal(read_picture(tmp_path / "grey.tif").pixels, np.rot90(grey, -1))
 
 
@@ -237,7 +237,7 @@ def test_tiff16_layouts(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_what_png_says_of_colour_without_a_profile_survives(tmp_path, dtype):
+def test_colour_chunks_of_png_round_trip(tmp_path, dtype):
     write_picture(tmp_path / "a.png", Picture(random_pixels((3,), dtype)))
     chunks = [
         png_chunk(b"cICP", bytes([12, 13, 0, 1])),
@@ -253,7 +253,7 @@ def test_what_png_says_of_colour_without_a_profile_survives(tmp_path, dtype):
     assert (tmp_path / "c.png").read_bytes() == ihdr + b"".join(chunks) + content[33:]
 
 
-def test_tiff_of_12_bits_is_white_where_it_is_white(tmp_path):
+def test_tiff_of_12_bits_is_scaled_to_16(tmp_path):
     samples = np.array([[0, 4095, 2048, 1]], np.uint32)
     packed = b"".join((a << 12 | b).item().to_bytes(3, "big") for a, b in samples.reshape(-1, 2))
     tags = [
@@ -277,7 +277,7 @@ def test_tiff_of_12_bits_is_white_where_it_is_white(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_tiff_that_states_no_resolution_has_none(tmp_path, dtype):
+def test_tiff_without_resolution_has_no_dpi(tmp_path, dtype):
     pixels = random_pixels((3,), dtype)
     write_picture(tmp_path / "a.tif", Picture(pixels))
     tifffile.imwrite(tmp_path / "b.tif", pixels, photometric="rgb", resolution=(1, 1), resolutionunit=1)
@@ -287,7 +287,7 @@ def test_a_tiff_that_states_no_resolution_has_none(tmp_path, dtype):
     assert read_picture(tmp_path / "c.tif").dpi == pytest.approx((254, 127))
 
 
-def test_tiff16_with_premultiplied_alpha_is_divided_by_it(tmp_path):
+def test_premultiplied_alpha_of_tiff16_is_converted(tmp_path):
     straight = random_pixels((3,), np.uint16)
     alpha = np.full((5, 7, 1), 65535 // 2, np.uint16)
     alpha[0] = 0
@@ -303,16 +303,16 @@ def test_tiff16_with_premultiplied_alpha_is_divided_by_it(tmp_path):
 
 @pytest.mark.parametrize("bands", [3, 4])
 @pytest.mark.parametrize("planes", ["contig", "separate"])
-def test_tiff16_of_bands_that_are_not_rgb_is_refused(tmp_path, bands, planes):
+def test_tiff16_with_other_bands_is_refused(tmp_path, bands, planes):
     shape = (5, 7, bands) if planes == "contig" else (bands, 5, 7)
     pixels = np.zeros(shape, np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig=planes)
-    with pytest.raises(PictureError, match=rf"a\.tif: has {bands} bands .*; export it as RGB"):
+    with pytest.raises(PictureError, match=rf"a\.tif: has {bands} bands, but .*; export it as RGB"):
         read_picture(tmp_path / "a.tif")
 
 
 def plain_ppm(pixels, largest, *, as_text):
-    """A PPM, or of grey a PGM, written out by its specification."""
+    """Return a PPM, or a PGM for grey pixels, built from the specification."""
     height, width = pixels.shape[:2]
     number = (3 if as_text else 6) if pixels.ndim == 3 else (2 if as_text else 5)
     header = f"P{number}\n# by hand\n{width} {height}\n{largest}\n".encode()
@@ -322,7 +322,7 @@ def plain_ppm(pixels, largest, *, as_text):
 @pytest.mark.parametrize("as_text", [False, True])
 @pytest.mark.parametrize("largest", [65535, 4095, 256])
 @pytest.mark.parametrize("channels", [(3,), ()])
-def test_ppm16_keeps_its_depth_and_white_is_white(tmp_path, channels, largest, as_text):
+def test_ppm16_is_scaled_to_16_bits(tmp_path, channels, largest, as_text):
     stored = np.random.default_rng(0).integers(0, largest, (5, 7, *channels), endpoint=True).astype(">u2")
     stored[0, 0] = largest
     (tmp_path / "a.ppm").write_bytes(plain_ppm(stored, largest, as_text=as_text))
@@ -340,13 +340,13 @@ def test_incomplete_ppm16_is_refused(tmp_path, channels):
 
 
 @pytest.mark.parametrize("largest", [100, 255])
-def test_ppm_of_8_bits_stays_so(tmp_path, largest):
+def test_ppm_of_8_bits_is_scaled_to_8_bits(tmp_path, largest):
     pixels = np.full((5, 7, 3), largest, np.uint8)
     (tmp_path / "a.ppm").write_bytes(plain_ppm(pixels, largest, as_text=False))
     np.testing.assert_array_equal(read_picture(tmp_path / "a.ppm").pixels, np.full((5, 7, 3), 255, np.uint8))
 
 
-def test_palette_one_bit_and_cmyk_become_plain(tmp_path):
+def test_palette_one_bit_and_cmyk_are_converted(tmp_path):
     rgb = Image.fromarray(random_pixels((3,), np.uint8, (16, 16)))
     palette = rgb.quantize(8)
     palette.save(tmp_path / "palette.png")
@@ -367,7 +367,7 @@ def test_palette_one_bit_and_cmyk_become_plain(tmp_path):
     np.testing.assert_array_equal(red.pixels, np.broadcast_to([255, 0, 0], (5, 7, 3)))
 
 
-def test_profile_converts_what_cannot_keep_it(tmp_path):
+def test_lab_is_converted_by_its_profile(tmp_path):
     lab = Image.new("LAB", (4, 3), (128, 128, 128))  # CIE L* = 50, neutral
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     lab.save(tmp_path / "lab.tif", icc_profile=profile)
@@ -376,7 +376,7 @@ def test_profile_converts_what_cannot_keep_it(tmp_path):
     assert np.abs(back.pixels.astype(int) - 119).max() <= 2  # sRGB of L* = 50
 
 
-def test_only_the_first_frame_is_read_and_said_so(tmp_path):
+def test_only_the_first_frame_is_read_and_noted(tmp_path):
     frames = [Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (10, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     picture = read_picture(tmp_path / "a.gif")
@@ -409,7 +409,7 @@ def bad_files(folder):
     }
 
 
-def test_bad_files_are_refused_in_a_line_that_names_them(tmp_path):
+def test_bad_files_are_refused_with_one_line(tmp_path):
     for name, reason in bad_files(tmp_path).items():
         with pytest.raises(PictureError) as caught:
             read_picture(tmp_path / name)
@@ -419,8 +419,8 @@ def test_bad_files_are_refused_in_a_line_that_names_them(tmp_path):
         assert "\n" not in message
 
 
-def test_a_pillow_that_knows_no_avif_reads_the_rest(tmp_path, monkeypatch):
-    Image.init()  # or it would bring AVIF back
+def test_pillow_without_avif_reads_other_formats(tmp_path, monkeypatch):
+    Image.init()  # a later call would register AVIF again
     monkeypatch.delitem(Image.OPEN, "AVIF")
     pixels = random_pixels((3,), np.uint8, (16, 16))
     Image.fromarray(pixels).save(tmp_path / "a.jp2", irreversible=False)
@@ -430,17 +430,17 @@ def test_a_pillow_that_knows_no_avif_reads_the_rest(tmp_path, monkeypatch):
         read_picture(tmp_path / "text.jpg")
 
 
-def test_deep_jpeg2000_of_which_pillow_would_keep_8_bits_is_refused(tmp_path):
+def test_rgb_jpeg2000_with_more_than_8_bits_is_refused(tmp_path):
     Image.fromarray(random_pixels((3,), np.uint8, (16, 16))).save(tmp_path / "a.jp2")
     content = bytearray((tmp_path / "a.jp2").read_bytes())
-    content[content.index(b"\xff\x4f\xff\x51") + 42] = 15  # 16 bits, less one
+    content[content.index(b"\xff\x4f\xff\x51") + 42] = 15  # 16 bits, stored minus one
     (tmp_path / "a.jp2").write_bytes(content)
-    with pytest.raises(PictureError, match=r"a\.jp2: is JPEG 2000 of more than 8 bits a sample; convert it"):
+    with pytest.raises(PictureError, match=r"a\.jp2: is JPEG 2000 with more than 8 bits per sample; convert"):
         read_picture(tmp_path / "a.jp2")
 
 
-def test_what_is_wrong_with_a_tiff_is_told_once(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that has set up no logging
+def test_tifffile_prints_nothing_for_a_damaged_file(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program without logging
     write_picture(tmp_path / "a.tif", Picture(random_pixels((3,), np.uint16, (16, 16))))
     data = bytearray((tmp_path / "a.tif").read_bytes())
     data[12:14] = b"\xff\xff"  # the type of the first tag
@@ -453,7 +453,7 @@ def test_what_is_wrong_with_a_tiff_is_told_once(tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("name", "dtype"), [("a.png", "u1"), ("a.png", "u2"), ("a.tif", "u1"), ("a.tif", "u2")]
 )
-def test_limit_on_pixels_holds_for_every_reader(tmp_path, name, dtype):
+def test_max_pixels_applies_to_every_reader(tmp_path, name, dtype):
     write_picture(tmp_path / name, Picture(random_pixels((3,), np.dtype(dtype), (10, 12))))
     assert read_picture(tmp_path / name, max_pixels=120).pixels.shape == (10, 12, 3)
     limit = Image.MAX_IMAGE_PIXELS
@@ -467,18 +467,18 @@ def test_limit_on_pixels_holds_for_every_reader(tmp_path, name, dtype):
     [
         ("a.jpg", (4,), "u1", r"transparency; choose \.png"),
         ("a.bmp", (2,), "u1", r"transparency; choose \.png"),
-        ("a.webp", (3,), "u2", r"16 bits a sample; choose \.png or \.tiff"),
+        ("a.webp", (3,), "u2", r"16 bits per sample; choose \.png or \.tiff"),
         ("a.gif", (3,), "u1", r"end the name in \.png, "),
     ],
 )
-def test_formats_refuse_what_they_cannot_hold(tmp_path, name, layout, dtype, remedy):
+def test_unsuitable_formats_are_refused(tmp_path, name, layout, dtype, remedy):
     with pytest.raises(PictureError, match=remedy):
         write_picture(tmp_path / name, Picture(random_pixels(layout, np.dtype(dtype))))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
+def test_interrupted_writing_keeps_the_old_file(tmp_path, monkeypatch, error):
     old = Picture(random_pixels((3,), np.uint8))
     write_picture(tmp_path / "a.webp", old)
 
@@ -494,7 +494,7 @@ def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monk
 
 
 @pytest.mark.parametrize(("name", "longest"), [("a.jpg", 65500), ("a.webp", 16383), ("a.png", 1_000_000)])
-def test_sides_that_no_reader_takes_are_refused_and_the_longest_is_not(tmp_path, name, longest):
+def test_limits_on_the_longest_side(tmp_path, name, longest):
     line = Picture(np.zeros((1, longest + 1), np.uint8))
     with pytest.raises(PictureError, match=rf"a side of {longest + 1} pixels is more than.*choose a smaller"):
         write_picture(tmp_path / name, line)
@@ -503,13 +503,13 @@ def test_sides_that_no_reader_takes_are_refused_and_the_longest_is_not(tmp_path,
     assert read_picture(tmp_path / name).pixels.shape[:2] == (1, longest)
 
 
-def test_unwritable_folder_is_told_in_one_line(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(PictureError, match=r"missing.*cannot be written"):
         write_picture(tmp_path / "missing" / "a.png", Picture(random_pixels((3,), np.uint8)))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
-def test_what_goes_wrong_in_making_bands_is_not_called_a_failure_to_write(tmp_path, name):
+def test_exception_of_the_band_iterator_is_passed_through(tmp_path, name):
     def bands():
         yield random_pixels((3,), np.uint8)
         raise ValueError("no numbers")
@@ -522,21 +522,21 @@ def test_what_goes_wrong_in_making_bands_is_not_called_a_failure_to_write(tmp_pa
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")
-def test_written_files_have_ordinary_permissions(tmp_path):
-    (tmp_path / "ordinary").touch()
+def test_written_files_have_default_permissions(tmp_path):
+    (tmp_path / "default").touch()
     write_picture(tmp_path / "a.png", Picture(random_pixels((3,), np.uint8)))
-    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "default").stat().st_mode
 
 
 def twice(colours):
-    """Bicubic ×2, which overshoots at edges as a network may."""
+    """Enlarge ×2 bicubically, with overshoot at edges like a network."""
     height, width = colours.shape[:2]
     return cv2.resize(colours, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("layout", [(), (1,), (2,), (3,), (4,)])
-def test_unit_planes_and_back_is_exact(dtype, layout):
+def test_unit_planes_round_trip(dtype, layout):
     if np.issubdtype(dtype, np.floating):
         pixels = np.random.default_rng(0).random((5, 7, *layout), dtype=np.float32).astype(dtype)
     else:
@@ -564,7 +564,7 @@ def test_enlarging_keeps_layout_and_dtype(dtype, layout):
     assert enlarged.max() == pixels.max()
 
 
-def test_opaque_colour_is_just_enlarged():
+def test_opaque_picture_equals_enlarged_colour():
     pixels = random_pixels((3,), np.uint8)
     expected = np.clip(np.rint(twice(pixels / np.float32(255)) * np.float32(255)), 0, 255)
     np.testing.assert_array_equal(upscale_pixels(pixels, twice), expected)
@@ -574,7 +574,7 @@ def test_opaque_colour_is_just_enlarged():
 
 
 @pytest.mark.parametrize("layout", [(), (1,), (2,), (3,), (4,)])
-def test_layers_come_back_from_any_rows_of_them(layout):
+def test_from_layers_accepts_any_rows(layout):
     pixels = random_pixels(layout, np.uint16, (6, 5))
     layers = [twice(layer) for layer in pictures.to_layers(pixels)]
     parts = [
@@ -587,13 +587,13 @@ def test_layers_come_back_from_any_rows_of_them(layout):
 def test_layers_of_different_sizes_are_refused():
     pixels = random_pixels((4,), np.uint8)
     colour, alpha = pictures.to_layers(pixels)
-    with pytest.raises(ValueError, match="not of one picture"):
+    with pytest.raises(ValueError, match="layers have different shapes"):
         pictures.from_layers([colour, alpha[:1]], like=pixels)
 
 
 @pytest.mark.parametrize("faint", [0, 1 / 255, 0.05])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_hidden_colour_gives_no_halo(dtype, faint):
+def test_invisible_colour_gives_no_halo(dtype, faint):
     white = 1 if dtype is np.float32 else np.iinfo(dtype).max
     y, x = np.indices((24, 24)) - 11.5
     inside = np.hypot(y, x) < 8
@@ -609,8 +609,8 @@ def test_hidden_colour_gives_no_halo(dtype, faint):
     assert ((enlarged[..., 3] > 0) & (enlarged[..., 3] < white)).any()
 
 
-def test_an_edge_keeps_its_colour_whatever_the_enlargement_does_to_it():
-    """As a network, it does not make of a product the product of what it makes of the factors."""
+def test_edge_keeps_its_colour_under_nonlinear_enlargement():
+    """A network is nonlinear, so enlarging colour times alpha differs from enlarging both."""
 
     def sharpened(colours):
         enlarged = twice(colours)
@@ -628,22 +628,22 @@ def test_an_edge_keeps_its_colour_whatever_the_enlargement_does_to_it():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_evenly_faint_colour_is_kept(dtype):
+def test_uniformly_faint_colour_is_kept(dtype):
     white = 1 if dtype is np.float32 else np.iinfo(dtype).max
     faint = np.full((5, 7, 4), np.array([0.8, 0.4, 0.2, 0.1]) * white).astype(dtype)
     np.testing.assert_allclose(upscale_pixels(faint, twice)[3, 4], faint[0, 0], rtol=1e-6)
 
 
-def test_a_picture_of_nothing_stays_one():
-    nothing = np.full((5, 7, 4), (9, 9, 9, 0), np.uint8)
-    assert not upscale_pixels(nothing, twice).any()
+def test_fully_transparent_picture_becomes_black():
+    transparent = np.full((5, 7, 4), (9, 9, 9, 0), np.uint8)
+    assert not upscale_pixels(transparent, twice).any()
 
 
-def test_pixels_of_the_other_byte_order_are_the_same():
+def test_byte_order_does_not_change_the_result():
     pixels = random_pixels((4,), np.uint16)
-    turned = upscale_pixels(pixels.astype(">u2"), twice)
-    assert turned.dtype == ">u2"
-    np.testing.assert_array_equal(turned, upscale_pixels(pixels, twice))
+    big_endian = upscale_pixels(pixels.astype(">u2"), twice)
+    assert big_endian.dtype == ">u2"
+    np.testing.assert_array_equal(big_endian, upscale_pixels(pixels, twice))
 
 
 @pytest.mark.parametrize(
@@ -653,11 +653,11 @@ def test_pixels_of_the_other_byte_order_are_the_same():
         *(np.full((3, 4), 255.0), np.full((3, 4, 3), -1.0), np.full((3, 4), np.nan), np.full((3, 4), np.inf)),
     ],
 )
-def test_odd_arrays_are_refused(pixels):
+def test_unsuitable_arrays_are_refused(pixels):
     with pytest.raises(ValueError, match="give"):
         pictures.to_unit_planes(pixels)
 
 
-def test_overshoot_of_floating_point_is_taken():
+def test_overshoot_of_floating_point_is_accepted():
     colour, _, _ = pictures.to_unit_planes(np.array([[-0.1, 1.2]]))
     np.testing.assert_allclose(colour[..., 0], [[-0.1, 1.2]], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Writing pictures band by band: the same files as written whole, in little memory, or none at all."""
+"""Writing pictures in bands: same files as in one piece, little memory, atomic."""
 
 import io
 import tracemalloc
@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from skimage import data
 
 from moeisr_plugin.pictures import Picture, PictureError, read_picture, write_bands, write_picture
-from moeisr_plugin.pictures.row_bands import joined_bands, regrouped_bands
+from moeisr_plugin.pictures.row_bands import join_bands, regroup_bands
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF_IFD, EXPOSURE, MAKER, ORIENTATION = 34665, 33434, 271, 274
@@ -28,7 +28,7 @@ def exif_block():
 
 
 def smooth(height, width, *, channels=3, dtype: type = np.uint8):
-    """What enlarged pictures are like, (height, width, channels)."""
+    """Return smooth pixels, like those of an enlarged picture, (height, width, channels)."""
     coarse = noise(height // 8 + 2, width // 8 + 2, channels=channels, dtype=dtype)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
 
@@ -39,7 +39,7 @@ def in_bands(pixels, rows):
 
 
 def write(path, pixels, rows, **metadata):
-    """Writes in bands of so many rows, from a picture of another size whose metadata are kept."""
+    """Write `pixels` in bands of `rows` rows, with metadata from a picture of another size."""
     like = Picture(pixels[:2, :3], **metadata)
     write_bands(path, in_bands(pixels, rows), like=like, size=pixels.shape[:2])
 
@@ -51,7 +51,7 @@ def read_by_opencv(path):
 
 
 def read_by_others(path, pixels):
-    """What readers that should understand the file take it for."""
+    """Yield the pixels as decoded by other libraries that support the file."""
     if path.suffix == ".tiff":
         yield tifffile.imread(path)
     if pixels.dtype == np.uint8:
@@ -59,16 +59,16 @@ def read_by_others(path, pixels):
             yield np.asarray(image)
     elif path.suffix == ".png":
         stored = read_by_opencv(path)
-        yield stored[..., [0, 3]] if pixels.shape[2:] == (2,) else stored  # it has no grey with alpha
+        yield stored[..., [0, 3]] if pixels.shape[2:] == (2,) else stored  # OpenCV expands grey with alpha
 
 
 @pytest.mark.parametrize("rows", [1, 7, 23])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
-@pytest.mark.parametrize("draw", [smooth, noise])
-def test_bands_are_read_back_by_others(tmp_path, draw, suffix, dtype, channels, rows):
-    pixels = draw(*SIZE, channels=channels, dtype=dtype)
+@pytest.mark.parametrize("make", [smooth, noise])
+def test_other_libraries_decode_files_written_in_bands(tmp_path, make, suffix, dtype, channels, rows):
+    pixels = make(*SIZE, channels=channels, dtype=dtype)
     pixels = pixels[..., 0] if channels == 1 else pixels
     path = tmp_path / f"a.{suffix}"
     write(path, pixels, rows)
@@ -87,7 +87,7 @@ def test_tiles_that_do_not_divide_the_picture(tmp_path, size):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "bmp"])
-def test_other_formats_are_put_together(tmp_path, suffix):
+def test_other_formats_join_the_bands(tmp_path, suffix):
     pixels = smooth(*SIZE)
     write(tmp_path / f"bands.{suffix}", pixels, 7, icc_profile=ICC)
     write_picture(tmp_path / f"whole.{suffix}", Picture(pixels, icc_profile=ICC))
@@ -128,7 +128,7 @@ def test_tiff_above_4_gib_is_bigtiff(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_png_is_not_much_larger_than_the_usual(tmp_path, dtype):
+def test_png_is_not_much_larger_than_that_of_other_writers(tmp_path, dtype):
     photograph = data.chelsea()[:, :, ::-1].astype(dtype) * (np.iinfo(dtype).max // 255)
     pixels = cv2.resize(photograph, None, fx=1.7, fy=1.7, interpolation=cv2.INTER_CUBIC)
     write(tmp_path / "a.png", pixels, 32)
@@ -142,7 +142,7 @@ def test_png_is_not_much_larger_than_the_usual(tmp_path, dtype):
 
 @pytest.mark.parametrize("suffix", ["png", "tiff", "jpg"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_failing_half_way_leaves_the_old_file_and_nothing_else(tmp_path, suffix, error):
+def test_failed_writing_keeps_the_old_file(tmp_path, suffix, error):
     old, new = (noise(*SIZE, seed=seed) for seed in (0, 1))
 
     def half():
@@ -170,7 +170,7 @@ def test_failing_half_way_leaves_the_old_file_and_nothing_else(tmp_path, suffix,
         ([noise(23, 37, dtype=np.uint16)], "a band of uint16"),
     ],
 )
-def test_bands_that_do_not_make_up_the_picture_are_refused(tmp_path, suffix, bands, reason):
+def test_mismatched_bands_are_refused(tmp_path, suffix, bands, reason):
     with pytest.raises(PictureError, match=reason):
         write_bands(tmp_path / f"a.{suffix}", bands, like=Picture(noise(2, 3)), size=SIZE)
     assert not list(tmp_path.iterdir())
@@ -178,13 +178,13 @@ def test_bands_that_do_not_make_up_the_picture_are_refused(tmp_path, suffix, ban
 
 @pytest.mark.parametrize("lengths", [[23], [1] * 23, [5, 0, 11, 7], [8, 8, 7], [2, 20, 1]])
 @pytest.mark.parametrize("height", [1, 4, 8, 23, 30])
-def test_regrouped_and_joined_bands_hold_the_same_rows(lengths, height):
+def test_regrouped_and_joined_bands_have_the_same_rows(lengths, height):
     pixels = noise(*SIZE)
     bands = np.split(pixels, np.cumsum(lengths)[:-1])
-    regrouped = list(regrouped_bands(bands, height))
+    regrouped = list(regroup_bands(bands, height))
     assert [len(band) for band in regrouped] == [len(pixels[y : y + height]) for y in range(0, 23, height)]
     np.testing.assert_array_equal(np.concatenate(regrouped), pixels)
-    np.testing.assert_array_equal(joined_bands(bands, like=pixels, size=SIZE), pixels)
+    np.testing.assert_array_equal(join_bands(bands, like=pixels, size=SIZE), pixels)
 
 
 @pytest.mark.parametrize(("suffix", "mebibytes"), [("png", 2), ("tiff", 12)])

@@ -121,6 +121,6 @@ def test_full_disk_is_reported_in_one_line(create_lmdb, folder, tmp_path, monkey
     err = capsys.readouterr().err
     assert err == (
         f"create_lmdb: {tmp_path}/p.lmdb.partial: cannot be written (No space left on device); "
-        "run this again to go on\n"
+        "run the command again to resume\n"
     )
     assert create_lmdb(folder, "-o", tmp_path / "p.lmdb") == 0

@@ -1,4 +1,4 @@
-"""Files of tensors: both formats, told apart by what they hold, and what they refuse."""
+"""Tensor files: both formats, detection by content, and refused files."""
 
 import zipfile
 
@@ -16,7 +16,7 @@ def content(**more):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_what_is_written_is_read_whatever_the_name(tmp_path, suffix):
+def test_round_trip_does_not_depend_on_the_file_name(tmp_path, suffix):
     averaged = {"a.weight": torch.ones(2)}
     given = content(params_ema=averaged, network_g={"type": "LIIF", "tau": 1.5, "depths": [2, 3]}, note="a")
     write_tensor_file(tmp_path / f"a{suffix}", given)
@@ -28,7 +28,7 @@ def test_what_is_written_is_read_whatever_the_name(tmp_path, suffix):
     assert (read["network_g"], read["note"]) == (given["network_g"], given["note"])
 
 
-def test_safetensors_hold_the_names_that_others_expect_and_the_rest_as_json(tmp_path):
+def test_safetensors_have_plain_parameter_names_and_json_metadata(tmp_path):
     path = tmp_path / "a.safetensors"
     write_tensor_file(path, content(params_ema={"a.weight": torch.ones(2)}, network_g={"depths": (2, 3)}))
     assert set(safetensors.torch.load_file(path)) == {"a.weight", "a.tied", "n", "params_ema.a.weight"}
@@ -36,7 +36,7 @@ def test_safetensors_hold_the_names_that_others_expect_and_the_rest_as_json(tmp_
         assert file.metadata() == {"network_g": '{"depths": [2, 3]}'}
 
 
-def test_safetensors_of_others_hold_their_weights_as_params(tmp_path):
+def test_foreign_safetensors_are_read_as_params(tmp_path):
     safetensors.torch.save_file({"x.weight": torch.ones(3)}, tmp_path / "a.safetensors", {"format": "pt"})
     read = read_tensor_file(tmp_path / "a.safetensors")
     assert read == {"params": {"x.weight": read["params"]["x.weight"]}, "format": "pt"}
@@ -47,7 +47,7 @@ def test_safetensors_of_others_hold_their_weights_as_params(tmp_path):
     ("more", "message"),
     [({"params": {"a": 1}}, "params: a is a int"), ({"extra": torch.ones(1)}, r"not JSON.*choose \.pth")],
 )
-def test_what_safetensors_cannot_hold_is_refused_before_anything_is_written(tmp_path, more, message):
+def test_content_unsuitable_for_safetensors_is_refused_before_writing(tmp_path, more, message):
     path = tmp_path / "a.safetensors"
     with pytest.raises(CheckpointError, match=message):
         write_tensor_file(path, {**content(), **more})
@@ -56,7 +56,7 @@ def test_what_safetensors_cannot_hold_is_refused_before_anything_is_written(tmp_
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
-def test_truncated_files_are_refused_in_a_line(tmp_path, suffix, kept):
+def test_truncated_files_are_refused_with_one_line(tmp_path, suffix, kept):
     path = tmp_path / f"a{suffix}"
     write_tensor_file(path, {"params": {"a": torch.ones(1000)}})
     whole = path.read_bytes()
@@ -67,7 +67,7 @@ def test_truncated_files_are_refused_in_a_line(tmp_path, suffix, kept):
         read_tensor_file(path)
 
 
-def test_an_archive_that_unpacks_to_more_than_its_size_is_refused(tmp_path):
+def test_compressed_archive_is_refused(tmp_path):
     torch.save({"params": {"a": torch.zeros(1000)}}, tmp_path / "a.pth")
     with (
         zipfile.ZipFile(tmp_path / "a.pth") as stored,
@@ -80,6 +80,6 @@ def test_an_archive_that_unpacks_to_more_than_its_size_is_refused(tmp_path):
         read_tensor_file(tmp_path / "b.pth")
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"absent\.safetensors: no such file"):
         read_tensor_file(tmp_path / "absent.safetensors")
