@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from moeisr_plugin.options.checking import OptionsError, check
 from moeisr_plugin.options.contradictions import Run
-from moeisr_plugin.options.parse import force_options, read_options
+from moeisr_plugin.options.parse import force_options, resolve_options
 
 USER_ERROR = 2
 
@@ -56,12 +56,15 @@ def options_of_command(
 
 def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
     try:
-        opt = force_options(read_options(command.opt), command.force_yml)
+        resolved = resolve_options(command.opt)
+        opt = force_options(resolved.options, command.force_yml)
     except ValueError as error:
         raise OptionsError([str(error)]) from error
     opt, problems = check(opt, run)
     if problems:
-        raise OptionsError([f"{command.opt}: {problem}" for problem in problems])
+        forced = {entry.partition("=")[0].replace(":", ".") for entry in command.force_yml}
+        files = {path: file for path, file in resolved.origins.items() if path not in forced}
+        raise OptionsError([f"{files.get(problem.path, command.opt)}: {problem}" for problem in problems])
     if opt.get("val", ...) is None:
         del opt["val"]  # the toolbox's debug mode sets its val_freq if the key is there
     return opt

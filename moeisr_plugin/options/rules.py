@@ -204,15 +204,28 @@ def text() -> Value:
     return Value(words="a text", read=_read_text)
 
 
-def one_of(*names: str) -> Value:
-    """One of some words."""
+@dataclass(frozen=True, kw_only=True)
+class Choice(Value):
+    """One of some words. Where `none` is one of them, an empty value means `none`."""
+
+    names: Collection[str]
+
+    def apply(self, value: Any, path: str, report: Report) -> Any:
+        if value is None and not self.nullable and "none" in self.names:
+            return "none"
+        return super().apply(value, path, report)
+
+
+def one_of(*names: str) -> Choice:
+    """Return the rule of a value that is one of some words."""
 
     def read(value: Any) -> str:
         if value not in names:
             raise ValueError
         return value
 
-    return Value(words=" or ".join(filter(None, [", ".join(names[:-1]), names[-1]])), read=read)
+    words = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return Choice(words=words, read=read, names=names)
 
 
 def number(*, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Value:

@@ -22,7 +22,7 @@ from moeisr_plugin.options.parse import force_options, read_options
 from moeisr_plugin.utils.messages import one_line
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = sorted(ROOT.glob("options/**/*.yml"))
+OPTIONS = sorted(ROOT.glob("options/t*/**/*.yml"))
 GONE = object()
 
 
