@@ -1,4 +1,4 @@
-"""The arguments of a training or a test, and the options they name, checked before anything else happens."""
+"""Parse the arguments of a training or a test, and check the options that they name."""
 
 import argparse
 import os
@@ -16,26 +16,26 @@ USER_ERROR = 2
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Answers a wrong command line in one line instead of the whole usage."""
-        self.exit(USER_ERROR, f"{self.prog}: {message} (--help tells more)\n")
+        """Report a wrong command line in one line, without the usage."""
+        self.exit(USER_ERROR, f"{self.prog}: {message} (see --help)\n")
 
 
 def options_of_command(
     arguments: Sequence[str], root: str, *, is_train: bool
 ) -> tuple[OrderedDict[str, Any], list[str]]:
-    """Reads and checks the options that a command line names.
+    """Read and check the options that a command line names.
 
     Args:
         arguments: the command line, without the program.
-        root: the folder that experiments and results go below.
-        is_train: whether it is a training, or a test.
+        root: the parent folder of experiments and results.
+        is_train: True for a training, False for a test.
 
     Returns:
-        The options, and the command line that is left for the toolbox's own parser.
+        The options, and the remaining command line for the parser of the toolbox.
 
     Raises:
-        SystemExit: 2 if the options cannot be used, after a line on stderr for each problem; 0 with `--check`
-            if they can.
+        SystemExit: 2 if the options have problems, after one line on stderr for each; 0 with `--check` if
+            they have none.
         OptionsError: with `--debug`, instead of exit 2.
     """
     command = _parser().parse_args(arguments)
@@ -71,17 +71,17 @@ def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The toolbox's arguments, and this package's own."""
+    """Return a parser of the arguments of the toolbox and of this package."""
     parser = _Parser(allow_abbrev=False)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
-    parser.add_argument("--check", action="store_true", help="check the options, and stop")
+    parser.add_argument("--check", action="store_true", help="check the options and stop")
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm"],
         default="none",
-        help="what started the processes (default: %(default)s)",
+        help="launcher of the processes (default: %(default)s)",
     )
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
+    parser.add_argument("--auto_resume", action="store_true", help="resume from the newest training state")
     parser.add_argument(
         "--debug",
         action="store_true",
