@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 
 from moeisr_plugin import __version__
-from moeisr_plugin.commands import complexity, convert, evaluate, publish, upscale
+from moeisr_plugin.commands import complexity, convert, evaluate, options, publish, upscale
 from moeisr_plugin.commands.programs import run_program
 from moeisr_plugin.utils.arguments import OneLineParser
 
-COMMANDS = (upscale, convert, complexity, evaluate, publish)
+COMMANDS = (upscale, convert, complexity, evaluate, publish, options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ is broken it does nothing. Line numbers are those of BasicSR 1.4.2.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import importlib.util
@@ -38,6 +39,7 @@ def apply() -> None:
     # From here on basicsr can be imported, and the rest patches what it defines.
     mend_yaml_loader()
     mend_parse_options()
+    mend_copy_opt_file()
     mend_init_dist()
     mend_load_resume_state()
     mend_load_network()
@@ -137,6 +139,17 @@ def mend_parse_options() -> None:
         module.parse_options = with_strict_options(module.parse_options)
 
 
+def mend_copy_opt_file() -> None:
+    """Write the resolved options into the experiment folder, beside the raw option file.
+
+    Mends `copy_opt_file` in basicsr/utils/options.py:199, which copies only the raw file: without its bases
+    and `--force_yml` it does not say how the training ran. Can go when the toolbox writes what it uses.
+    """
+    for name in ("utils.options", "train"):
+        module = toolbox(name)
+        module.copy_opt_file = with_resolved_options(module.copy_opt_file)
+
+
 def mend_init_dist() -> None:
     """Starts distributed training on CPUs with gloo; on GPUs the toolbox's own function runs unchanged.
 
@@ -230,9 +243,8 @@ class OptionsDumper(yaml.SafeDumper):
 EXPONENT_WITHOUT_SIGN_OR_DOT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 
 OptionsLoader.add_constructor(OptionsLoader.DEFAULT_MAPPING_TAG, OptionsLoader.construct_ordered)
-OptionsLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", EXPONENT_WITHOUT_SIGN_OR_DOT, list("-+0123456789")
-)
+for each in (OptionsLoader, OptionsDumper):  # so that the dumper quotes a text like '1e5'
+    each.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT_WITHOUT_SIGN_OR_DOT, list("-+0123456789"))
 OptionsDumper.add_representer(OrderedDict, OptionsDumper.represent_ordered)
 
 
@@ -248,10 +260,23 @@ def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]
     def strict(root_path: str, is_train: bool = True) -> Any:
         # Not above: it needs the toolbox, and this package's archs.
         opt, arguments = plugin("options").options_of_command(sys.argv[1:], root_path, is_train=is_train)
+        resolved = copy.deepcopy(opt)  # the toolbox adds to its own
         with read_already(opt, arguments):
-            return parse_options(root_path, is_train)
+            opt, args = parse_options(root_path, is_train)
+        plugin("options.kept").remember(args.opt, resolved, opt["manual_seed"])
+        return opt, args
 
     return strict
+
+
+def with_resolved_options(copy_opt_file: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    """Wraps `copy_opt_file` so that it writes the resolved options, too."""
+
+    @functools.wraps(copy_opt_file)
+    def copied(opt_file: str, experiments_root: str) -> None:
+        plugin("options.kept").copy_options(copy_opt_file, opt_file, experiments_root)
+
+    return copied
 
 
 @contextmanager

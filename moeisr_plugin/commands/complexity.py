@@ -73,17 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _network_of_options(path: Path) -> "ImplicitSR":
-    import yaml
-    from basicsr.utils.options import ordered_yaml
-
     from moeisr_plugin.checkpoints.network import build_without_pretrained
+    from moeisr_plugin.options.parse import read_options
 
-    try:
-        options = yaml.load(path.read_text(encoding="utf-8"), Loader=ordered_yaml()[0])
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable option file: {error}") from error
-    if not isinstance(options, dict) or not isinstance(options.get("network_g"), dict):
-        raise ValueError(f"{path}: has no network_g; give the option file of a training or a test")
+    options = read_options(path)
+    if not isinstance(options.get("network_g"), dict):
+        raise ValueError(f"{path}: has no network_g; name an option file of a training or a test")
     return build_without_pretrained(_checked(options["network_g"], path)).eval()
 
 

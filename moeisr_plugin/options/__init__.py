@@ -1,4 +1,4 @@
-"""Strict options: an option file is read safely and checked whole before anything is built or written."""
+"""Read option files safely and check all of them before anything is built or written."""
 
 from .checking import OptionsError, Problem, Run, check
 from .command_line import options_of_command

@@ -1,4 +1,4 @@
-"""Checking options whole: what is in the file, what goes together, what is on the disk."""
+"""Check options: each key, combinations of keys, and files on the disk."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from moeisr_plugin.options.schema import schema
 
 
 class Problem(NamedTuple):
-    """Something that keeps options from being used."""
+    """A problem that prevents the use of options."""
 
     path: str  # of the key: datasets.train.lr_size
     text: str  # what is wrong and the remedy, in one line
@@ -20,7 +20,7 @@ class Problem(NamedTuple):
 
 
 class OptionsError(ValueError):
-    """Options that cannot be used; the message has a line for each problem."""
+    """Options are not usable; the message has one line for each problem."""
 
     def __init__(self, lines: Sequence[str]):
         super().__init__("\n".join(lines))
@@ -30,16 +30,16 @@ class OptionsError(ValueError):
 def check(
     opt: Mapping[str, Any], run: Run, *, check_files: bool = True
 ) -> tuple[OrderedDict[str, Any], list[Problem]]:
-    """Checks options, and converts numbers that are given as texts.
+    """Check options, and convert numbers that are given as texts.
 
     Args:
         opt: the options as read.
-        run: what the command line says.
-        check_files: whether pictures, weights and states must be there.
+        run: the settings of the command line.
+        check_files: check that pictures, weights and states exist.
 
     Returns:
-        The options with every value in its type, of use if there is no problem; and the problems, in the
-        order of the options where a single key is at fault.
+        The options with every value in its type, usable if there is no problem; and the problems. Those of
+        single keys come first, in the order of the options.
     """
     problems: list[Problem] = []
 
@@ -56,7 +56,7 @@ def check(
 
 
 def _plain(value: Any) -> Any:
-    """Sections of any kind as ordered dictionaries, as the toolbox has them."""
+    """Return sections of any kind as ordered dictionaries, as the toolbox has them."""
     if isinstance(value, Mapping):
         return OrderedDict((key, _plain(part)) for key, part in value.items())
     return value

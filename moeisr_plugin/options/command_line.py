@@ -1,4 +1,4 @@
-"""The arguments of a training or a test, and the options they name, checked before anything else happens."""
+"""Parse the arguments of a training or a test, and check the options that they name."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 from moeisr_plugin.options.checking import OptionsError, check
 from moeisr_plugin.options.contradictions import Run
-from moeisr_plugin.options.parse import force_options, read_options
+from moeisr_plugin.options.parse import force_options, resolve_options
 from moeisr_plugin.utils.arguments import OneLineParser
 
 USER_ERROR = 2
@@ -18,19 +18,19 @@ USER_ERROR = 2
 def options_of_command(
     arguments: Sequence[str], root: str, *, is_train: bool
 ) -> tuple[OrderedDict[str, Any], list[str]]:
-    """Reads and checks the options that a command line names.
+    """Read and check the options that a command line names.
 
     Args:
         arguments: the command line, without the program.
-        root: the folder that experiments and results go below.
-        is_train: whether it is a training, or a test.
+        root: the parent folder of experiments and results.
+        is_train: True for a training, False for a test.
 
     Returns:
-        The options, and the command line that is left for the toolbox's own parser.
+        The options, and the remaining command line for the parser of the toolbox.
 
     Raises:
-        SystemExit: 2 if the options cannot be used, after a line on stderr for each problem; 0 with `--check`
-            if they can.
+        SystemExit: 2 if the options have problems, after one line on stderr for each; 0 with `--check` if
+            they have none.
         OptionsError: with `--debug`, instead of exit 2.
     """
     command = _parser().parse_args(arguments)
@@ -51,12 +51,15 @@ def options_of_command(
 
 def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
     try:
-        opt = force_options(read_options(command.opt), command.force_yml)
+        resolved = resolve_options(command.opt)
+        opt = force_options(resolved.options, command.force_yml)
     except ValueError as error:
         raise OptionsError([str(error)]) from error
     opt, problems = check(opt, run)
     if problems:
-        raise OptionsError([f"{command.opt}: {problem}" for problem in problems])
+        forced = {entry.partition("=")[0].replace(":", ".") for entry in command.force_yml}
+        files = {path: file for path, file in resolved.origins.items() if path not in forced}
+        raise OptionsError([f"{files.get(problem.path, command.opt)}: {problem}" for problem in problems])
     if opt.get("val", ...) is None:
         del opt["val"]  # the toolbox's debug mode sets its val_freq if the key is there
     return opt
@@ -66,14 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     """The toolbox's arguments, and this package's own."""
     parser = OneLineParser(allow_abbrev=False)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
-    parser.add_argument("--check", action="store_true", help="check the options, and stop")
+    parser.add_argument("--check", action="store_true", help="check the options and stop")
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm"],
         default="none",
-        help="what started the processes (default: %(default)s)",
+        help="launcher of the processes (default: %(default)s)",
     )
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
+    parser.add_argument("--auto_resume", action="store_true", help="resume from the newest training state")
     parser.add_argument(
         "--debug",
         action="store_true",

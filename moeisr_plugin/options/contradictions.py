@@ -1,7 +1,7 @@
-"""Settings that are sound by themselves and do not go together.
+"""Check combinations of settings whose single values are valid.
 
-Each function takes the options without what was found faulty, so that any key may be missing, and yields the
-path of a key with what is wrong and the remedy.
+Each function takes the options without faulty values, so that any key may be missing. It yields the path of a
+key with a message: the problem and the remedy.
 """
 
 import os
@@ -31,17 +31,17 @@ OWN_DATA_SETS = ("ArbitraryScaleDataset", "ScaleValidationDataset")
 
 
 def is_own_network(network_class: Any) -> TypeGuard[type[ImplicitSR]]:
-    """Whether it is one of this package's networks."""
+    """Return whether the class is a network of this package."""
     return isinstance(network_class, type) and issubclass(network_class, ImplicitSR)
 
 
 class Run(NamedTuple):
-    """What the command line says of a run."""
+    """The settings of a run on the command line."""
 
     is_train: bool = True
     launcher: str = "none"
     auto_resume: bool = False
-    root: str = "."  # experiments and results go below
+    root: str = "."  # parent folder of experiments and results
 
     @property
     def world_size(self) -> int:
@@ -51,12 +51,12 @@ class Run(NamedTuple):
 
 
 def batch_of_process(opt: Mapping[str, Any], run: Run) -> int:
-    """The samples in a training batch of one process, which without a launcher is for all GPUs."""
+    """Return the samples in a training batch of one process, which uses all GPUs without a launcher."""
     return opt["datasets"]["train"]["batch_size_per_gpu"] * max(gpus_of_process(opt, run), 1)
 
 
 def gpus_of_process(opt: Mapping[str, Any], run: Run) -> int:
-    """The GPUs that one process uses, which without a launcher are all that are asked for."""
+    """Return the number of GPUs of one process: without a launcher, all of `num_gpu`."""
     present = torch.cuda.device_count()
     wanted = present if opt["num_gpu"] == "auto" else opt["num_gpu"]
     wanted = min(wanted, present)  # more are reported by themselves
@@ -64,7 +64,7 @@ def gpus_of_process(opt: Mapping[str, Any], run: Run) -> int:
 
 
 def contradictions(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """All that do not go together, but for what hangs on values that were reported already."""
+    """Yield contradictions; skip checks that depend on values with reported problems."""
     with suppress(UnsoundError):
         for check in (*EVERYWHERE, *(IMPLICIT if opt.get("model_type") == IMPLICIT_MODEL else ())):
             with suppress(UnsoundError):
@@ -121,7 +121,7 @@ def loaders(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
                 remedy = "the toolbox validates without workers; remove the line"
             yield f"{path}.persistent_workers", f"is true without workers; {remedy}"
         if dataset.get("prefetch_mode") == "cpu" and dataset.get("persistent_workers"):
-            text = "is cpu, by which two threads ask persistent workers at once; remove the line"
+            text = "is cpu, with which two threads use persistent workers at once; remove the line"
             yield f"{path}.prefetch_mode", text
         if dataset.get("prefetch_mode") == "cuda":
             if opt.get("num_gpu") == 0 or not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What the options name must be there: pictures, lists of them, weights, states; and enough pictures."""
+"""Check that pictures, lists of pictures, weights and states exist, and that there are enough pictures."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ DATAROOTS = ("dataroot_gt", "dataroot_lq")
 
 
 def missing_files(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """All that is not there, but for what hangs on values that were reported already."""
+    """Yield missing files; skip checks that depend on values with reported problems."""
     with suppress(UnsoundError):
         for phase, dataset in (opt.get("datasets") or {}).items():
             with suppress(UnsoundError):
@@ -58,7 +58,7 @@ def _folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _foreign_folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]:
-    """Of data sets that read their folders in ways of their own."""
+    """Check the folders of data sets of other packages, which read them in their own way."""
     for root in DATAROOTS:
         if root in dataset:
             folder = Path(dataset[root]).expanduser()
@@ -69,14 +69,14 @@ def _foreign_folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]
 
 
 def _expanded(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set's options say of its pictures, with `~` as the toolbox expands it."""
+    """Return the options about pictures of a data set, with `~` expanded as in the toolbox."""
     stated = {key: dataset[key] for key in PICTURES if key in dataset}
     roots = {root: str(Path(stated[root]).expanduser()) for root in DATAROOTS if stated.get(root)}
     return {**stated, **roots}
 
 
 def _batches(opt: Mapping[str, Any], phase: str, pictures: int, run: Run) -> Iterator[Finding]:
-    """An epoch must hold a batch: the toolbox drops what does not fill one, and would train on nothing."""
+    """Check that an epoch holds a batch: the toolbox drops incomplete batches and would train on nothing."""
     path, dataset = f"datasets.{phase}", opt["datasets"][phase]
     if pictures == 0:
         yield f"{path}.meta_info_file", f"{dataset.get('meta_info_file')}: lists no picture; correct it"

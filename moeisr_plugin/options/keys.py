@@ -1,7 +1,7 @@
 """The known keys of an option file. A new key is one line in one of the tables.
 
-Keys of networks, losses, metrics, optimisers and schedulers are parameters of what is named, and are read
-from its signature; of them here are only the ranges, which a signature cannot tell.
+The keys of a network, loss, metric, optimiser or scheduler are the parameters of its class, read from the
+signature. The tables here hold only their ranges, which a signature does not state.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def read_num_gpu(value: Any) -> int | str:
 
 
 def read_scale(value: Any) -> Any:
-    """A scale in numbers, as a number or as a pair."""
+    """Return a scale as a number or a pair of numbers."""
     numbers = [number().read(axis) for axis in value] if isinstance(value, list) else number().read(value)
     scale_per_axis(numbers)
     return numbers
@@ -136,7 +136,7 @@ VAL: dict[str, Rule] = {
     "pbar": flag(),
 }
 
-# What this package reads beyond
+# Further keys that this package reads
 
 IMPLICIT_TRAIN: dict[str, Rule] = {
     "random_gates_iter": whole(0),
@@ -219,7 +219,7 @@ LOSS_RANGES: dict[str, Rule] = {
     "reduction": one_of("none", "mean", "sum"),
 }
 
-# A loss for each value cannot be trained by.
+# Training needs a scalar loss.
 PIXEL_LOSS_RANGES: dict[str, Rule] = {**LOSS_RANGES, "reduction": one_of("mean", "sum")}
 
 OPTIMISER_RANGES: dict[str, Rule] = {
@@ -251,7 +251,7 @@ METRIC_RANGES: dict[str, Rule] = {
 
 
 def schedulers() -> dict[str, Callable]:
-    """Those of torch that can be told in an option file, and the toolbox's."""
+    """Return the torch schedulers that an option file can configure, and those of the toolbox."""
     return {
         **suitable_schedulers(),
         "MultiStepLR": toolbox_schedulers.MultiStepRestartLR,

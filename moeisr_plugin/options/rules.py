@@ -1,4 +1,4 @@
-"""What a value may be: rules that give it in its type, or say what is wrong with it."""
+"""Rules for values: convert a value to its type, or report the problem."""
 
 import datetime
 import math
@@ -11,20 +11,20 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 Report = Callable[[str, str], None]
-"""Takes the path of a key, and what is wrong with it with the remedy."""
+"""Takes the path of a key and a message: the problem and the remedy."""
 
 FAULTY: Any = object()
-"""Stands for a value that was reported."""
+"""Marks a value with a reported problem."""
 
 
 class UnsoundError(Exception):
-    """A check asked for what was reported already."""
+    """A check read a value with a reported problem."""
 
 
 class Sound(OrderedDict[str, Any]):
-    """A section with its values in their types, and without those that were reported.
+    """A section with its values in their types, without those that have reported problems.
 
-    To ask for one of the latter raises UnsoundError, lest a check take a default in its place.
+    Reading one of the latter raises UnsoundError, so that no check uses a default in its place.
     """
 
     faulty: frozenset[str] = frozenset()
@@ -38,7 +38,7 @@ class Sound(OrderedDict[str, Any]):
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default  # noqa: SIM401  that would ask get
+        return self[key] if key in self else default  # noqa: SIM401  that would call get
 
     def _must_be_sound(self, key: object) -> None:
         if key in self.faulty:
@@ -47,12 +47,12 @@ class Sound(OrderedDict[str, Any]):
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
-    """What a value may be.
+    """The rule of a value.
 
     Attributes:
-        words: the same for messages, as in "give a number".
-        required: whether its key must be there.
-        nullable: whether it may be empty (`~`).
+        words: the allowed values for messages, as in "give a number".
+        required: the key must be present.
+        nullable: the value may be empty (`~`).
     """
 
     words: str
@@ -60,7 +60,7 @@ class Rule(ABC):
     nullable: bool = False
 
     def apply(self, value: Any, path: str, report: Report) -> Any:
-        """The value in its type, or `FAULTY` once it has been reported."""
+        """Return the value in its type, or report a problem and return `FAULTY`."""
         if value is not None:
             return self._apply(value, path, report)
         if self.nullable:
@@ -76,18 +76,18 @@ AnyRule = TypeVar("AnyRule", bound=Rule)
 
 
 def needed(rule: AnyRule) -> AnyRule:
-    """The rule of a key that must be there."""
+    """Return the rule of a key that must be present."""
     return replace(rule, required=True)
 
 
 def or_empty(rule: AnyRule) -> AnyRule:
-    """The rule of a key that may be there and empty."""
+    """Return the rule of a key whose value may be empty."""
     return replace(rule, nullable=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value(Rule):
-    """Anything but a section; `read` gives it in its type, and raises ValueError if it cannot."""
+    """Any value but a section; `read` returns it in its type or raises ValueError."""
 
     read: Callable[[Any], Any]
 
@@ -105,7 +105,7 @@ class Section(Rule):
 
     Attributes:
         keys: the known keys and their rules.
-        open: whether others may be there, too.
+        open: other keys are allowed.
     """
 
     words: str = "a section of keys and values"
@@ -133,7 +133,7 @@ class EachKey(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Unread(Rule):
-    """Nothing: option files for the toolbox have the key, and nothing reads it; `words` say what holds."""
+    """A key of toolbox option files that nothing reads; `words` state what applies instead."""
 
     def apply(self, value: Any, path: str, report: Report) -> Any:
         return self._apply(value, path, report)
@@ -146,7 +146,7 @@ class Unread(Rule):
 def apply_to_keys(
     rules: Mapping[str, Rule], section: Mapping, path: str, report: Report, *, open: bool
 ) -> Sound:
-    """Reports what is wrong with the keys of a section, and gives the rest."""
+    """Report problems with the keys of a section, and return the valid ones."""
     sound = Sound()
     faulty: set[str] = set()
     for key, value in section.items():
@@ -157,7 +157,7 @@ def apply_to_keys(
                 continue
         elif not open:
             report(below(path, key), f"unknown; {nearest(key, rules)}")
-            faulty.update(get_close_matches(str(key), rules, n=1))  # probably there, but misspelt
+            faulty.update(get_close_matches(str(key), rules, n=1))  # probably present, but misspelt
             continue
         sound[key] = value
     for key, rule in rules.items():
@@ -169,12 +169,12 @@ def apply_to_keys(
 
 
 def below(path: str, key: object) -> str:
-    """The path of a key in the section at `path`."""
+    """Return the path of a key in the section at `path`."""
     return f"{path}.{key}" if path else str(key)
 
 
 def nearest(name: object, known: Collection[str]) -> str:
-    """What to write instead of an unknown name."""
+    """Return the remedy for an unknown name."""
     close = get_close_matches(str(name), known, n=1)
     if close:
         return f"did you mean {close[0]}?"
@@ -182,7 +182,7 @@ def nearest(name: object, known: Collection[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for messages, cut short."""
+    """Return a value for messages, shortened."""
     if isinstance(value, Mapping):
         return "a section"
     return reprlib.repr(list(value)) if isinstance(value, tuple) else reprlib.repr(value)
@@ -192,7 +192,7 @@ def shown(value: Any) -> str:
 
 
 def anything() -> Value:
-    """No restriction."""
+    """Return the rule that accepts any value."""
     return Value(words="a value", read=lambda value: value, nullable=True)
 
 
@@ -204,19 +204,32 @@ def text() -> Value:
     return Value(words="a text", read=_read_text)
 
 
-def one_of(*names: str) -> Value:
-    """One of some words."""
+@dataclass(frozen=True, kw_only=True)
+class Choice(Value):
+    """One of some words. Where `none` is one of them, an empty value means `none`."""
+
+    names: Collection[str]
+
+    def apply(self, value: Any, path: str, report: Report) -> Any:
+        if value is None and not self.nullable and "none" in self.names:
+            return "none"
+        return super().apply(value, path, report)
+
+
+def one_of(*names: str) -> Choice:
+    """Return the rule of a value that is one of some words."""
 
     def read(value: Any) -> str:
         if value not in names:
             raise ValueError
         return value
 
-    return Value(words=" or ".join(filter(None, [", ".join(names[:-1]), names[-1]])), read=read)
+    words = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return Choice(words=words, read=read, names=names)
 
 
 def number(*, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Value:
-    """A finite number in a range."""
+    """Return the rule of a finite number in a range."""
     words = f"a number{_range_words(above, least, below)}"
 
     def read(value: Any) -> float:
@@ -226,7 +239,7 @@ def number(*, above: float = -math.inf, least: float = -math.inf, below: float =
 
 
 def whole(least: float = -math.inf, *, below: float = math.inf) -> Value:
-    """A whole number in a range; `!!float 1e6` is one."""
+    """Return the rule of a whole number in a range; `!!float 1e6` is one."""
     words = f"a whole number{_range_words(-math.inf, least, below)}"
 
     def read(value: Any) -> int:
@@ -239,7 +252,7 @@ def whole(least: float = -math.inf, *, below: float = math.inf) -> Value:
 
 
 def list_of(item: Value, *, length: int | None = None) -> Value:
-    """A list of values that follow one rule."""
+    """Return the rule of a list whose items follow one rule."""
     count = "" if length is None else f"{length} of "
 
     def read(value: Any) -> list:
@@ -251,7 +264,7 @@ def list_of(item: Value, *, length: int | None = None) -> Value:
 
 
 def mapping() -> Value:
-    """A section whose keys are for others to check."""
+    """Return the rule of a section whose keys are not checked here."""
 
     def read(value: Any) -> Mapping:
         if not isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""What an option file may hold, as a whole.
+"""The schema of a whole option file.
 
-Known is what this package and the toolbox's SRModel read. Other models, data sets and classes that take any
-argument may have keys of their own: those pass.
+Known keys are those that this package and SRModel of the toolbox read. Unknown keys pass in sections of other
+models, other data sets and classes that accept any argument.
 """
 
 from collections.abc import Mapping
@@ -68,11 +68,11 @@ METRIC = registered(
 
 
 def schema(opt: Mapping[str, Any], *, is_train: bool) -> Section:
-    """The rules of an option file of this model type.
+    """Return the rules of an option file of this model type.
 
     Args:
-        opt: the options, as yet unchecked.
-        is_train: whether it is for training, or for testing.
+        opt: the unchecked options.
+        is_train: True for training, False for testing.
     """
     model = opt.get("model_type")
     strict = model in STRICT_MODELS
@@ -118,7 +118,7 @@ class Datasets(Rule):
             rules["train"] = needed(TRAIN_SET)
         sound = apply_to_keys(rules, known, path, report, open=False)
         if unknown:
-            sound.faulty |= {"train"}.difference(sound)  # it may be there, misspelt
+            sound.faulty |= {"train"}.difference(sound)  # it may be present, but misspelt
         return sound
 
     def _is_phase(self, name: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Sections that name something registered: their keys are the parameters of what they name."""
+"""Sections whose `type` names a registered class or function, and whose keys are its parameters."""
 
 import inspect
 import types
@@ -36,10 +36,10 @@ class Registered(Rule):
     """A section whose `type` names a class or function, and whose other keys are its parameters.
 
     Attributes:
-        registry: gives what there is by name; asked at each check, as users register their own.
-        rules: rules of parameters by name, before those that the signature tells.
-        extra: keys that someone else reads.
-        supplied: parameters that someone else passes.
+        registry: returns the registered classes by name; called at each check, as users register their own.
+        rules: rules of parameters by name; they precede those from the signature.
+        extra: keys that are read elsewhere.
+        supplied: parameters that are passed elsewhere.
     """
 
     words: str = "a section with a type"
@@ -65,7 +65,7 @@ class Registered(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Named(Rule):
-    """The name of something registered."""
+    """The name of a registered class or function."""
 
     noun: str
     names: Callable[[], Mapping[str, Any]]
@@ -78,12 +78,12 @@ class Named(Rule):
 
 
 def named(noun: str, names: Callable[[], Mapping[str, Any]]) -> Named:
-    """The rule of a name; `names` is asked at each check."""
+    """Return the rule of a name; `names` is called at each check."""
     return Named(words=f"the name of a {noun}", noun=noun, names=names)
 
 
 def find(registry: Mapping[str, Any], name: Any) -> Any:
-    """What the toolbox finds under a name, or None; the toolbox's own may carry a suffix."""
+    """Return the entry that the toolbox finds under a name, or None; its own may carry a suffix."""
     names = (name, f"{name}_basicsr") if isinstance(name, str) else ()
     return next((registry[key] for key in names if key in registry), None)
 
@@ -91,7 +91,7 @@ def find(registry: Mapping[str, Any], name: Any) -> Any:
 def parameter_rules(
     target: Callable, known: Mapping[str, Rule], supplied: Collection[str] = ()
 ) -> dict[str, Rule]:
-    """A rule for each parameter that a section can give, by the known ones, its annotation or its default."""
+    """Return a rule for each parameter, from the known rules, its annotation or its default."""
     rules = {}
     # Elsewhere a parameter of the same name may mean something else.
     known = known if target.__module__.split(".")[0] in OWN_PACKAGES else {}
@@ -108,7 +108,7 @@ def parameter_rules(
 
 
 def named_parameters(target: Callable) -> list[inspect.Parameter]:
-    """The parameters of a class or function that can be passed by name, annotations evaluated if possible."""
+    """Return the parameters that can be passed by name, with evaluated annotations where possible."""
     try:
         signature = inspect.signature(target, eval_str=True)
     except NameError:  # an annotation that exists for type checkers alone
@@ -118,9 +118,9 @@ def named_parameters(target: Callable) -> list[inspect.Parameter]:
 
 
 def takes_any(target: Callable) -> bool:
-    """Whether a section may hold keys beyond the named parameters of what it names.
+    """Return whether a section may hold keys beyond the named parameters.
 
-    The metrics of this package take any only because they are called with what is meant for others.
+    Metrics of this package accept any keyword only because the model passes them arguments of other metrics.
     """
     if target.__module__.startswith("moeisr_plugin."):
         return False
@@ -128,19 +128,19 @@ def takes_any(target: Callable) -> bool:
 
 
 def choice(annotation: Any) -> Value | None:
-    """The rule of a Literal, None for another type."""
+    """Return the rule of a Literal, None for another type."""
     return one_of(*get_args(annotation)) if get_origin(annotation) is Literal else None
 
 
 def annotated(annotation: Any) -> Value | None:
-    """The rule of a type, None for one that says nothing of use here."""
+    """Return the rule of a type, None for a type without one."""
     if annotation in PLAIN:
         return PLAIN[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         rules = [annotated(argument) for argument in arguments if argument is not type(None)]
-        told = [rule for rule in rules if rule is not None]
-        rule = told[0] if len(told) == 1 else anything()
+        known = [rule for rule in rules if rule is not None]
+        rule = known[0] if len(known) == 1 else anything()
         return or_empty(rule) if type(None) in arguments else rule
     if origin is Mapping:
         return mapping()

@@ -1,14 +1,16 @@
-"""What the toolbox's logs tell of a training: its options, its iterations and how long it took."""
+"""Read what an experiment folder records: options, iterations, pictures and seconds of a training."""
 
-import ast
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
 
+from moeisr_plugin.options.kept import KEPT
+from moeisr_plugin.options.parse import read_options
+
 _MESSAGE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+: (.*)$")
-_OPTIONS = re.compile(r"INFO: \n(?=  \w+:)")
+_PROCESSES = re.compile(r"^  (dist|world_size|num_gpu): (\w+)$", re.MULTILINE)
 _START = re.compile(r"Start training from epoch: \d+, iter: (\d+)")
 _PROGRESS = re.compile(r"\biter:\s*([\d,]+), lr:|: iteration (\d+) is saved;")
 _PICTURES = re.compile(r"^\s*Number of train images: (\d+)", re.MULTILINE)
@@ -20,16 +22,18 @@ class Training:
     """A training up to a checkpoint.
 
     Attributes:
-        options: as the training took them, what was forced on the command line included.
-        option_file: as it was named on the command line; without its folder if that was an absolute path.
-        pictures: that were trained on.
+        options: the resolved options, including those of `--force_yml`.
+        option_file: as named on the command line, without the folder if the path was absolute.
+        at_once: processes or GPUs that train together.
+        pictures: number of pictures in the training set.
         iterations: up to the checkpoint.
-        seconds: of all goes, validation included, work lost by interruptions too.
-        goes: how often it was started or resumed.
+        seconds: of all goes, including validation and work lost by interruptions.
+        goes: number of starts, the first and the resumed ones.
     """
 
     options: dict[str, Any]
     option_file: str
+    at_once: int
     pictures: int
     iterations: int
     seconds: float
@@ -37,20 +41,18 @@ class Training:
 
     @property
     def samples(self) -> int:
-        """Patches that were trained on up to the checkpoint, those of all processes and GPUs."""
+        """Patches up to the checkpoint, of all processes and GPUs."""
         return self.iterations * self.batch
 
     @property
     def batch(self) -> int:
-        """Patches of an iteration."""
-        options = self.options
-        at_once = options.get("world_size", 1) if options.get("dist") else max(options.get("num_gpu", 1), 1)
-        return options["datasets"]["train"]["batch_size_per_gpu"] * at_once
+        """Patches of an iteration, of all processes and GPUs."""
+        return self.options["datasets"]["train"]["batch_size_per_gpu"] * self.at_once
 
 
 @dataclass(frozen=True)
 class _Go:
-    """One log: when training began, at which iteration, and when it was where."""
+    """One log: the first iteration, the start, the times of later iterations, and the end."""
 
     first: int
     start: datetime
@@ -59,25 +61,26 @@ class _Go:
 
 
 def read_training(folder: Path, checkpoint: Path, iterations: int | None = None) -> Training:
-    """Reads the logs of an experiment.
+    """Read the options and the logs of an experiment.
 
     Args:
-        folder: of the experiment, with its logs and its copy of the option file.
-        checkpoint: named as the toolbox does, by the iteration, as net_g_5000.pth, or else the last one.
-        iterations: of the checkpoint, where it tells them itself.
+        folder: of the experiment, with its logs and `options.yml`.
+        checkpoint: named by its iteration, such as net_g_5000.pth; any other name means the last iteration.
+        iterations: of the checkpoint, if the file states them.
 
     Raises:
-        ValueError: logs or an option file are missing, or do not tell of this checkpoint.
+        ValueError: logs or options are missing, or the logs do not reach this checkpoint; one line.
     """
     paths = sorted(folder.glob("train_*.log"))
     texts = [text for path in paths if _START.search(text := path.read_text(encoding="utf-8"))]
     if not texts:
         raise ValueError(f"{folder}: holds no log of a training; name its folder by --experiment")
-    options = logged_options(texts[-1])
+    options = _kept_options(folder)
     pictures = _PICTURES.search(texts[-1])
-    if pictures is None or "datasets" not in options or "train" not in options:
+    processes = dict(_PROCESSES.findall(texts[-1]))
+    if pictures is None or not processes:
         raise ValueError(
-            f"{paths[-1]}: does not tell options and pictures; keep the logs as they were written"
+            f"{paths[-1]}: does not state options and pictures; keep the logs as they were written"
         )
     goes = sorted(map(_go, texts), key=lambda go: go.start)
     iterations = _iterations(goes, checkpoint, iterations, options["train"]["total_iter"], folder)
@@ -85,6 +88,7 @@ def read_training(folder: Path, checkpoint: Path, iterations: int | None = None)
     return Training(
         options=options,
         option_file=_option_file(folder),
+        at_once=_at_once(processes),
         pictures=int(pictures[1]),
         iterations=iterations,
         seconds=sum(_seconds(go, iterations) for go in goes),
@@ -92,30 +96,24 @@ def read_training(folder: Path, checkpoint: Path, iterations: int | None = None)
     )
 
 
-def logged_options(text: str) -> dict[str, Any]:
-    """The options that the toolbox prints when a training starts; empty if there are none."""
-    options: dict[str, Any] = {}
-    nested = [options]
-    start = _OPTIONS.search(text)
-    for line in text[start.end() :].splitlines() if start else []:
-        key, colon, value = line.strip().partition(":")
-        if line.strip() == "]":
-            nested.pop()
-        elif not line.startswith("  ") or not colon:
-            break
-        elif value == "[":
-            nested[-1][key] = {}
-            nested.append(nested[-1][key])
-        else:
-            nested[-1][key] = value.strip() if key == "name" else _literal(value.strip())
+def _kept_options(folder: Path) -> dict[str, Any]:
+    path = folder / KEPT
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; trainings of older versions did not write it, so write it by `moeisr "
+            f"options OPTION_FILE [--force_yml ...] > {path}`"
+        )
+    options = read_options(path)
+    for key in ("name", "manual_seed", "network_g", "datasets", "train"):
+        if key not in options:
+            raise ValueError(f"{path}: lacks {key}; write it anew by `moeisr options`")
     return options
 
 
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
+def _at_once(processes: dict[str, str]) -> int:
+    """Return the number of processes, or without a launcher that of GPUs, as the toolbox logs them."""
+    number = processes.get("world_size" if processes.get("dist") == "True" else "num_gpu", "1")
+    return max(int(number), 1)
 
 
 def _go(text: str) -> _Go:
@@ -131,32 +129,33 @@ def _go(text: str) -> _Go:
             progress.append((int((found[1] or found[2]).replace(",", "")), time))
         elif message[2].startswith("End of training"):
             finished = time
-    assert start is not None  # only logs of trainings that began are read
+    assert start is not None  # read_training skips logs without a start
     return _Go(*start, progress, finished)
 
 
-def _iterations(goes: list[_Go], checkpoint: Path, told: int | None, total: int, folder: Path) -> int:
-    """Up to the checkpoint, as it tells itself, else by its name or, for the last one, by the logs."""
+def _iterations(goes: list[_Go], checkpoint: Path, stated: int | None, total: int, folder: Path) -> int:
+    """Return the iterations of a checkpoint: as it states, else by its name, else the last logged."""
     logged = [total for go in goes if go.finished] + [i for go in goes for i, _ in go.progress]
     number = checkpoint.stem.rpartition("_")[2]
-    told = int(number) if told is None and number.isdecimal() else told
-    if not logged or (told is not None and told > max(logged)):
+    stated = int(number) if stated is None and number.isdecimal() else stated
+    if not logged or (stated is not None and stated > max(logged)):
         raise ValueError(
             f"{folder}: its logs do not reach {checkpoint.name}; name its folder by --experiment"
         )
-    return max(logged) if told is None else told
+    return max(logged) if stated is None else stated
 
 
 def _seconds(go: _Go, iterations: int) -> float:
-    """From the start of a go to its end, or to where it reached so many iterations."""
+    """Return the seconds from the start of a go to this iteration, or to its end."""
     times = [time for iteration, time in go.progress if iteration >= iterations][:1]
     times = times or ([go.finished] if go.finished else [time for _, time in go.progress[-1:]])
     return (times[0] - go.start).total_seconds() if times else 0.0
 
 
 def _option_file(folder: Path) -> str:
-    """As named on the command line that the toolbox writes at the head of its copy."""
-    for copy in sorted(folder.glob("*.yml")):
+    """Return the option file as named in the head of a copy; a raw copy counts before `options.yml`."""
+    copies = sorted(folder.glob("*.yml"), key=lambda path: (path.name == KEPT, path.name))
+    for copy in copies:
         if found := _OPTION_FILE.search(copy.read_text(encoding="utf-8")):
             path = PurePath(found[1])
             return path.name if path.is_absolute() else path.as_posix()

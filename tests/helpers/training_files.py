@@ -10,6 +10,7 @@ from basicsr.utils.options import dict2str
 from references import TINY_ENCODER, lively
 
 from moeisr_plugin.checkpoints.network import save_checkpoint
+from moeisr_plugin.options.parse import write_options
 
 NETWORK = {"type": "MoEISRLIIF", "encoder": TINY_ENCODER, "hidden_dim": 8}
 CARD = {
@@ -44,27 +45,19 @@ OPTIONS = {
         "random_gates_iter": 50,
         "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0},
     },
-    "dist": True,
-    "world_size": 2,
 }
+PROCESSES = {"dist": True, "world_size": 2}  # added by the toolbox
 HEADER = """# GENERATE TIME: Tue Nov 24 19:11:15 2026
 # CMD:
 # /usr/train.py -opt options/train/small.yml --force_yml manual_seed=7
 """
 
 
-def log(first, progress, ended=None, options=OPTIONS):
-    """Return a training log in the format of the toolbox.
-
-    Args:
-        first: first iteration, and the time of the start.
-        progress: time of each logged iteration.
-        ended: time of the end.
-        options: options of the training.
-    """
+def log(first, progress, ended=None):
+    """A log as the toolbox writes one: where it begins, {iteration: minute}, and the minute it ended."""
     lines = [
         "2026-11-24 08:00:00,000 INFO: \n   Version Information: \n\tBasicSR: 1.4.2",
-        f"2026-11-24 08:00:00,000 INFO: {dict2str(options)}",
+        f"2026-11-24 08:00:00,000 INFO: {dict2str(OPTIONS | PROCESSES)}",
         "2026-11-24 08:00:01,000 INFO: Training statistics:\n\tNumber of train images: 42\n\tTotal epochs: 3",
         f"2026-11-24 {first[1]}:00,000 INFO: Start training from epoch: 0, iter: {first[0]}",
     ]
@@ -80,6 +73,7 @@ def write_experiment(root):
     """Write the folder of a training that was interrupted once, with checkpoints."""
     (root / "models").mkdir(parents=True)
     (root / "small.yml").write_text(HEADER)
+    write_options_of(root, OPTIONS)
     (root / "train_a.log").write_text(log((0, "09:00"), {100: "09:10", 200: "09:20"}))
     (root / "train_b.log").write_text(log((100, "10:00"), {200: "10:12", 300: "10:20"}, ended="10:30"))
     nets = [lively(build_network(NETWORK), seed=seed) for seed in (0, 1)]
@@ -91,6 +85,11 @@ def write_experiment(root):
     }
     for name in ("net_g_200.pth", "net_g_latest.pth"):
         save_checkpoint(root / "models" / name, checkpoint)
+
+
+def write_options_of(root, options):
+    """The resolved options as a training keeps them."""
+    (root / "options.yml").write_text(write_options(options))
 
 
 def write_card(path):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
-from basicsr.utils.options import ordered_yaml
+
+from moeisr_plugin.options.parse import read_options
 
 OPTIONS = Path(__file__).parents[2] / "options"
 ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
@@ -24,11 +24,6 @@ SMALL_ENCODER = {
     "RDNEncoder": {"num_feat": 8, "num_block": 2, "num_layer": 2, "num_grow_ch": 8},
     "SwinIREncoder": {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4},
 }
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return yaml.load(file, Loader=ordered_yaml()[0])
 
 
 def shrink(opt, photographs, root):
@@ -65,7 +60,7 @@ def test_there_is_a_file_per_experiment_of_the_paper():
 
 @pytest.mark.parametrize("path", TRAIN + ABLATION, ids=lambda path: path.stem)
 def test_training_options_run_a_step(path, photographs, tmp_path):
-    opt = shrink(read(path), photographs, tmp_path)
+    opt = shrink(read_options(path), photographs, tmp_path)
     opt["logger"]["print_freq"] = 1
     opt["train"].pop("random_gates_iter", None)  # losses of the scores come later
     torch.manual_seed(0)
@@ -94,7 +89,7 @@ def test_training_options_run_a_step(path, photographs, tmp_path):
 )
 def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_block, periods):
     names = ("LIIF", "LTE", "MoEISR_LIIF_b", "MoEISR_LIIF_s", "MoEISR_LTE_b", "MoEISR_LTE_s")
-    options = {path.stem.removeprefix(f"train_{family}_"): read(path) for path in paths}
+    options = {path.stem.removeprefix(f"train_{family}_"): read_options(path) for path in paths}
     assert set(options) == set(names)
     for name, opt in options.items():
         assert opt.pop("name") == f"{family}_{name}"
@@ -112,8 +107,8 @@ def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_blo
 
 @pytest.mark.parametrize("path", SHORT, ids=lambda path: path.stem)
 def test_networks_of_the_short_family_are_those_of_the_paper(path):
-    published = read(OPTIONS / "train" / "EDSR" / path.name.replace("short", "EDSR"))["network_g"]
-    network = read(path)["network_g"]
+    published = read_options(OPTIONS / "train" / "EDSR" / path.name.replace("short", "EDSR"))["network_g"]
+    network = read_options(path)["network_g"]
     assert network == {key: published[key] for key in network}
     assert sum(p.numel() for p in build_network(network).parameters()) == sum(
         p.numel() for p in build_network(published).parameters()
@@ -122,7 +117,7 @@ def test_networks_of_the_short_family_are_those_of_the_paper(path):
 
 @pytest.mark.parametrize("path", TINY + SHORT, ids=lambda path: path.stem)
 def test_a_family_trains(path, photographs, tmp_path):
-    opt = shrink(read(path), photographs, tmp_path)
+    opt = shrink(read_options(path), photographs, tmp_path)
     model = build_model(opt)
     model.feed_data(next(iter(loader(opt, "train"))))
     model.update_learning_rate(1)
@@ -132,7 +127,7 @@ def test_a_family_trains(path, photographs, tmp_path):
 
 @pytest.mark.parametrize("path", TRAIN, ids=lambda path: path.stem)
 def test_the_schedule_is_the_published_one(path):
-    opt = read(path)
+    opt = read_options(path)
     swinir = path.parent.name == "SwinIR"
     epoch = 800 * 20 // (32 if swinir else 16)
     milestones = [500, 800, 900, 950] if swinir else [200, 400, 600, 800]
@@ -146,7 +141,7 @@ def test_ablations_change_one_thing():
     changes = {}
     for path in ABLATION:
         base = "RDN_MoEISR_LIIF_b" if "MoEISR" in path.stem else "RDN_LIIF"
-        opt, plain = read(path), read(OPTIONS / "train" / "RDN" / f"train_{base}.yml")
+        opt, plain = read_options(path), read_options(OPTIONS / "train" / "RDN" / f"train_{base}.yml")
         name = path.stem.removeprefix(f"train_{base}_")
         assert opt.pop("name") == path.stem != plain.pop("name")
         changes[name] = differences(opt, plain)
@@ -175,9 +170,9 @@ def differences(opt, plain, path=""):
 
 @pytest.mark.parametrize("path", TEST, ids=lambda path: path.stem)
 def test_test_options_validate(path, photographs, tmp_path):
-    opt = shrink(read(path), photographs, tmp_path)
-    training = read(OPTIONS / "train" / path.parent.name / path.name.replace("test_", "train_"))
-    assert read(path)["network_g"] == training["network_g"]
+    opt = shrink(read_options(path), photographs, tmp_path)
+    training = read_options(OPTIONS / "train" / path.parent.name / path.name.replace("test_", "train_"))
+    assert read_options(path)["network_g"] == training["network_g"]
     model = build_model(opt)
     phase = next(iter(opt["datasets"]))
     model.validation(loader(opt, phase), opt["name"], None, save_img=True)

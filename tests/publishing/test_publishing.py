@@ -11,7 +11,16 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from references import lively, picture
-from training_files import CARD, NETWORK, OPTIONS, log, write_card, write_experiment, write_results
+from training_files import (
+    CARD,
+    NETWORK,
+    OPTIONS,
+    log,
+    write_card,
+    write_experiment,
+    write_options_of,
+    write_results,
+)
 
 from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
@@ -112,25 +121,41 @@ def test_card_describes_the_training_from_its_logs(experiment, checkpoint, itera
     assert "someone" not in card.read_text()
 
 
-@pytest.mark.parametrize("first", ["network_g", "manual_seed", "datasets", "num_gpu"])
-def test_options_are_read_in_any_order(experiment, first):
-    options = {first: OPTIONS[first], **OPTIONS}
-    (experiment / "train_b.log").write_text(log((0, "10:00"), {300: "10:20"}, "10:30", options))
-    training = read_training(experiment, experiment / "models/net_g_200.pth")
-    assert training.options == options
-    assert list(training.options) == list(options)
-
-
 @pytest.mark.parametrize("name", ["20240131_1", "1e5", "None"])
-def test_experiment_name_that_looks_like_a_number_stays_a_text(experiment, name):
-    (experiment / "train_b.log").write_text(
-        log((0, "10:00"), {300: "10:20"}, "10:30", OPTIONS | {"name": name})
-    )
+def test_a_name_is_a_text_whatever_it_looks_like(experiment, name):
+    write_options_of(experiment, {**OPTIONS, "name": name})
     weights, *_ = published(experiment)
     assert weights.name.startswith(f"{name}-")
 
 
-def test_iteration_count_comes_from_the_checkpoint(experiment):
+@pytest.mark.parametrize(
+    ("processes", "batch"),
+    [
+        ("  dist: False\n  num_gpu: 4", 32),
+        ("  dist: False\n  num_gpu: 0", 8),
+        ("  dist: True\n  world_size: 3", 24),
+    ],
+)
+def test_the_batch_counts_processes_or_gpus_as_logged(experiment, processes, batch):
+    path = experiment / "train_b.log"
+    lines = [
+        line for line in path.read_text().splitlines() if not re.match("  (dist|num_gpu|world_size):", line)
+    ]
+    path.write_text("\n".join([processes, *lines]) + "\n")
+    assert read_training(experiment, experiment / "models/net_g_200.pth").batch == batch
+
+
+def test_the_option_file_may_be_named_in_the_resolved_file_alone(experiment):
+    (experiment / "small.yml").rename(experiment / "options.yml")
+    text = (experiment / "options.yml").read_text()
+    write_options_of(experiment, OPTIONS)
+    (experiment / "options.yml").write_text(text + (experiment / "options.yml").read_text())
+    training = read_training(experiment, experiment / "models/net_g_200.pth")
+    assert training.option_file == "options/train/small.yml"
+    assert training.options == OPTIONS
+
+
+def test_iterations_are_those_that_a_checkpoint_tells(experiment):
     later = (
         "2026-11-24 11:09:00,000 INFO: Ended by SIGTERM: iteration 452 is saved; the same command goes on.\n"
     )
@@ -299,6 +324,15 @@ def test_wrong_card_is_reported_in_one_line_and_nothing_is_written(experiment, c
         ),
         (lambda e: (e / "small.yml").unlink(), "holds no option file"),
         (
+            lambda e: (e / "options.yml").unlink(),
+            "options.yml: no such file; trainings of older versions did not write it, so write it by `moeisr "
+            "options OPTION_FILE",
+        ),
+        (
+            lambda e: (e / "options.yml").write_text("name: x"),
+            "options.yml: lacks manual_seed; write it anew",
+        ),
+        (
             lambda e: (e / "models/net_g_200.pth").rename(e / "models/net_g_900.pth"),
             "do not reach net_g_900.pth",
         ),
@@ -328,8 +362,8 @@ def measured_in_16_bits(path):
 
 
 def retrained(experiment, was, now):
-    for path in experiment.glob("*.log"):
-        path.write_text(path.read_text().replace(was, now))
+    path = experiment / "options.yml"
+    path.write_text(path.read_text().replace(was, now))
 
 
 def zoo_with_index(experiment, text):

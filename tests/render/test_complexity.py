@@ -182,7 +182,7 @@ def test_all_layers_of_a_rotated_image_are_counted(tmp_path, capsys):
             "network_g.encoder.num_feat: is 'none'; give a whole number of at least 1",
         ),
         ("name: nothing", "has no network_g"),
-        ("{", "not a readable option file"),
+        ("{", "not valid YAML"),
     ],
 )
 def test_options_without_a_network_are_refused(text, complaint, tmp_path, capsys):
