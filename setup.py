@@ -26,7 +26,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]),
-    package_data={"moeisr_plugin": ["weights/*.safetensors"]},
+    package_data={"moeisr_plugin": ["py.typed", "weights/*.safetensors"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
