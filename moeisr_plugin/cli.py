@@ -1,39 +1,50 @@
 """The `moeisr` command."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from moeisr_plugin import __version__
-from moeisr_plugin.commands import complexity, convert, evaluate, publish, upscale
 from moeisr_plugin.commands.programs import run_program
 
-COMMANDS = (upscale, convert, complexity, evaluate, publish)
+COMMANDS = ("upscale", "convert", "complexity", "evaluate", "publish")
+"""The modules of `commands` that are subcommands, in the order of the help."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Answers a wrong command line in one line instead of the whole usage."""
+        """Report a wrong command line in one line instead of the whole usage."""
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help tells more)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand.
+    """Run a subcommand.
 
     Returns:
         0; 1 if some of several pictures failed; 2 for input that cannot be used, after one line on stderr;
-        130 if interrupted or terminated. With --debug the exception itself comes through.
+        130 if interrupted or terminated. With --debug the exception itself is raised.
     """
-    args = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser(_commands(argv)).parse_args(argv)
     return run_program(f"moeisr {args.command}", lambda: args.run(args), debug=args.debug)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _commands(argv: Sequence[str]) -> Sequence[str]:
+    """Return the subcommands whose modules this command line needs."""
+    first = argv[0] if argv else None
+    if first == "--version":
+        return ()
+    return (first,) if first in COMMANDS else COMMANDS
+
+
+def _parser(commands: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog="moeisr", description="Arbitrary-scale super-resolution.")
     parser.add_argument("--version", action="version", version=f"moeisr {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
+    for name in commands:
+        command = importlib.import_module(f"moeisr_plugin.commands.{name}")
         subparser = command.add_parser(subparsers)
         subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         subparser.set_defaults(run=command.run)

@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _network_of_options(path: Path) -> "ImplicitSR":
     import yaml
-    from basicsr.utils.options import ordered_yaml
 
     from moeisr_plugin.checkpoints.network import build_without_pretrained
+    from moeisr_plugin.utils.option_yaml import OptionsLoader
 
     try:
-        options = yaml.load(path.read_text(encoding="utf-8"), Loader=ordered_yaml()[0])
+        options = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionsLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a readable option file: {error}") from error
     if not isinstance(options, dict) or not isinstance(options.get("network_g"), dict):

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from moeisr_plugin.compat import OptionsLoader
 from moeisr_plugin.options.rules import nearest
+from moeisr_plugin.utils.option_yaml import OptionsLoader
 
 
 def read_options(path: str | os.PathLike[str]) -> Mapping[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, maximum_filter
 
 FAR_FROM_UNIT = 0.5
 """How far floating point may leave [0, 1]: filters overshoot by less, and 0 to 255 or -1 to 1 go beyond."""
@@ -79,6 +78,8 @@ def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
     colour, alpha, _ = to_unit_planes(pixels)
     if alpha is None or (alpha == 1).all():
         return [colour]
+    from scipy.ndimage import maximum_filter  # slow to import, and opaque pictures need none
+
     visible = (alpha > 0) & (alpha >= FAINT * maximum_filter(alpha, NEARBY))
     return [_seen_everywhere(colour, visible), np.repeat(alpha[..., None], 3, axis=2)]
 
@@ -116,6 +117,8 @@ def _seen_everywhere(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """The colour (H, W, 3), and where it is not visible (H, W), that of the nearest pixel where it is."""
     if not visible.any():
         return np.zeros_like(colour)
+    from scipy.ndimage import distance_transform_edt
+
     nearest = distance_transform_edt(~visible, return_distances=False, return_indices=True)  # (2, H, W)
     assert nearest is not None  # as asked for
     return colour[tuple(nearest)]

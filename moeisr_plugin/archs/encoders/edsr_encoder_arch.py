@@ -1,9 +1,9 @@
 """EDSR-baseline without its mean shift and its upsampling (Lim et al., arXiv 1707.02921)."""
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
+from moeisr_plugin.archs.registry import register
 
 
 class ResidualBlock(nn.Module):
@@ -22,7 +22,7 @@ class ResidualBlock(nn.Module):
         return self.body(x).mul_(self.res_scale).add_(x)
 
 
-@ARCH_REGISTRY.register()
+@register
 class EDSREncoder(nn.Module):
     """EDSR-baseline as LIIF uses it; parameters are named as in LIIF's published weights.
 

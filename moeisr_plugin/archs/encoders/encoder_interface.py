@@ -1,5 +1,6 @@
-"""What every encoder offers, whatever it is made of."""
+"""The interface of encoders, and properties of networks that serve as encoders."""
 
+import sys
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -30,3 +31,11 @@ def convolution_halo(net: nn.Module) -> int:
     not for pooling, attention or parallel branches of several convolutions.
     """
     return sum(layer.kernel_size[0] // 2 for layer in net.modules() if isinstance(layer, nn.Conv2d))
+
+
+def window_sizes(net: nn.Module) -> set[int]:
+    """Return the sides in LR pixels of the attention windows in a network; empty if it has none."""
+    swinir = sys.modules.get("basicsr.archs.swinir_arch")  # not loaded: the network has none of its blocks
+    if swinir is None:
+        return set()
+    return {block.window_size for block in net.modules() if isinstance(block, swinir.SwinTransformerBlock)}

@@ -1,10 +1,10 @@
 """The residual dense network without its upsampling (Zhang et al., arXiv 1802.08797)."""
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
+from moeisr_plugin.archs.registry import register
 
 
 class DenseLayer(nn.Module):
@@ -30,7 +30,7 @@ class ResidualDenseBlock(nn.Module):
         return x + self.LFF(self.convs(x))
 
 
-@ARCH_REGISTRY.register()
+@register
 class RDNEncoder(nn.Module):
     """RDN as LIIF uses it (its configuration B); parameters are named as in LIIF's published weights.
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from basicsr.archs.swinir_arch import SwinIR
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor
 
-from moeisr_plugin.archs.encoders.swin_windows import pad_to_windows, take_any_size
+from moeisr_plugin.archs.encoders import swin_windows
+from moeisr_plugin.archs.registry import register
 
 
-@ARCH_REGISTRY.register()
+@register
 class SwinIREncoder(SwinIR):
     """SwinIR as LTE uses it; parameters and buffers are named as in LTE's published weights.
 
@@ -68,11 +68,11 @@ class SwinIREncoder(SwinIR):
         )
         del self.upsample, self.conv_last
         self.window_size = window_size
-        take_any_size(self)
+        swin_windows.take_any_size(self)
 
     def forward(self, lr: Tensor) -> Tensor:
         """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, 64, h, w)."""
         h, w = lr.shape[-2:]
-        shallow = self.conv_first(pad_to_windows(lr, self.window_size))
+        shallow = self.conv_first(swin_windows.pad_to_windows(lr, self.window_size))
         deep = self.conv_after_body(self.forward_features(shallow))
         return self.conv_before_upsample(shallow + deep)[:, :, :h, :w]

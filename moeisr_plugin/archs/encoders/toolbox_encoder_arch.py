@@ -10,12 +10,12 @@ from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.archs.swinir_arch import SwinIR
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from moeisr_plugin.archs.encoders import swin_windows
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
-from moeisr_plugin.archs.encoders.swin_windows import pad_to_windows, take_any_size, window_size_of
 from moeisr_plugin.archs.pretrained import load_cut_network, read_weights
+from moeisr_plugin.archs.registry import register
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def rrdb_features(net: RRDBNet, image: Tensor) -> Tensor:
 
 def swinir_features(net: SwinIR, image: Tensor) -> Tensor:
     h, w = image.shape[-2:]
-    centred = (pad_to_windows(image, window_size_of(net)) - net.mean.to(image)) * net.img_range
-    shallow = net.conv_first(centred)
+    padded = swin_windows.pad_to_windows(image, swin_windows.window_size_of(net))
+    shallow = net.conv_first((padded - net.mean.to(image)) * net.img_range)
     return (shallow + net.conv_after_body(net.forward_features(shallow)))[:, :, :h, :w]
 
 
@@ -139,7 +139,7 @@ def complete_params(arch: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
-@ARCH_REGISTRY.register()
+@register
 class ToolboxEncoder(nn.Module):
     """An EDSR, RCAN, MSRResNet, RRDBNet or SwinIR of the toolbox, cut before its upsampling.
 
@@ -187,7 +187,7 @@ class ToolboxEncoder(nn.Module):
         for name in family.tail.intersection(dict(self.net.named_children())):
             delattr(self.net, name)
         if isinstance(self.net, SwinIR):
-            take_any_size(self.net)
+            swin_windows.take_any_size(self.net)
         if pretrained is not None:
             load_cut_network(self.net, read_weights(pretrained, param_key), family.tail, pretrained)
         self.features = family.features

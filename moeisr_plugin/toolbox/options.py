@@ -1,0 +1,67 @@
+"""Read options safely and check them before the toolbox builds or writes anything."""
+
+import functools
+import importlib
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from moeisr_plugin.toolbox.distributed import start_gloo
+from moeisr_plugin.utils.option_yaml import OptionsDumper, OptionsLoader
+
+
+def mend_options(options: Any) -> None:
+    """Repair basicsr/utils/options.py.
+
+    - `ordered_yaml` (line 12): its loader executes tags such as `!!python/object/apply`. Can go when the
+      toolbox loads safely and reads `1e-4` as a number.
+    - `parse_options` (line 82): it checks nothing, and evaluates what `--force_yml` holds. Can go when the
+      toolbox checks options and only reads them.
+    - `init_dist`: see `distributed.mend_dist_util`.
+    """
+    options.ordered_yaml = ordered_yaml
+    options.parse_options = with_strict_options(options.parse_options)
+    options.init_dist = importlib.import_module("basicsr.utils.dist_util").init_dist
+
+
+def mend_test(test: Any) -> None:
+    """Let basicsr/test.py use the repaired `parse_options`; it differs if it was imported before."""
+    test.parse_options = importlib.import_module("basicsr.utils.options").parse_options
+
+
+def ordered_yaml() -> tuple[type, type]:
+    """Return the loader and the dumper of option files, as the toolbox's function of this name does."""
+    return OptionsLoader, OptionsDumper
+
+
+def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `parse_options` so that it receives options that have been read and checked."""
+
+    @functools.wraps(parse_options)
+    def strict(root_path: str, is_train: bool = True) -> Any:
+        from moeisr_plugin.options import options_of_command  # imports the toolbox
+
+        opt, arguments = options_of_command(sys.argv[1:], root_path, is_train=is_train)
+        with options_in_place(opt, arguments):
+            return parse_options(root_path, is_train)
+
+    return strict
+
+
+@contextmanager
+def options_in_place(opt: OrderedDict, arguments: list[str]) -> Iterator[None]:
+    """Make the toolbox's `parse_options` find these options and arguments instead of those it would read."""
+    options: Any = importlib.import_module("basicsr.utils.options")
+    argv, load, init_dist = sys.argv, options.ordered_yaml, options.init_dist
+    loader = types.SimpleNamespace(get_single_data=lambda: opt, dispose=lambda: None)
+    try:
+        options.ordered_yaml = lambda: (lambda stream: loader, None)
+        if opt.get("num_gpu") == 0:
+            options.init_dist = start_gloo
+        sys.argv = [argv[0], *arguments]
+        yield
+    finally:
+        options.ordered_yaml, options.init_dist, sys.argv = load, init_dist, argv
