@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from moeisr_plugin import __version__
 from moeisr_plugin.commands.programs import run_program
+from moeisr_plugin.utils.missing import TRAINING_PACKAGES, missing_package
 
 COMMANDS = ("upscale", "convert", "complexity", "evaluate", "publish")
 """The modules of `commands` that are subcommands, in the order of the help."""
@@ -28,7 +29,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(_commands(argv)).parse_args(argv)
-    return run_program(f"moeisr {args.command}", lambda: args.run(args), debug=args.debug)
+    return run_program(f"moeisr {args.command}", lambda: _run(args), debug=args.debug)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run the subcommand.
+
+    Raises:
+        ValueError: it needs a package that only training needs, and that is not installed.
+    """
+    try:
+        return args.run(args)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in TRAINING_PACKAGES:
+            raise
+        raise ValueError(missing_package(args.command, error.name)) from error
 
 
 def _commands(argv: Sequence[str]) -> Sequence[str]:

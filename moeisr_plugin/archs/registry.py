@@ -1,7 +1,7 @@
 """Networks by name, for use with and without the toolbox.
 
-The toolbox's registry is part of `basicsr`, which enlarging pictures does not need. So networks of this
-package register here; they also register with the toolbox as soon as it is loaded.
+The toolbox's registry is part of `basicsr`, which is not needed to enlarge pictures. So the networks of this
+package register here. They also register with the toolbox as soon as it is loaded.
 """
 
 import importlib
@@ -12,6 +12,8 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from torch import nn
+
+from moeisr_plugin.utils.missing import missing_package
 
 NETWORKS: dict[str, type[nn.Module]] = {}
 """The networks of this package that have been imported."""
@@ -77,8 +79,5 @@ def _find(name: str) -> type[nn.Module]:
         import basicsr  # noqa: F401  registers the networks on it, too
         from basicsr.utils.registry import ARCH_REGISTRY
     except ModuleNotFoundError as error:
-        raise MissingToolboxError(
-            f"{name} needs BasicSR, but {error.name} is not installed; "
-            'install it with pip install "moeisr_plugin[train]"'
-        ) from error
+        raise MissingToolboxError(missing_package(name, error.name)) from error
     return ARCH_REGISTRY.get(name)

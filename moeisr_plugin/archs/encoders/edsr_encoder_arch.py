@@ -24,7 +24,7 @@ class ResidualBlock(nn.Module):
 
 @register
 class EDSREncoder(nn.Module):
-    """EDSR-baseline as LIIF uses it; parameters are named as in LIIF's published weights.
+    """EDSR-baseline as in LIIF; parameters have the names of the published LIIF weights.
 
     Args:
         num_feat: Width of every layer and of the latent.
@@ -43,6 +43,6 @@ class EDSREncoder(nn.Module):
         self.halo = convolution_halo(self)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
+        """Encode `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
         shallow = self.head(lr)
         return self.body(shallow).add_(shallow)

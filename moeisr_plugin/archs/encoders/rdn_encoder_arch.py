@@ -8,7 +8,7 @@ from moeisr_plugin.archs.registry import register
 
 
 class DenseLayer(nn.Module):
-    """Appends `growth` new channels to its input (section 3.2, equation 5)."""
+    """Append `growth` new channels to the input (section 3.2, equation 5)."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ResidualDenseBlock(nn.Module):
 
 @register
 class RDNEncoder(nn.Module):
-    """RDN as LIIF uses it (its configuration B); parameters are named as in LIIF's published weights.
+    """RDN as in LIIF (configuration B); parameters have the names of the published LIIF weights.
 
     Args:
         num_feat: G0, the width between blocks and of the latent.
@@ -58,7 +58,7 @@ class RDNEncoder(nn.Module):
         self.halo = convolution_halo(self)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
+        """Encode `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
         shallow = self.SFENet1(lr)
         x = self.SFENet2(shallow)
         outputs = []
