@@ -7,9 +7,34 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
+# What `moeisr upscale`, `moeisr convert` and `Upscaler` import.
+ENLARGING = [
+    "torch>=2.4",
+    "imagecodecs",
+    "numpy",
+    "opencv-python",
+    "pillow",
+    "pyyaml",
+    "safetensors",
+    "scipy",
+    "tifffile",
+    "tqdm",
+]
+
+# BasicSR 1.4.2 does not install on Python 3.13: its setup.py fails with KeyError: '__version__'.
+TRAINING = [
+    'basicsr>=1.4.2; python_version < "3.13"',
+    "torchvision>=0.19",
+    "mmengine>=0.10.7",
+    "lmdb",
+    "addict",  # of mmengine
+    "packaging",
+    "scikit-image",
+]
+
 
 def version() -> str:
-    """Reads `__version__` without importing the package, whose dependencies may not be installed yet."""
+    """Read `__version__` without importing the package, whose dependencies may not be installed yet."""
     text = (ROOT / "moeisr_plugin/__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     if found is None:
@@ -24,31 +49,10 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10",
     packages=find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]),
     package_data={"moeisr_plugin": ["py.typed", "weights/*.safetensors"]},
-    install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
-        "basicsr>=1.4.2",
-        "mmengine>=0.10.7",
-        "opencv-python",
-        "lmdb",
-        "addict",
-        "imagecodecs",
-        "numpy",
-        "packaging",
-        "pillow",
-        "pyyaml",
-        "safetensors",
-        "scikit-image",
-        "scipy",
-        "tifffile",
-        "tqdm",
-    ],
-    extras_require={
-        "heic": ["pillow-heif"],
-        "dev": ["pytest", "ruff", "pyright"],
-    },
+    install_requires=ENLARGING,
+    extras_require={"train": TRAINING, "heic": ["pillow-heif"], "dev": ["pytest", "ruff", "pyright"]},
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

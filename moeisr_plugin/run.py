@@ -1,23 +1,23 @@
-"""Runs a script of your own BasicSR clone with everything of this package registered.
+"""Run a script of your own BasicSR clone with everything that this package registers.
 
     python -m moeisr_plugin.run path/to/BasicSR/basicsr/train.py -opt options/train/NAME.yml
 
-The clone's own `basicsr` is used, whatever is installed, and the script sees its arguments as if it had been
-started by itself; BasicSR's train.py and test.py write below the clone's root. `torchrun -m` works, too.
+The `basicsr` of the clone is used even if another one is installed. The script receives its own arguments.
+train.py and test.py of BasicSR write below the root of the clone. `torchrun -m` works, too.
 """
 
 import os
 import sys
 from pathlib import Path
 
-from moeisr_plugin import train  # isort: skip  (mends basicsr)
+from moeisr_plugin import train  # isort: skip  (installs the import hook before basicsr)
 import basicsr
 
 USAGE = "usage: python -m moeisr_plugin.run path/to/BasicSR/basicsr/train.py [arguments of the script]"
 
 
 def main() -> None:
-    """Runs the script named first on the command line."""
+    """Run the script named first on the command line."""
     if len(sys.argv) < 2:
         sys.exit(USAGE)
     if sys.argv[1] in ("-h", "--help"):
@@ -31,29 +31,29 @@ def main() -> None:
         start_again_with(clone)
     sys.argv = [str(script), *sys.argv[2:]]
     if clone is not None and script.samefile(clone / "basicsr/train.py"):
-        # Executed, it would define anew what has been mended in the module it is.
+        # Executing the file would define the repaired functions again, unrepaired.
         train.main(str(clone))
         return
     sys.path.insert(0, str(script.parent))
-    # Not runpy: it would put the script in this module's place, and a spawned worker, which imports the main
-    # module first, would then import basicsr without this package.
+    # runpy would replace the main module. A spawned worker imports the main module first, and would then
+    # import basicsr without this package.
     exec(compile(script.read_bytes(), script, "exec"), {"__name__": "__main__", "__file__": str(script)})
 
 
 def find_clone(script: Path) -> Path | None:
-    """Gives the nearest folder above the script that holds a `basicsr` package, None if there is none."""
+    """Return the nearest folder above the script that contains a `basicsr` package; None without one."""
     return next((folder for folder in script.parents if (folder / "basicsr/__init__.py").is_file()), None)
 
 
 def imported_from() -> Path:
-    """Gives the folder the imported `basicsr` package lies in."""
+    """Return the folder that contains the imported `basicsr` package."""
     return Path(str(basicsr.__file__)).absolute().parents[1]
 
 
 def start_again_with(clone: Path) -> None:
-    """Replaces this process by one that finds the clone's basicsr first.
+    """Replace this process by one that finds the `basicsr` of the clone first.
 
-    The package registers with the toolbox while it is imported, so by now the wrong basicsr is in use.
+    The installed `basicsr` is loaded by now, and cannot be replaced within a process.
     """
     if not (clone / "basicsr/version.py").is_file():
         sys.exit(

@@ -1,21 +1,21 @@
-"""Tests with the toolbox's own pipeline, everything of this package being registered.
+"""Test with the toolbox's own pipeline and everything that this package registers.
 
     python -m moeisr_plugin.test -opt options/test/NAME.yml [--check]
 
-Results and logs go below the current directory.
+Results and logs are written below the current directory.
 """
 
 import os
 import sys
 
-import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr, registers; `python test.py` needs it)
+import moeisr_plugin  # noqa: F401  # isort: skip  (installs the import hook)
 from basicsr.test import test_pipeline
 
 from moeisr_plugin.utils.messages import errors_in_one_line
 
 
 def main() -> None:
-    """Tests as the command line says."""
+    """Test as the command line says."""
     with errors_in_one_line("test", debug="--debug" in sys.argv):
         test_pipeline(os.getcwd())
 

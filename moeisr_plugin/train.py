@@ -1,14 +1,14 @@
-"""Trains with the toolbox's own pipeline, everything of this package being registered.
+"""Train with the toolbox's own pipeline and everything that this package registers.
 
     python -m moeisr_plugin.train -opt options/train/NAME.yml [--check] [--auto_resume] [--launcher pytorch]
 
-Experiments, logs and checkpoints go below the current directory.
+Experiments, logs and checkpoints are written below the current directory.
 """
 
 import os
 import sys
 
-import moeisr_plugin  # noqa: F401  # isort: skip  (mends basicsr, registers; `python train.py` needs it)
+import moeisr_plugin  # noqa: F401  # isort: skip  (installs the import hook)
 from basicsr.train import train_pipeline
 
 from moeisr_plugin.models.memory import keep_freed_memory
@@ -16,7 +16,7 @@ from moeisr_plugin.utils.messages import errors_in_one_line
 
 
 def main(root: str | None = None) -> None:
-    """Trains as the command line says; what it writes goes below `root`, by default the current directory."""
+    """Train as the command line says; write below `root`, by default the current directory."""
     keep_freed_memory()
     with errors_in_one_line("train", debug="--debug" in sys.argv):
         train_pipeline(root or os.getcwd())

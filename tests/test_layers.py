@@ -20,7 +20,7 @@ LAYERS = [
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The hooks into basicsr import upper modules at the time of a call, and any layer may need a hook.
-EXEMPT = {"compat", "toolbox", "__init__"}
+EXEMPT = {"toolbox", "__init__"}
 
 
 def imported_parts(path: Path) -> set[str]:

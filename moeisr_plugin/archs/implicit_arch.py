@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from basicsr.archs import build_network
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from moeisr_plugin.archs.base_image import BilinearBase, GreyBase
@@ -12,9 +10,10 @@ from moeisr_plugin.archs.embeddings import LIIFEmbedding, LTEEmbedding
 from moeisr_plugin.archs.experts import make_experts
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.mapper import Mapper, SingleExpertMapper
+from moeisr_plugin.archs.registry import build_network, register
 
 
-@ARCH_REGISTRY.register()
+@register
 class LIIF(ImplicitSR):
     """Local implicit image function (Chen et al., CVPR 2021): one expert on the LIIF embedding.
 
@@ -50,7 +49,7 @@ class LIIF(ImplicitSR):
         )
 
 
-@ARCH_REGISTRY.register()
+@register
 class LTE(ImplicitSR):
     """Local texture estimator (Lee and Jin, CVPR 2022): one expert on the LTE embedding.
 
@@ -90,7 +89,7 @@ class LTE(ImplicitSR):
         )
 
 
-@ARCH_REGISTRY.register()
+@register
 class MoEISRLIIF(ImplicitSR):
     """MoEISR on LIIF (paper, section 3.2): experts of increasing depth and a mapper.
 
@@ -148,7 +147,7 @@ class MoEISRLIIF(ImplicitSR):
         )
 
 
-@ARCH_REGISTRY.register()
+@register
 class MoEISRLTE(ImplicitSR):
     """MoEISR on LTE (paper, section 3.2): experts of increasing depth and a mapper.
 

@@ -9,10 +9,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.pretrained import check_fit
+from moeisr_plugin.archs.registry import build_network
 from moeisr_plugin.checkpoints.building import bounded_by
 from moeisr_plugin.checkpoints.network import as_checkpoint, is_published
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.pretrained import check_fit
+from moeisr_plugin.archs.registry import build_network
 from moeisr_plugin.checkpoints.building import bounded_by
 from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file

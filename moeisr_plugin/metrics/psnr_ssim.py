@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from basicsr.metrics import calculate_ssim
-from basicsr.utils.registry import METRIC_REGISTRY
 
 _LUMA_BGR = np.array([25.064, 129.057, 65.738]) / 256
 _LUMA_OFFSET = 16
@@ -40,7 +38,6 @@ PROTOCOLS = {
 }
 
 
-@METRIC_REGISTRY.register()
 def calculate_psnr_protocol(
     img: np.ndarray,
     img2: np.ndarray,
@@ -72,7 +69,6 @@ def calculate_psnr_protocol(
     return math.inf if mse == 0 else float(10 * np.log10(255**2 / mse))
 
 
-@METRIC_REGISTRY.register()
 def calculate_ssim_protocol(
     img: np.ndarray,
     img2: np.ndarray,
@@ -93,6 +89,8 @@ def calculate_ssim_protocol(
         ValueError: If the protocol is unknown or the shapes differ.
         TooSmallError: If the images have fewer than 11x11 pixels inside the border.
     """
+    from basicsr.metrics import calculate_ssim  # PSNR needs no toolbox
+
     compared, compared2 = _compared_parts(img, img2, protocol, scale, quantise)
     if min(compared.shape[:2]) < _SSIM_WINDOW:
         h, w = compared.shape[:2]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from moeisr_plugin.compat import OptionsDumper, OptionsLoader
 from moeisr_plugin.options.rules import below, nearest, shown
+from moeisr_plugin.utils.option_yaml import OptionsDumper, OptionsLoader
 
 BASE = "_base_"
 DELETE = "_delete_"

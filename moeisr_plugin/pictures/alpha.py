@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, maximum_filter
 
 MAX_OVERSHOOT = 0.5
 """Tolerance of floating point outside [0, 1]. It accepts filter overshoot, but not 0 to 255 or -1 to 1."""
@@ -80,6 +79,8 @@ def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
     colour, alpha, _ = to_unit_planes(pixels)
     if alpha is None or (alpha == 1).all():
         return [colour]
+    from scipy.ndimage import maximum_filter  # slow to import, and opaque pictures need none
+
     visible = (alpha > 0) & (alpha >= FAINT * maximum_filter(alpha, NEIGHBOURHOOD))
     return [_fill_invisible(colour, visible), np.repeat(alpha[..., None], 3, axis=2)]
 
@@ -117,6 +118,8 @@ def _fill_invisible(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Replace the colour (H, W, 3) of invisible pixels by that of the nearest visible pixel."""
     if not visible.any():
         return np.zeros_like(colour)
+    from scipy.ndimage import distance_transform_edt
+
     nearest = distance_transform_edt(~visible, return_distances=False, return_indices=True)  # (2, H, W)
     assert nearest is not None  # return_indices=True
     return colour[tuple(nearest)]

@@ -12,10 +12,9 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from basicsr.archs.swinir_arch import SwinTransformerBlock
 from torch import Tensor, nn
 
-from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
+from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo, window_sizes
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.precision import without_autocast
@@ -91,8 +90,7 @@ def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
     if isinstance(halo, int):
         return Tiling(tile, context=halo)
     # Attention windows of a tile must coincide with those of the whole image.
-    windows = {m.window_size for m in encoder.modules() if isinstance(m, SwinTransformerBlock)}
-    grid = math.lcm(*windows)
+    grid = math.lcm(*window_sizes(encoder))
     context = -(-_LARGE_CONTEXT // grid) * grid
     return Tiling(tile, context=context, blend=context // 2, grid=grid)
 

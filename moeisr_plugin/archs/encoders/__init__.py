@@ -1,1 +1,1 @@
-"""Encoders: networks that turn an LR picture into a latent; they register with ARCH_REGISTRY."""
+"""Encoders: networks that turn an LR image into a latent."""

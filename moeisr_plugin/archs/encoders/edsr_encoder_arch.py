@@ -1,9 +1,9 @@
 """EDSR-baseline without its mean shift and its upsampling (Lim et al., arXiv 1707.02921)."""
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
+from moeisr_plugin.archs.registry import register
 
 
 class ResidualBlock(nn.Module):
@@ -22,9 +22,9 @@ class ResidualBlock(nn.Module):
         return self.body(x).mul_(self.res_scale).add_(x)
 
 
-@ARCH_REGISTRY.register()
+@register
 class EDSREncoder(nn.Module):
-    """EDSR-baseline as LIIF uses it; parameters are named as in LIIF's published weights.
+    """EDSR-baseline as in LIIF; parameters have the names of the published LIIF weights.
 
     Args:
         num_feat: Width of every layer and of the latent.
@@ -43,6 +43,6 @@ class EDSREncoder(nn.Module):
         self.halo = convolution_halo(self)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
+        """Encode `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
         shallow = self.head(lr)
         return self.body(shallow).add_(shallow)

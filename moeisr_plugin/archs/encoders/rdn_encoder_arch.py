@@ -1,14 +1,14 @@
 """The residual dense network without its upsampling (Zhang et al., arXiv 1802.08797)."""
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
+from moeisr_plugin.archs.registry import register
 
 
 class DenseLayer(nn.Module):
-    """Appends `growth` new channels to its input (section 3.2, equation 5)."""
+    """Append `growth` new channels to the input (section 3.2, equation 5)."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -30,9 +30,9 @@ class ResidualDenseBlock(nn.Module):
         return x + self.LFF(self.convs(x))
 
 
-@ARCH_REGISTRY.register()
+@register
 class RDNEncoder(nn.Module):
-    """RDN as LIIF uses it (its configuration B); parameters are named as in LIIF's published weights.
+    """RDN as in LIIF (configuration B); parameters have the names of the published LIIF weights.
 
     Args:
         num_feat: G0, the width between blocks and of the latent.
@@ -58,7 +58,7 @@ class RDNEncoder(nn.Module):
         self.halo = convolution_halo(self)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
+        """Encode `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, num_feat, h, w)."""
         shallow = self.SFENet1(lr)
         x = self.SFENet2(shallow)
         outputs = []

@@ -1,4 +1,4 @@
-"""What the toolbox's SwinIR needs in order to take images of any size: whole windows, and their masks."""
+"""Make the toolbox's SwinIR accept images of any size: padding to whole windows, and attention masks."""
 
 import torch
 from basicsr.archs.swinir_arch import SwinIR, SwinTransformerBlock
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 def pad_to_windows(image: Tensor, window_size: int) -> Tensor:
-    """Pads an image below and to the right by reflection, up to whole windows.
+    """Pad an image below and to the right by reflection, up to whole windows.
 
-    Where `F.pad` can reflect, the result is the same; on images smaller than the padding, which it
-    refuses, the reflection goes back and forth, and a single row or column is repeated.
+    The result equals that of `F.pad` where `F.pad` accepts the image. `F.pad` refuses images smaller than
+    the padding; here the reflection is repeated, and a single row or column is copied.
 
     Args:
         image: (B, C, h, w), h, w >= 1.
-        window_size: Side of a window in pixels.
+        window_size: Side of a window, in pixels.
 
     Returns:
         (B, C, h', w'), the next multiples of the window size.
@@ -29,11 +29,11 @@ def pad_to_windows(image: Tensor, window_size: int) -> Tensor:
 
 
 class AnySizeBlock(SwinTransformerBlock):
-    """The toolbox's block, with masks made on the device and in the precision of its weights.
+    """The toolbox's block, with attention masks on the device and in the precision of its weights.
 
-    At every size but that of training the toolbox makes each mask anew on the CPU, in float32: a GPU waits
-    for it, and weights in half precision fail on it. It also makes one of zeros for all windows of an
-    unshifted block, where a single window's, broadcast, does.
+    At every size other than that of training, the toolbox computes each mask on the CPU in float32. This
+    stalls a GPU, and fails with weights in half precision. For an unshifted block the toolbox also computes
+    zeros for every window; here the zeros of one window are broadcast.
     """
 
     def calculate_mask(self, x_size: tuple[int, int]) -> Tensor:
@@ -46,13 +46,13 @@ class AnySizeBlock(SwinTransformerBlock):
 
 
 def take_any_size(net: SwinIR) -> None:
-    """Turns the blocks of a toolbox SwinIR into `AnySizeBlock`s; parameters and buffers stay as they are."""
+    """Turn the blocks of a toolbox SwinIR into `AnySizeBlock`s; keep parameters and buffers."""
     for module in net.modules():
         if type(module) is SwinTransformerBlock:
-            # The toolbox names the block's class inside its layers, so it cannot be passed in.
+            # The class of the blocks is fixed inside the toolbox's layers; it is no argument.
             module.__class__ = AnySizeBlock
 
 
 def window_size_of(net: SwinIR) -> int:
-    """Gives the side of a SwinIR's attention windows, which the toolbox keeps in its blocks alone."""
+    """Return the side of the attention windows of a SwinIR; only its blocks hold it."""
     return next(module.window_size for module in net.modules() if isinstance(module, SwinTransformerBlock))

@@ -3,27 +3,27 @@
 from collections.abc import Sequence
 
 from basicsr.archs.swinir_arch import SwinIR
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor
 
-from moeisr_plugin.archs.encoders.swin_windows import pad_to_windows, take_any_size
+from moeisr_plugin.archs.encoders import swin_windows
+from moeisr_plugin.archs.registry import register
 
 
-@ARCH_REGISTRY.register()
+@register
 class SwinIREncoder(SwinIR):
-    """SwinIR as LTE uses it; parameters and buffers are named as in LTE's published weights.
+    """SwinIR as in LTE; parameters and buffers have the names of the published LTE weights.
 
-    It is the toolbox's SwinIR up to the convolution before its upsampling, which brings `embed_dim`
-    channels to 64. Its input is centred already, so that no mean is subtracted. Pictures are padded to whole
-    windows by reflection; LTE's own test also decodes what it pads, which changes the last LR rows a little.
+    It is the toolbox's SwinIR up to the convolution before the upsampling, which maps `embed_dim` channels to
+    64. The input is centred already, so no mean is subtracted. Images are padded to whole windows by
+    reflection. The published LTE test also decodes the padding, which changes the last LR rows slightly.
 
     Args:
         embed_dim: Width of the transformer; a multiple of each of `num_heads`.
         depths: Transformer blocks of each residual group.
         num_heads: Attention heads of each residual group.
-        window_size: Side of an attention window in pixels.
-        mlp_ratio: Hidden width of a block's MLP over `embed_dim`.
-        drop_path_rate: Largest probability of skipping a block in training (stochastic depth).
+        window_size: Side of an attention window, in pixels.
+        mlp_ratio: Hidden width of the MLP of a block, divided by `embed_dim`.
+        drop_path_rate: Largest probability that training skips a block (stochastic depth).
         resi_connection: '1conv' or '3conv', the convolutions that end a residual group.
 
     Raises:
@@ -32,7 +32,7 @@ class SwinIREncoder(SwinIR):
     """
 
     latent_channels = 64  # fixed by the toolbox's SwinIR
-    halo = None  # shifted windows hand information on from group to group, across the image
+    halo = None  # shifted windows pass information on across the whole image
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class SwinIREncoder(SwinIR):
         )
         del self.upsample, self.conv_last
         self.window_size = window_size
-        take_any_size(self)
+        swin_windows.take_any_size(self)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, 64, h, w)."""
+        """Encode `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, 64, h, w)."""
         h, w = lr.shape[-2:]
-        shallow = self.conv_first(pad_to_windows(lr, self.window_size))
+        shallow = self.conv_first(swin_windows.pad_to_windows(lr, self.window_size))
         deep = self.conv_after_body(self.forward_features(shallow))
         return self.conv_before_upsample(shallow + deep)[:, :, :h, :w]

@@ -1,4 +1,4 @@
-"""The toolbox's own networks as encoders: their layers up to the upsampling."""
+"""Toolbox networks as encoders: their layers up to the upsampling."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,27 +10,27 @@ from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.archs.swinir_arch import SwinIR
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from moeisr_plugin.archs.encoders import swin_windows
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
-from moeisr_plugin.archs.encoders.swin_windows import pad_to_windows, take_any_size, window_size_of
 from moeisr_plugin.archs.pretrained import load_cut_network, read_weights
+from moeisr_plugin.archs.registry import register
 
 
 @dataclass(frozen=True)
 class Family:
-    """How one of the toolbox's networks becomes an encoder.
+    """How a toolbox network becomes an encoder.
 
     Attributes:
-        network: The toolbox's class.
-        features: Its forward up to the upsampling: (network, RGB in [0, 1]) -> latent.
-        tail: Its modules behind the latent, of all variants.
-        width: The parameter that gives the latent's channels.
-        local: Whether a latent pixel depends on a bounded neighbourhood alone.
-        defaults: Parameters that an encoder sets unless told otherwise.
-        fixed: Parameters that an encoder needs at just this value.
-        unrecorded: Parameters in `defaults` that pretrained weights rely on without showing them.
+        network: The toolbox class.
+        features: Its forward pass up to the upsampling: (network, RGB in [0, 1]) -> latent.
+        tail: Its modules after the latent, in all variants.
+        width: The parameter that sets the channels of the latent.
+        local: Whether the receptive field of a latent pixel is bounded.
+        defaults: Defaults of an encoder that differ from those of the toolbox.
+        fixed: Parameters that must have this value in an encoder.
+        unrecorded: Parameters in `defaults` that pretrained weights depend on but do not contain.
     """
 
     network: type[nn.Module]
@@ -59,12 +59,12 @@ def rrdb_features(net: RRDBNet, image: Tensor) -> Tensor:
 
 def swinir_features(net: SwinIR, image: Tensor) -> Tensor:
     h, w = image.shape[-2:]
-    centred = (pad_to_windows(image, window_size_of(net)) - net.mean.to(image)) * net.img_range
-    shallow = net.conv_first(centred)
+    padded = swin_windows.pad_to_windows(image, swin_windows.window_size_of(net))
+    shallow = net.conv_first((padded - net.mean.to(image)) * net.img_range)
     return (shallow + net.conv_after_body(net.forward_features(shallow)))[:, :, :h, :w]
 
 
-# img_range 1 keeps the latent near unit size; at the toolbox's default of 255 its deviation is near 50.
+# The standard deviation of the latent is near 1 with img_range 1, near 50 with the toolbox's default of 255.
 FAMILIES = {
     "EDSR": Family(
         network=EDSR,
@@ -94,7 +94,10 @@ FAMILIES = {
         features=rrdb_features,
         tail=frozenset({"conv_up1", "conv_up2", "conv_hr", "conv_last"}),
         defaults={"num_out_ch": 3},
-        fixed={"num_in_ch": 3, "scale": 4},  # the other scales un-shuffle: features below LR resolution
+        fixed={
+            "num_in_ch": 3,
+            "scale": 4,
+        },  # the other scales un-shuffle pixels: features are smaller than the LR image
     ),
     "SwinIR": Family(
         network=SwinIR,
@@ -104,15 +107,15 @@ FAMILIES = {
         ),
         width="embed_dim",
         local=False,
-        defaults={"window_size": 8},  # the toolbox's default, 7, does not divide its default img_size
-        # Absolute positions hold for one size; the toolbox's checkpointing fails (it drops an argument).
+        defaults={"window_size": 8},  # the toolbox's default, 7, does not divide its default img_size of 64
+        # Absolute positions hold for one image size only; checkpointing fails in the toolbox.
         fixed={"in_chans": 3, "patch_size": 1, "ape": False, "use_checkpoint": False},
     ),
 }
 
 
 def complete_params(arch: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Gives all parameters of a toolbox network: those named, then the encoder's, then the toolbox's.
+    """Return all parameters of a toolbox network: `params` over encoder defaults over toolbox defaults.
 
     Raises:
         ValueError: If there is no such network or parameter, or an encoder cannot have that value.
@@ -139,26 +142,26 @@ def complete_params(arch: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
-@ARCH_REGISTRY.register()
+@register
 class ToolboxEncoder(nn.Module):
     """An EDSR, RCAN, MSRResNet, RRDBNet or SwinIR of the toolbox, cut before its upsampling.
 
-    These networks take RGB in [0, 1], from which EDSR, RCAN and SwinIR subtract a mean; the input is
-    brought there first, so that pretrained weights see what they were trained on. An EDSR or RCAN trained
-    with the toolbox's default `img_range` of 255 gives a latent whose deviation is near 50.
+    These networks take RGB in [0, 1], from which EDSR, RCAN and SwinIR subtract a mean. The input is mapped
+    to that range first, as in pretraining. An EDSR or RCAN trained with the toolbox's default `img_range` of
+    255 gives a latent with a standard deviation near 50.
 
     Args:
-        arch: The network's name in the toolbox.
-        params: Its parameters, by the toolbox's names. Those of the upsampling may be given and have no
-            effect. `img_range` is 1 for EDSR and RCAN unless given.
+        arch: Name of the network in the toolbox.
+        params: Its parameters, named as in the toolbox. Parameters of the upsampling have no effect.
+            `img_range` defaults to 1 for EDSR and RCAN.
         pretrained: Path of a checkpoint of the full network. It must hold every weight of the encoder;
-            those of the upsampling are left out.
-        param_key: The checkpoint's entry to read; by default the first there is of 'params_ema',
-            'params', 'state_dict', else the checkpoint itself.
+            weights of the upsampling are ignored.
+        param_key: The entry of the checkpoint to read. Default: the first of 'params_ema', 'params',
+            'state_dict' that exists, else the checkpoint itself.
 
     Raises:
-        ValueError: If `arch`, `params` or the checkpoint do not fit, or there is none; the message names what
-            is allowed.
+        ValueError: If there is no such `arch` or checkpoint, or `params` or the checkpoint do not fit; the
+            message names what is allowed.
     """
 
     def __init__(
@@ -181,13 +184,13 @@ class ToolboxEncoder(nn.Module):
             )
         try:
             self.net = family.network(**complete)
-        except Exception as error:  # the toolbox checks nothing: a wrong value may raise anything
+        except Exception as error:  # the toolbox does not check values: a wrong one may raise anything
             reason = str(error).partition("\n")[0]
             raise ValueError(f"ToolboxEncoder: no {arch} with {dict(params)}: {reason}") from error
         for name in family.tail.intersection(dict(self.net.named_children())):
             delattr(self.net, name)
         if isinstance(self.net, SwinIR):
-            take_any_size(self.net)
+            swin_windows.take_any_size(self.net)
         if pretrained is not None:
             load_cut_network(self.net, read_weights(pretrained, param_key), family.tail, pretrained)
         self.features = family.features
@@ -195,5 +198,5 @@ class ToolboxEncoder(nn.Module):
         self.halo = convolution_halo(self.net) if family.local else None
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Encodes `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, latent_channels, h, w)."""
+        """Encode `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, latent_channels, h, w)."""
         return self.features(self.net, (lr + 1) / 2)

@@ -1,0 +1,43 @@
+"""Load networks safely, from torch and from safetensors files."""
+
+from typing import Any
+
+from torch import nn
+
+
+def mend_base_model(base_model: Any) -> None:
+    """Load networks from safetensors, too, without running code, and report a misfit in one line.
+
+    Mends `BaseModel.load_network` in basicsr/models/base_model.py:277, which unpickles any object before
+    torch 2.6. Can go when the toolbox passes `weights_only` and reads safetensors.
+    """
+    base_model.BaseModel.load_network = load_network
+
+
+def load_network(
+    model: Any, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
+) -> None:
+    """Load a network from a checkpoint as the toolbox does.
+
+    Args:
+        model: the toolbox model that owns the network.
+        net: the network, bare or wrapped for several processes.
+        load_path: the checkpoint, of torch or safetensors.
+        strict: refuse a file that does not fit; otherwise load what fits, and log the rest.
+        param_key: the entry to load, `params` where it is missing; None for a file that has no entries.
+
+    Raises:
+        ValueError: one line, if the file cannot be read or does not fit.
+    """
+    from basicsr.utils import get_root_logger
+
+    from moeisr_plugin.archs.pretrained import check_fit, read_weights
+
+    net = model.get_bare_model(net)
+    weights = read_weights(load_path, param_key, fallback="params")
+    get_root_logger().info(f"Loading {type(net).__name__} from {load_path}.")
+    if strict:
+        check_fit(weights, net.state_dict(), load_path, type(net).__name__)
+    else:
+        model._print_different_keys_loading(net, weights, strict)  # also renames what has another shape
+    net.load_state_dict(weights, strict=strict)

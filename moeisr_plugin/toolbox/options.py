@@ -1,0 +1,86 @@
+"""Read options safely and check them before the toolbox builds or writes anything."""
+
+import copy
+import functools
+import importlib
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from moeisr_plugin.toolbox.distributed import start_gloo
+from moeisr_plugin.utils.option_yaml import OptionsDumper, OptionsLoader
+
+
+def mend_options(options: Any) -> None:
+    """Repair basicsr/utils/options.py.
+
+    - `ordered_yaml` (line 12): its loader executes tags such as `!!python/object/apply`. Can go when the
+      toolbox loads safely and reads `1e-4` as a number.
+    - `parse_options` (line 82): it checks nothing, and evaluates what `--force_yml` holds. Can go when the
+      toolbox checks options and only reads them.
+    - `copy_opt_file` (line 199): it copies only the raw file, which without its bases and `--force_yml` does
+      not say how the training ran. Can go when the toolbox writes the options that it uses.
+    - `init_dist`: see `distributed.mend_dist_util`.
+    """
+    options.ordered_yaml = ordered_yaml
+    options.parse_options = with_strict_options(options.parse_options)
+    options.copy_opt_file = with_resolved_options(options.copy_opt_file)
+    options.init_dist = importlib.import_module("basicsr.utils.dist_util").init_dist
+
+
+def mend_test(test: Any) -> None:
+    """Let basicsr/test.py use the repaired `parse_options`; it differs if it was imported before."""
+    test.parse_options = importlib.import_module("basicsr.utils.options").parse_options
+
+
+def ordered_yaml() -> tuple[type, type]:
+    """Return the loader and the dumper of option files, as the toolbox's function of this name does."""
+    return OptionsLoader, OptionsDumper
+
+
+def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `parse_options` so that it receives options that have been read and checked."""
+
+    @functools.wraps(parse_options)
+    def strict(root_path: str, is_train: bool = True) -> Any:
+        from moeisr_plugin.options import kept, options_of_command  # imports the toolbox
+
+        opt, arguments = options_of_command(sys.argv[1:], root_path, is_train=is_train)
+        resolved = copy.deepcopy(opt)  # the toolbox adds entries to its own
+        with options_in_place(opt, arguments):
+            opt, args = parse_options(root_path, is_train)
+        kept.remember(args.opt, resolved, opt["manual_seed"])
+        return opt, args
+
+    return strict
+
+
+def with_resolved_options(copy_opt_file: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    """Wrap `copy_opt_file` so that it also writes the resolved options."""
+
+    @functools.wraps(copy_opt_file)
+    def copied(opt_file: str, experiments_root: str) -> None:
+        from moeisr_plugin.options import kept  # imports the toolbox
+
+        kept.copy_options(copy_opt_file, opt_file, experiments_root)
+
+    return copied
+
+
+@contextmanager
+def options_in_place(opt: OrderedDict, arguments: list[str]) -> Iterator[None]:
+    """Make the toolbox's `parse_options` find these options and arguments instead of those it would read."""
+    options: Any = importlib.import_module("basicsr.utils.options")
+    argv, load, init_dist = sys.argv, options.ordered_yaml, options.init_dist
+    loader = types.SimpleNamespace(get_single_data=lambda: opt, dispose=lambda: None)
+    try:
+        options.ordered_yaml = lambda: (lambda stream: loader, None)
+        if opt.get("num_gpu") == 0:
+            options.init_dist = start_gloo
+        sys.argv = [argv[0], *arguments]
+        yield
+    finally:
+        options.ordered_yaml, options.init_dist, sys.argv = load, init_dist, argv

@@ -1,0 +1,25 @@
+"""Run code in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_python(
+    code: str, *arguments: str, first_path: str = "", **environment: str
+) -> subprocess.CompletedProcess:
+    """Run code in a new process that can import this package.
+
+    Args:
+        code: of Python.
+        arguments: of the process.
+        first_path: a folder to import from before all others.
+        environment: further environment variables.
+    """
+    path = os.pathsep.join(filter(None, [first_path, str(ROOT)]))
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **environment}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120)

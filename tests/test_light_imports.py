@@ -1,0 +1,116 @@
+"""Commands that do not train load no more than they need, and work without the packages of a training."""
+
+import pytest
+from processes import run_python
+
+from moeisr_plugin.cli import COMMANDS
+
+TRAINING_PACKAGES = (
+    "basicsr",
+    "torchvision",
+    "mmengine",
+    "lmdb",
+    "matplotlib",
+    "scipy.stats",
+    "skimage",
+    "addict",
+)
+
+# Refuses to import the packages of a training, as if they were not installed.
+BLOCKER = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path, target=None):
+        if any(name == banned or name.startswith(banned + ".") for banned in {TRAINING_PACKAGES}):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+MOEISR = "from moeisr_plugin.cli import main\nstatus = main(sys.argv[1:])\n"
+
+
+def loaded(names: tuple[str, ...]) -> str:
+    """Return code that prints which of the named modules are loaded."""
+    return f"print('loaded', [name for name in {names} if name in sys.modules])\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_version_and_help_load_neither_torch_nor_the_toolbox(arguments):
+    code = (
+        "import sys\nfrom moeisr_plugin.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+    )
+    done = run_python(code + loaded(("torch", *TRAINING_PACKAGES)), *arguments)
+    assert done.stdout.splitlines()[-1:] == ["loaded []"], done.stderr
+
+
+def test_importing_the_package_loads_neither_torch_nor_numpy_nor_the_toolbox():
+    done = run_python("import sys, moeisr_plugin\n" + loaded(("torch", "numpy", *TRAINING_PACKAGES)))
+    assert done.stdout.strip() == "loaded []", done.stderr
+
+
+def test_lazy_attributes_are_listed_and_an_unknown_one_is_an_attribute_error():
+    done = run_python(
+        "import moeisr_plugin\n"
+        "print({'Upscaler', 'archs', 'models'} <= set(dir(moeisr_plugin)))\n"
+        "print(moeisr_plugin.Upscaler.__name__, moeisr_plugin.losses.BalanceLoss.__name__)\n"
+        "print(hasattr(moeisr_plugin, 'none'))\n"
+    )
+    assert done.stdout.split() == ["True", "Upscaler", "BalanceLoss", "False"], done.stderr
+
+
+@pytest.mark.parametrize("blocker", ["import sys\n", BLOCKER])
+def test_upscaling_and_converting_load_nothing_of_a_training(blocker, tmp_path, photographs):
+    source, target = tmp_path / "small.png", tmp_path / "large.png"
+    _write_small_with_alpha(photographs / "chelsea.png", source)
+    upscaling = (str(source), "-o", str(target), "--scale", "1.5")
+    code = blocker + MOEISR + "assert status == 0\n" + loaded(TRAINING_PACKAGES)
+    for arguments in (("upscale", *upscaling), ("convert", _bundled(), str(tmp_path / "net.pth"))):
+        done = run_python(code, *arguments)
+        assert done.stdout.splitlines()[-1:] == ["loaded []"], done.stderr
+    assert target.is_file()
+    assert (tmp_path / "net.pth").is_file()
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [{"type": "SwinIREncoder"}, {"type": "ToolboxEncoder", "arch": "EDSR"}],
+    ids=lambda encoder: encoder["type"],
+)
+def test_encoders_made_of_toolbox_networks_say_that_they_need_it(encoder):
+    code = BLOCKER + (
+        "from moeisr_plugin.archs.registry import build_network\n"
+        f"try:\n    build_network({{'type': 'LIIF', 'encoder': {encoder}}})\n"
+        "except ValueError as error:\n    print(error)\n"
+        "print(build_network({'type': 'EDSREncoder', 'num_block': 1, 'num_feat': 4}).latent_channels)\n"
+    )
+    done = run_python(code)
+    line, width = done.stdout.splitlines()
+    assert line.startswith(
+        f"{encoder['type']} needs BasicSR, but basicsr is not installed; install it with pip"
+    )
+    assert width == "4"
+
+
+def test_a_command_that_needs_the_toolbox_says_so_in_one_line(photographs):
+    code = BLOCKER + MOEISR + "print(status)\n"
+    done = run_python(code, "evaluate", "--weights", _bundled(), "--data", str(photographs))
+    assert done.stdout.strip() == "2"
+    assert done.stderr.startswith("moeisr evaluate: evaluate needs BasicSR, but ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _bundled() -> str:
+    from moeisr_plugin.checkpoints.bundled import bundled_weights
+
+    return str(bundled_weights()["tiny_MoEISR_LIIF_s"])
+
+
+def _write_small_with_alpha(photograph, path):
+    """Write part of a photograph with a transparent corner, for which scipy.ndimage is needed."""
+    from PIL import Image
+
+    image = Image.open(photograph).crop((0, 0, 24, 20)).convert("RGBA")
+    alpha = Image.new("L", image.size, 255)
+    alpha.paste(0, (0, 0, 8, 8))
+    image.putalpha(alpha)
+    image.save(path)
