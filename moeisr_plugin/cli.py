@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from moeisr_plugin import __version__
-from moeisr_plugin.commands import complexity, convert, evaluate, publish, upscale
+from moeisr_plugin.commands import complexity, convert, evaluate, publish, upcycle, upscale
 from moeisr_plugin.commands.programs import run_program
 
-COMMANDS = (upscale, convert, complexity, evaluate, publish)
+COMMANDS = (upscale, convert, upcycle, complexity, evaluate, publish)
 
 
 class _Parser(argparse.ArgumentParser):
