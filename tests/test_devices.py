@@ -226,7 +226,7 @@ def test_a_step_of_training_keeps_nobody_waiting_but_for_the_sizes_of_groups(nam
     net = lively(NETWORKS[name]()).train()
     inputs = [picture(2, 5, 7).float(), queries(2, 5, 7, 9).float(), torch.rand(2, 2)]
     gate = routing.random_gates if dealing == "by gates" else None
-    dealt = routing.random_choice(inputs[0], len(net.experts)) if dealing == "by choice" else None
+    dealt = routing.random_choice(inputs[0], range(len(net.experts))) if dealing == "by choice" else None
 
     def step(net, inputs, choice):
         torch.manual_seed(0)

@@ -35,20 +35,30 @@ def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator
     return F.softmax((scores + noise) / tau, dim=1)
 
 
-def random_choice(maps: Tensor, num_experts: int, *, generator: torch.Generator | None = None) -> Tensor:
-    """One of J experts at random for each pixel of maps (B, C, h, w): all learn from all pixels.
+def random_choice(
+    maps: Tensor, among: Sequence[int], *, generator: torch.Generator | None = None
+) -> Tensor:
+    """One of some experts at random for each pixel of maps (B, C, h, w): all of them learn from all pixels.
 
     Not the same weight for all: that would train the experts' mean, and no expert to stand alone.
+
+    Args:
+        maps: (B, C, h, w).
+        among: the indices of the experts, in [0, J).
+        generator: source of the choice; torch's default generator of the device if not given.
 
     Returns:
         (B, h, w) in [0, J).
     """
-    return torch.randint(num_experts, maps[:, 0].shape, generator=generator, device=maps.device)
+    place = torch.randint(len(among), maps[:, 0].shape, generator=generator, device=maps.device)
+    return torch.tensor(among, device=maps.device)[place]
 
 
-def random_gates(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """A random choice, whatever the scores, as weights of the experts, (B, J, h, w)."""
-    choice = random_choice(scores, scores.shape[1], generator=generator)
+def random_gates(
+    scores: Tensor, *, among: Sequence[int] | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """A random choice among some experts, all if not given, as weights of the experts, (B, J, h, w)."""
+    choice = random_choice(scores, among or range(scores.shape[1]), generator=generator)
     return F.one_hot(choice, scores.shape[1]).movedim(-1, 1).to(scores)  # (B, h, w, J) -> (B, J, h, w)
 
 

@@ -27,6 +27,7 @@ from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, m
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import add_to_average, correction
 from moeisr_plugin.models.batches import Batch, of_whole_batch, unsynchronised
+from moeisr_plugin.models.freezing import freeze, is_below, learning_experts
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
@@ -54,6 +55,8 @@ class ImplicitSRModel(ResumableModel):
       no other is asked; neither the mapper's choice nor the losses of its scores count as yet.
     - ``train.mapper_alone_iter``: for so many iterations at the end nothing but the mapper learns: experts
       that no longer change are easier to choose from.
+    - ``train.freeze``: parts that do not learn, such as ``[encoder, experts.3]``. No graph is kept for a
+      frozen encoder, and pixels that are dealt at random go to learning experts alone.
     - ``train.accumulate``: walk through each batch in so many parts, which takes less memory. An iteration
       is one step of the optimiser on one batch all the same, and its gradient is the batch's.
     - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
@@ -79,6 +82,7 @@ class ImplicitSRModel(ResumableModel):
         alone = train_opt.get("mapper_alone_iter", 0)
         self.mapper_alone_after = train_opt["total_iter"] - alone if alone else math.inf
         self.accumulate = train_opt.get("accumulate", 1)
+        self.learning_experts = learning_experts(self._bare(self.net_g).experts)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
         if self.ema_decay > 0:
@@ -112,6 +116,7 @@ class ImplicitSRModel(ResumableModel):
         """
         train_opt = self.opt.get("train") or {}
         if self.is_train:
+            freeze(net, train_opt.get("freeze", []))
             accelerate(
                 net,
                 channels_last=train_opt.get("channels_last", False),
@@ -194,15 +199,18 @@ class ImplicitSRModel(ResumableModel):
 
     def _dealt_at_random(self, lr: Tensor) -> dict[str, Any]:
         """What makes the network deal the pixels of LR pictures, (B, 3, h, w), to its experts at random."""
+        among = self.learning_experts
         if self.opt["train"].get("compile") in CUDA_GRAPH_MODES:
-            return {"gate": routing.random_gates}  # groups are of another size each time, a graph is of one
-        return {"choice": routing.random_choice(lr, len(self._bare(self.net_g).experts))}
+            # Groups are of another size each time, a graph is of one.
+            return {"gate": partial(routing.random_gates, among=among)}
+        return {"choice": routing.random_choice(lr, among)}
 
     def _hold_all_but_the_mapper(self) -> None:
         """Spares the other parameters' gradients; an optimiser passes over those without one."""
         # The wrapper for several processes allows this only as it looks for unused parameters at each step.
         for name, parameter in self._bare(self.net_g).named_parameters():
-            parameter.requires_grad_(name.startswith("mapper."))
+            if not is_below(name, ["mapper"]):
+                parameter.requires_grad_(False)
 
     def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
         """What a part adds to the pixel loss of a batch, of which processes take the mean."""

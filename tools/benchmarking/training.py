@@ -72,7 +72,7 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
         ),
         PACKAGE: lambda net, encoding, coord, cell: net.mix(encoding, coord, cell, gate=_GATE),
         DEALT: lambda net, encoding, coord, cell: net.dispatch(
-            encoding, coord, cell, deal=net.deal(routing.random_choice(lr, len(net.experts)), coord)
+            encoding, coord, cell, deal=net.deal(routing.random_choice(lr, range(len(net.experts))), coord)
         ),
     }
     steps, rows = [], []
