@@ -1,7 +1,7 @@
 """What only a person can say of trained weights: licence, limits, hardware, where the images are from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,15 @@ class Statement:
         limits: what they are not to be used for, or not good at.
         hardware: they were trained on.
         training_images: their sources.
+        origin: where the weights that the training started from come from, under what licence; may be
+            missing.
     """
 
     licence: str
     limits: str
     hardware: str
     training_images: tuple[Images, ...]
+    origin: str | None = None
 
 
 def read_statement(path: Path) -> Statement:
@@ -66,11 +69,11 @@ def read_statement(path: Path) -> Statement:
 
 
 def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:
-    """The fields of a dataclass, all of them and no others."""
+    """The fields of a dataclass, all that have no default and no others."""
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: holds no fields; give {_names(kind)}")
     names = [field.name for field in fields(kind)]
-    for name in names:
+    for name in (field.name for field in fields(kind) if field.default is MISSING):
         if name not in content:
             raise ValueError(f"{where}: {name} is missing; give {_names(kind)}")
     for name in content:
@@ -82,7 +85,9 @@ def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:
 def _checked(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
     for field in fields(kind):
         value = values[field.name]
-        if field.type is str and not (isinstance(value, str) and value.strip()):
+        if field.name not in values:
+            continue
+        if field.type in (str, str | None) and not (isinstance(value, str) and value.strip()):
             raise ValueError(f"{where}: {field.name} is {value!r}; write a text")
         if field.type is int and (type(value) is not int or value < 1):
             raise ValueError(f"{where}: {field.name} is {value!r}; give a whole number, 1 or more")

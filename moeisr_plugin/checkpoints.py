@@ -1,7 +1,8 @@
 """Weights that carry all it takes to rebuild their network.
 
 A checkpoint is what the toolbox saves, ``{'params': ..., 'params_ema': ...}``, plus ``network_g``: the
-network's registered type and hyper-parameters. Its suffix says whether torch saves it or safetensors do.
+network's registered type and hyper-parameters; and ``upcycled_from`` where the network was made of another.
+Its suffix says whether torch saves it or safetensors do.
 """
 
 import itertools
@@ -20,6 +21,7 @@ from moeisr_plugin.tensor_files import CheckpointError, read_tensor_file
 from moeisr_plugin.tensor_files import write_tensor_file as save_checkpoint
 
 __all__ = [
+    "ORIGIN",
     "CheckpointError",
     "as_checkpoint",
     "build_without_pretrained",
@@ -31,6 +33,9 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
 ]
+
+ORIGIN = "upcycled_from"
+"""The entry of an upcycled network: its source, and how each expert began."""
 
 UNSUSPICIOUS_SIZE = 512
 """Of a network: a width or a depth that costs little even if no weight of a checkpoint bears it out."""

@@ -53,6 +53,7 @@ class Model:
         dtype: of the weights, as torch names it.
         net: the network.
         averaged: whether the weights are averages over iterations.
+        origin: of an upcycled network, its source and how each expert began.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Model:
     training: Training
     statement: Statement
     results: list[Results]
+    origin: Mapping[str, Any] | None = None
 
     @property
     def architecture(self) -> str:
@@ -95,6 +97,7 @@ def card(model: Model) -> str:
         _cost(model.net),
         "## Training",
         _training(model),
+        *_origin(model),
         "## Limits",
         model.statement.limits,
         "## Licence",
@@ -216,11 +219,26 @@ def _training(model: Model) -> str:
             )
             if train.get(key, 0) > 0
         },
+        **({"Frozen": ", ".join(train["freeze"])} if train.get("freeze") else {}),
         "Seed": str(options["manual_seed"]),
         "Seconds": f"{training.seconds:,.0f}{goes}, validation included",
         "Hardware": model.statement.hardware,
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows.items())])
+
+
+def _origin(model: Model) -> list[str]:
+    """Where a training began that did not begin from random weights."""
+    told = []
+    if model.origin is not None:
+        experts = [f"- depth {expert['depth']}: {expert['how']}" for expert in model.origin["experts"]]
+        told.append(
+            f"Upcycled from the {model.origin['network']} in `{model.origin['file']}`, SHA-256 "
+            f"`{model.origin['sha256']}`. The experts began so:\n\n" + "\n".join(experts)
+        )
+    if model.statement.origin:
+        told.append(model.statement.origin)
+    return ["## Origin", *told] if told else []
 
 
 def _spelt(options: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from moeisr_plugin.atomic import appearing_whole, folder_for_results
 from moeisr_plugin.card_statement import Statement, read_statement
-from moeisr_plugin.checkpoints import network_from, network_of, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints import ORIGIN, network_from, network_of, read_checkpoint, save_checkpoint
 from moeisr_plugin.evaluation import BICUBIC, sha256_of
 from moeisr_plugin.model_card import Model, Results, card
 from moeisr_plugin.model_index import read_index, with_model, zoo_tables
@@ -78,7 +78,8 @@ def publish(
     with folder_for_results(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
-        save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters})
+        origin = {ORIGIN: content[ORIGIN]} if ORIGIN in content else {}
+        save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters, **origin})
         digest = sha256_of(staged)
         hashes = {digest: True, sha256_of(checkpoint): dtype == "float32"}
         model = Model(
@@ -89,6 +90,7 @@ def publish(
             dtype=dtype,
             net=network_from(staged),
             averaged=bool(content.get("params_ema")),
+            origin=content.get(ORIGIN),
             training=training,
             statement=statement,
             results=[_results(path, name, hashes) for path in results],

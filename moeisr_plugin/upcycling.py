@@ -16,16 +16,13 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.checkpoints import network_of
+from moeisr_plugin.checkpoints import ORIGIN, network_of
 from moeisr_plugin.data.arbitrary_scale_dataset import ArbitraryScaleDataset
 from moeisr_plugin.evaluation import sha256_of
 from moeisr_plugin.published import checkpoint_from
 
 MIXTURES = {"LIIF": "MoEISRLIIF", "LTE": "MoEISRLTE"}
 """The mixture of each network with one expert, by their registered types."""
-
-ORIGIN = "upcycled_from"
-"""The entry of a checkpoint that tells the source and what was done."""
 
 LR_SIZE = 24
 QUERIES = 256
@@ -144,9 +141,7 @@ def shown(depths: Sequence[int]) -> str:
 
 
 @torch.no_grad()
-def draw_samples(
-    net: ImplicitSR, pictures: str | os.PathLike[str], *, patches: int, seed: int
-) -> Samples:
+def draw_samples(net: ImplicitSR, pictures: str | os.PathLike[str], *, patches: int, seed: int) -> Samples:
     """Return embeddings of random queries of random patches, and a network's answers.
 
     Args:

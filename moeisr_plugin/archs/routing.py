@@ -35,9 +35,7 @@ def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator
     return F.softmax((scores + noise) / tau, dim=1)
 
 
-def random_choice(
-    maps: Tensor, among: Sequence[int], *, generator: torch.Generator | None = None
-) -> Tensor:
+def random_choice(maps: Tensor, among: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
     """One of some experts at random for each pixel of maps (B, C, h, w): all of them learn from all pixels.
 
     Not the same weight for all: that would train the experts' mean, and no expert to stand alone.

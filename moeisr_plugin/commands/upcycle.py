@@ -42,9 +42,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--patches", type=parse_count, default=128, metavar="N", help="sample patches (default: 128)"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of patches and mapper (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of patches and mapper (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     return parser
 

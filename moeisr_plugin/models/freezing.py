@@ -35,4 +35,6 @@ def freeze(net: nn.Module, prefixes: Sequence[str]) -> None:
 
 def learning_experts(experts: nn.ModuleList) -> list[int]:
     """Return the indices of the experts that have a parameter which learns."""
-    return [index for index, expert in enumerate(experts) if any(p.requires_grad for p in expert.parameters())]
+    return [
+        index for index, expert in enumerate(experts) if any(p.requires_grad for p in expert.parameters())
+    ]

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from moeisr_plugin import processes
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.checkpoints import save_checkpoint
+from moeisr_plugin.checkpoints import ORIGIN, save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import add_to_average, correction
@@ -35,6 +35,7 @@ from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.models.validation import Enlarged, Figures, dataset_label, validate
 from moeisr_plugin.routing_report import share_per_depth
 from moeisr_plugin.saved_pictures import save_experts, save_picture
+from moeisr_plugin.tensor_files import read_tensor_file
 
 SCORE_LOSSES = ("balance", "cost")
 """The losses of the mapper's scores, each by its options, as ``train.balance_opt``."""
@@ -82,6 +83,8 @@ class ImplicitSRModel(ResumableModel):
         alone = train_opt.get("mapper_alone_iter", 0)
         self.mapper_alone_after = train_opt["total_iter"] - alone if alone else math.inf
         self.accumulate = train_opt.get("accumulate", 1)
+        start = self.opt["path"].get("pretrain_network_g")
+        self.origin = read_tensor_file(start).get(ORIGIN) if start else None
         self.learning_experts = learning_experts(self._bare(self.net_g).experts)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
@@ -335,6 +338,8 @@ class ImplicitSRModel(ResumableModel):
             for key, n in zip(keys, nets, strict=True)
         }
         checkpoint["network_g"] = nets[0].hyper_parameters
+        if self.is_train and self.origin is not None:
+            checkpoint[ORIGIN] = self.origin
         if self.is_train:
             checkpoint["iter"] = self.current_iter if current_iter == -1 else current_iter
         file_name = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
