@@ -95,6 +95,15 @@ class ImplicitSRModel(ResumableModel):
         self.training_step = TrainingStep(self.optimizer_g, self.device, **given)
         self.throughput = Throughput()
 
+    def setup_optimizers(self) -> None:
+        """As the toolbox's, but of frozen parts it logs one line."""
+        options = dict(self.opt["train"]["optim_g"])
+        learning = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
+        self.optimizer_g = self.get_optimizer(options.pop("type"), learning, **options)
+        self.optimizers.append(self.optimizer_g)
+        if frozen := self.opt["train"].get("freeze"):
+            get_root_logger().info(f"Frozen: {', '.join(frozen)}.")
+
     def get_optimizer(self, optim_type: str, params: list[Parameter], lr: float, **kwargs: Any) -> Optimizer:
         return build_optimiser(optim_type, params, lr=lr, **kwargs)
 
