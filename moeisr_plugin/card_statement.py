@@ -83,10 +83,8 @@ def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:
 
 
 def _checked(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
-    for field in fields(kind):
+    for field in (field for field in fields(kind) if field.name in values):
         value = values[field.name]
-        if field.name not in values:
-            continue
         if field.type in (str, str | None) and not (isinstance(value, str) and value.strip()):
             raise ValueError(f"{where}: {field.name} is {value!r}; write a text")
         if field.type is int and (type(value) is not int or value < 1):
