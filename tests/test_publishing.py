@@ -13,7 +13,7 @@ from basicsr.archs import build_network
 from references import lively, picture
 from training_files import CARD, NETWORK, OPTIONS, log, write_card, write_experiment, write_results
 
-from moeisr_plugin.checkpoints import network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints import ORIGIN, network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
 from moeisr_plugin.complexity import executed_macs, extremes, published_macs
 from moeisr_plugin.publishing import publish
@@ -36,6 +36,23 @@ def published(experiment, checkpoint="net_g_200.pth", **options):
 
 
 # --- weights ---
+
+
+def test_an_upcycled_network_keeps_and_tells_its_origin(experiment):
+    origin = {
+        "file": "liif.pth",
+        "sha256": "0123",
+        "network": "LIIF",
+        "experts": [{"depth": 2, "how": "first 1 of 2 layers copied, last 1 solved"}],
+    }
+    path = experiment / "models/net_g_200.pth"
+    save_checkpoint(path, {**read_checkpoint(path), ORIGIN: origin})
+    write_card(experiment.parent / "card.yml", origin="Of a friend, under a licence.")
+    weights, card, *_ = published(experiment)
+    assert read_checkpoint(weights)[ORIGIN] == origin
+    text = card.read_text(encoding="utf-8")
+    assert "## Origin\n\nUpcycled from the LIIF in `liif.pth`, SHA-256 `0123`." in text
+    assert "- depth 2: first 1 of 2 layers copied, last 1 solved\n\nOf a friend, under a licence." in text
 
 
 def test_name_holds_the_hash_and_the_file_the_averaged_weights_alone(experiment):

@@ -86,8 +86,8 @@ def write_experiment(root):
         save_checkpoint(root / "models" / name, checkpoint)
 
 
-def write_card(path):
-    path.write_text(yaml.safe_dump(CARD))
+def write_card(path, **more):
+    path.write_text(yaml.safe_dump({**CARD, **more}))
 
 
 def write_results(path, weights, dataset="birds"):
