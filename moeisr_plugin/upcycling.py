@@ -2,7 +2,7 @@
 
 The encoder, the embedding and an expert of the source's depth and width are copied. Every other expert starts
 from the source's first layers; what does not fit is solved by ridge regression on activations of sample
-patches (Komatsuzaki et al., ICLR 2023, copy; the regression is an addition).
+patches. The regression is not of the literature, where layers are copied (Komatsuzaki et al., ICLR 2023).
 """
 
 import os
@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.checkpoints import ORIGIN, network_of
+from moeisr_plugin.checkpoints import ORIGIN, build_without_pretrained, network_of
 from moeisr_plugin.data.arbitrary_scale_dataset import ArbitraryScaleDataset
 from moeisr_plugin.evaluation import sha256_of
 from moeisr_plugin.published import checkpoint_from
@@ -85,7 +84,7 @@ def upcycle(
     hyper_parameters = mixture_options(net.hyper_parameters, source, depths=depths, width=width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        mixture = build_network(hyper_parameters)
+        mixture = build_without_pretrained(hyper_parameters)
     samples = draw_samples(net, pictures, patches=patches, seed=seed)
     mixture.encoder.load_state_dict(net.encoder.state_dict())
     mixture.embedding.load_state_dict(net.embedding.state_dict())
