@@ -66,6 +66,7 @@ def test_solved_layers_come_nearer_to_the_source_than_copied_ones(kind, photogra
     path = write_source(tmp_path / "source.pth", kind)
     _, starts = upcycled(tmp_path / "mixture.pth", path, photographs, depths=[2, 3, 4])
     for begun in starts[:-1]:
+        assert begun.l1_of_copy is not None
         assert begun.l1 < 0.7 * begun.l1_of_copy
 
 
@@ -201,6 +202,8 @@ def test_resumed_with_frozen_parts_it_ends_bit_for_bit_the_same(photographs, tmp
     whole = tmp_path / "whole"
     whole.mkdir()
     assert finish(start(whole, frozen_options(photographs))) == [0], printed(whole)
+    (log,) = whole.glob("experiments/tiny/*.log")
+    assert "Frozen: encoder, experts.1." in log.read_text(encoding="utf-8")
     for iteration in (3, 9):
         folder = broken_off_after(whole, tmp_path / f"after_{iteration}", iteration)
         assert finish(start(folder, frozen_options(photographs), "--auto_resume")) == [0], printed(folder)

@@ -17,7 +17,6 @@ from torch.nn import Parameter
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
-from moeisr_plugin.checkpoints import build_without_pretrained
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.freezing import freeze, learning_experts
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
@@ -266,17 +265,18 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """Parts that the network does not have, and trainings that leave nothing to learn."""
     train, options = opt.get("train") or {}, opt.get("network_g") or {}
-    parts = train.get("freeze")
-    if (
-        not parts
-        or not run.is_train
-        or not is_own_network(find(dict(iter(ARCH_REGISTRY)), options.get("type")))
-    ):
+    parts, known = train.get("freeze"), dict(iter(ARCH_REGISTRY))
+    network_class = find(known, options.get("type"))
+    encoder = {key: value for key, value in (options.get("encoder") or {}).items() if key != "pretrained"}
+    encoder_class = find(known, encoder.pop("type", None))
+    if not parts or not run.is_train or not is_own_network(network_class) or encoder_class is None:
         return
+    rest = {key: value for key, value in options.items() if key not in ("type", "encoder")}
     try:
+        # Not by the toolbox's builder: it sets its log up, and the training could not name a file for it.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            net = build_without_pretrained(options)
+            net = network_class(**rest, encoder=encoder_class(**encoder))
     except (KeyError, TypeError, ValueError):
         return  # what the network's options lack is reported by itself
     try:
