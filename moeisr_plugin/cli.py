@@ -10,7 +10,7 @@ from moeisr_plugin.commands.programs import run_program
 from moeisr_plugin.utils.arguments import OneLineParser
 from moeisr_plugin.utils.missing import TRAINING_PACKAGES, missing_package
 
-COMMANDS = ("upscale", "convert", "complexity", "evaluate", "publish", "options")
+COMMANDS = ("upscale", "convert", "upcycle", "complexity", "evaluate", "publish", "options")
 """The modules of `commands` that are subcommands, in the order of the help."""
 
 

@@ -15,7 +15,6 @@ from training_files import write_card, write_experiment, write_results
 
 from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
-from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.evaluation.results import BICUBIC
 
@@ -158,23 +157,16 @@ def test_speed_of_bundled_networks_matches_the_reports():
         for row in report["rendering"]
         if row["code"] == "package"
     }
-    smaller = "short_MoEISR_LIIF_s"
+    larger, smaller = "short_MoEISR_LIIF_b", "short_MoEISR_LIIF_s"
     exact, halved = (
         " and ".join(
             f"{packaged[network, precision, '4x96x96']['times_plain_liif_float32']:.0f}"
-            for network in (DEFAULT, smaller)
+            for network in (larger, smaller)
         )
         for precision in ("float32", "bfloat16")
     )
     assert f"-b and -s enlarge 96×96 pixels ×4 {exact} times as fast as a LIIF of their size" in PROSE
     assert f"in bfloat16 {halved} times" in PROSE
-    for case in ("2x96x96", "4x96x96"):
-        default, *shares = (
-            packaged[network, "float32", case]["seconds"]
-            for network in (DEFAULT, smaller, "tiny_MoEISR_LIIF_s")
-        )
-        assert 0.65 < shares[0] / default < 0.95  # "0.7 to 0.9 of its time"
-        assert 0.2 < shares[1] / default < 0.3  # "a quarter"
 
 
 def test_speed_of_training_with_random_routing_matches_the_reports():

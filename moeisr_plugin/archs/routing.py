@@ -35,25 +35,33 @@ def gumbel_gates(scores: Tensor, *, tau: float = 1.0, generator: torch.Generator
     return F.softmax((scores + noise) / tau, dim=1)
 
 
-def random_choice(maps: Tensor, num_experts: int, *, generator: torch.Generator | None = None) -> Tensor:
-    """Assign each pixel to a uniformly random expert, so that all experts learn from all pixels.
+def random_choice(maps: Tensor, among: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
+    """Assign each pixel to a random expert of some, so that all of them learn from all pixels.
 
     Equal gates would train only the mean of the experts, not each expert on its own.
 
     Args:
         maps: (B, C, h, w), any values.
-        num_experts: number J of experts.
+        among: indices of the experts, in [0, J).
         generator: source of the randomness. Defaults to the default generator of the device.
+
+    Args:
+        maps: (B, C, h, w).
+        among: the indices of the experts, in [0, J).
+        generator: source of the choice; torch's default generator of the device if not given.
 
     Returns:
         (B, h, w) in [0, J).
     """
-    return torch.randint(num_experts, maps[:, 0].shape, generator=generator, device=maps.device)
+    place = torch.randint(len(among), maps[:, 0].shape, generator=generator, device=maps.device)
+    return torch.tensor(among, device=maps.device)[place]
 
 
-def random_gates(scores: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+def random_gates(
+    scores: Tensor, *, among: Sequence[int] | None = None, generator: torch.Generator | None = None
+) -> Tensor:
     """Return :func:`random_choice` as one-hot gates (B, J, h, w). The values of the scores do not matter."""
-    choice = random_choice(scores, scores.shape[1], generator=generator)
+    choice = random_choice(scores, among or range(scores.shape[1]), generator=generator)
     return F.one_hot(choice, scores.shape[1]).movedim(-1, 1).to(scores)  # (B, h, w, J) -> (B, J, h, w)
 
 

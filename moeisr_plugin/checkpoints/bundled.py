@@ -3,7 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-DEFAULT = "short_MoEISR_LIIF_b"
+DEFAULT = "MoEISR_LIIF_b"
 """Name of the default network."""
 
 

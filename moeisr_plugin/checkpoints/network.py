@@ -1,8 +1,8 @@
 """Read checkpoints and rebuild their networks.
 
 A checkpoint is the content that the toolbox saves, ``{'params': ..., 'params_ema': ...}``, plus
-``network_g``: the registered type and hyper-parameters of the network. The suffix selects the format: torch
-or safetensors.
+``network_g``: the registered type and hyper-parameters of the network, and ``upcycled_from`` for a network
+made from another. The suffix selects the format: torch or safetensors.
 """
 
 import itertools
@@ -22,6 +22,7 @@ from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 from moeisr_plugin.utils.tensor_files import write_tensor_file as save_checkpoint
 
 __all__ = [
+    "ORIGIN",
     "CheckpointError",
     "as_checkpoint",
     "build_without_pretrained",
@@ -33,6 +34,9 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
 ]
+
+ORIGIN = "upcycled_from"
+"""Entry of an upcycled network: its source, and how each expert was initialised."""
 
 UNCHECKED_SIZE = 512
 """Widths and depths up to this size are accepted without a weight that confirms them."""

@@ -1,6 +1,5 @@
 """Load networks to evaluate, and describe their files."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints.network import located, network_from
 from moeisr_plugin.evaluation.results import BICUBIC, ORIGINAL
+from moeisr_plugin.utils.hashing import sha256_of
 
 
 def load_networks(
@@ -50,11 +50,6 @@ def distinct_names(weights: Sequence[Path]) -> list[str]:
             if len({BICUBIC, ORIGINAL, *names}) == 2 + len(names):
                 return names
     raise ValueError(f"{max(weights, key=list(weights).count)}: given twice; give each file of weights once")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _description(net: ImplicitSR) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
-from moeisr_plugin.checkpoints.network import save_checkpoint
+from moeisr_plugin.checkpoints.network import ORIGIN, save_checkpoint
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import bias_corrected_decay, update_average
 from moeisr_plugin.models.batches import Batch, scores_of_whole_batch, unsynchronised
+from moeisr_plugin.models.freezing import freeze, is_below, learning_experts
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
@@ -34,6 +35,7 @@ from moeisr_plugin.models.validation import EnlargedPicture, MetricValues, datas
 from moeisr_plugin.render.routing_report import share_per_depth
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
 from moeisr_plugin.utils import processes
+from moeisr_plugin.utils.tensor_files import read_tensor_file
 
 SCORE_LOSSES = ("balance", "cost")
 """Losses of the scores of the mapper. Each has an option ``train.NAME_opt``, e.g. ``train.balance_opt``."""
@@ -54,6 +56,8 @@ class ImplicitSRModel(ResumableModel):
       expert. The mapper does not learn, and the losses of its scores are not used.
     - ``train.mapper_alone_iter``: number of last iterations in which only the mapper learns. It then chooses
       between experts that do not change any more.
+    - ``train.freeze``: parts that do not learn, such as ``[encoder, experts.3]``. A frozen encoder keeps no
+      graph. Random routing uses only experts that learn.
     - ``train.accumulate``: number of parts of a batch, to save memory. An iteration is still one step of the
       optimiser with the gradient of the whole batch.
     - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
@@ -79,6 +83,9 @@ class ImplicitSRModel(ResumableModel):
         alone = train_opt.get("mapper_alone_iter", 0)
         self.mapper_alone_after = train_opt["total_iter"] - alone if alone else math.inf
         self.accumulate = train_opt.get("accumulate", 1)
+        start = self.opt["path"].get("pretrain_network_g")
+        self.origin = read_tensor_file(start).get(ORIGIN) if start else None
+        self.learning_experts = learning_experts(self._bare(self.net_g).experts)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
         if self.ema_decay > 0:
@@ -87,6 +94,15 @@ class ImplicitSRModel(ResumableModel):
         given = {key: train_opt[key] for key in step_options if train_opt.get(key) is not None}
         self.training_step = TrainingStep(self.optimizer_g, self.device, **given)
         self.throughput = Throughput()
+
+    def setup_optimizers(self) -> None:
+        """Set up the optimiser as the toolbox does, with one log line for all frozen parts."""
+        options = dict(self.opt["train"]["optim_g"])
+        learning = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
+        self.optimizer_g = self.get_optimizer(options.pop("type"), learning, **options)
+        self.optimizers.append(self.optimizer_g)
+        if frozen := self.opt["train"].get("freeze"):
+            get_root_logger().info(f"Frozen: {', '.join(frozen)}.")
 
     def get_optimizer(self, optim_type: str, params: list[Parameter], lr: float, **kwargs: Any) -> Optimizer:
         return build_optimiser(optim_type, params, lr=lr, **kwargs)
@@ -112,6 +128,7 @@ class ImplicitSRModel(ResumableModel):
         """
         train_opt = self.opt.get("train") or {}
         if self.is_train:
+            freeze(net, train_opt.get("freeze", []))
             accelerate(
                 net,
                 channels_last=train_opt.get("channels_last", False),
@@ -201,14 +218,16 @@ class ImplicitSRModel(ResumableModel):
     def _random_routing(self, lr: Tensor) -> dict[str, Any]:
         """Return the arguments that make the network route LR pixels, (B, 3, h, w), to random experts."""
         if self.opt["train"].get("compile") in CUDA_GRAPH_MODES:
-            return {"gate": routing.random_gates}  # a CUDA graph needs constant shapes, group sizes vary
-        return {"choice": routing.random_choice(lr, len(self._bare(self.net_g).experts))}
+            # A CUDA graph needs constant shapes, and the sizes of groups vary.
+            return {"gate": partial(routing.random_gates, among=self.learning_experts)}
+        return {"choice": routing.random_choice(lr, self.learning_experts)}
 
     def _freeze_all_but_mapper(self) -> None:
         """Disable the gradients of all other parameters; optimisers skip parameters without one."""
         # DistributedDataParallel accepts this because it searches for unused parameters in every step.
         for name, parameter in self._bare(self.net_g).named_parameters():
-            parameter.requires_grad_(name.startswith("mapper."))
+            if not is_below(name, ["mapper"]):
+                parameter.requires_grad_(False)
 
     def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
         """Return the contribution of a part to the pixel loss, which is averaged over the processes."""
@@ -332,6 +351,8 @@ class ImplicitSRModel(ResumableModel):
             for key, n in zip(keys, nets, strict=True)
         }
         checkpoint["network_g"] = nets[0].hyper_parameters
+        if self.is_train and self.origin is not None:
+            checkpoint[ORIGIN] = self.origin
         if self.is_train:
             checkpoint["iter"] = self.current_iter if current_iter == -1 else current_iter
         file_name = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"

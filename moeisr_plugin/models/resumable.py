@@ -109,9 +109,14 @@ class ResumableModel(SRModel):
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
                 "kinds": self._kinds(),
+                "freeze": self._frozen(),
             }
             save_checkpoint(self._state_path(current_iter), state)
         self.saved_iter = current_iter
+
+    def _frozen(self) -> list[str]:
+        """The parts that do not learn."""
+        return sorted(self.opt["train"].get("freeze", []))
 
     def _kinds(self) -> dict[str, list[str]]:
         """Return the class names of the optimisers and schedules."""
@@ -127,7 +132,7 @@ class ResumableModel(SRModel):
         Schedules and learning rates keep their progress, but use the settings of the current option file.
 
         Raises:
-            ValueError: the option file has another optimiser or schedule than the state.
+            ValueError: the optimiser, the schedule or the frozen parts differ from those of the state.
         """
         for key, kinds in self._kinds().items():
             saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # missing in states of the toolbox
@@ -136,6 +141,12 @@ class ResumableModel(SRModel):
                     f"train.{key}.type: is {kinds[0]}, but the training state is of {saved_kinds[0]}; "
                     "change it back, or start again without --auto_resume"
                 )
+        saved_frozen = resume_state.get("freeze", self._frozen())  # states of the toolbox tell none
+        if saved_frozen != self._frozen():
+            raise ValueError(
+                f"train.freeze: is {self._frozen()}, but the training state has {saved_frozen}; set it back, "
+                "or start anew without --auto_resume"
+            )
         named = self.opt["train"]["scheduler"]
         schedules = [schedule_settings(scheduler, named) for scheduler in self.schedulers]
         groups = [optimiser_settings(optimiser) for optimiser in self.optimizers]

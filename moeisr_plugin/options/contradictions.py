@@ -18,6 +18,7 @@ from torch.nn import Parameter
 from moeisr_plugin.archs.encoders.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
+from moeisr_plugin.models.freezing import freeze, learning_experts
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
 from moeisr_plugin.models.validation import dataset_label
@@ -260,6 +261,43 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
                 yield f"train.{loss}.{key}", text
 
 
+def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Parts that the network does not have, and trainings that leave nothing to learn."""
+    train, options = opt.get("train") or {}, opt.get("network_g") or {}
+    parts, known = train.get("freeze"), dict(iter(ARCH_REGISTRY))
+    network_class = find(known, options.get("type"))
+    encoder = {key: value for key, value in (options.get("encoder") or {}).items() if key != "pretrained"}
+    encoder_class = find(known, encoder.pop("type", None))
+    if not parts or not run.is_train or not is_own_network(network_class) or encoder_class is None:
+        return
+    rest = {key: value for key, value in options.items() if key not in ("type", "encoder")}
+    try:
+        # Not by the toolbox's builder: it sets its log up, and the training could not name a file for it.
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            net = network_class(**rest, encoder=encoder_class(**encoder))
+    except (KeyError, TypeError, ValueError):
+        return  # what the network's options lack is reported by itself
+    try:
+        freeze(net, parts)
+    except ValueError as error:
+        path, _, text = str(error).partition(": ")
+        yield path, text
+        return
+    at_random, alone = train.get("random_gates_iter", 0), train.get("mapper_alone_iter", 0)
+    listed = ", ".join(parts)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        yield "train.freeze", f"is {listed}, which leaves nothing to learn; remove one of them"
+    elif at_random and not learning_experts(net.experts):
+        text = (
+            f"is {listed}, all experts, and random_gates_iter deals pixels to them; remove one or the other"
+        )
+        yield "train.freeze", text
+    elif alone and not any(parameter.requires_grad for parameter in net.mapper.parameters()):
+        text = f"is {listed}, and mapper_alone_iter lets the mapper alone learn; remove one or the other"
+        yield "train.freeze", text
+
+
 def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """What torch itself refuses, or fails at in the first iterations."""
     train = opt.get("train") or {}
@@ -410,6 +448,7 @@ IMPLICIT: tuple[Check, ...] = (
     data_sets,
     names_of_lr,
     experts,
+    frozen,
     torchs_schedule,
     perceptual,
     encoder,

@@ -69,6 +69,7 @@ class Model:
     training: Training
     statement: Statement
     results: list[Results]
+    origin: Mapping[str, Any] | None = None
 
     @property
     def architecture(self) -> str:
@@ -99,6 +100,7 @@ def card(model: Model) -> str:
         _cost(model.net),
         "## Training",
         _training(model),
+        *_origin(model),
         "## Limits",
         model.statement.limits,
         "## Licence",
@@ -220,11 +222,26 @@ def _training(model: Model) -> str:
             )
             if train.get(key, 0) > 0
         },
+        **({"Frozen": ", ".join(train["freeze"])} if train.get("freeze") else {}),
         "Seed": str(options["manual_seed"]),
         "Seconds": f"{training.seconds:,.0f}{runs}, validation included",
         "Hardware": model.statement.hardware,
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows.items())])
+
+
+def _origin(model: Model) -> list[str]:
+    """Return the section on the weights that the training started from, if any."""
+    texts = []
+    if model.origin is not None:
+        experts = [f"- depth {expert['depth']}: {expert['how']}" for expert in model.origin["experts"]]
+        texts.append(
+            f"Upcycled from the {model.origin['network']} in `{model.origin['file']}`, SHA-256 "
+            f"`{model.origin['sha256']}`. The experts began so:\n\n" + "\n".join(experts)
+        )
+    if model.statement.origin:
+        texts.append(model.statement.origin)
+    return ["## Origin", *texts] if texts else []
 
 
 def _type_and_parameters(options: Mapping[str, Any]) -> str:

@@ -10,8 +10,13 @@ from typing import Any
 import torch
 import yaml
 
-from moeisr_plugin.checkpoints.network import network_from, network_of, read_checkpoint, save_checkpoint
-from moeisr_plugin.evaluation.loading import sha256_of
+from moeisr_plugin.checkpoints.network import (
+    ORIGIN,
+    network_from,
+    network_of,
+    read_checkpoint,
+    save_checkpoint,
+)
 from moeisr_plugin.evaluation.report import require_float32, restore_infinity
 from moeisr_plugin.evaluation.results import BICUBIC
 from moeisr_plugin.publishing.card import Model, Results, card
@@ -19,6 +24,7 @@ from moeisr_plugin.publishing.index import read_index, with_model, zoo_tables
 from moeisr_plugin.publishing.statement import Statement, read_statement
 from moeisr_plugin.publishing.training_log import Training, read_training
 from moeisr_plugin.utils.atomic import atomic_write, prepared_folder
+from moeisr_plugin.utils.hashing import sha256_of
 
 INDEX = "metafile.yml"
 ZOO = "ModelZoo.md"
@@ -84,7 +90,8 @@ def publish(
     with prepared_folder(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
-        save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters})
+        origin = {ORIGIN: content[ORIGIN]} if ORIGIN in content else {}
+        save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters, **origin})
         digest = sha256_of(staged)
         hashes = {digest: True, sha256_of(checkpoint): dtype == "float32"}
         model = Model(
@@ -95,6 +102,7 @@ def publish(
             dtype=dtype,
             net=network_from(staged),
             averaged=bool(content.get("params_ema")),
+            origin=content.get(ORIGIN),
             training=training,
             statement=statement,
             results=[_results(path, name, hashes) for path in results],

@@ -1,7 +1,7 @@
 """Read the card file: licence, limits, hardware and training images, as stated by the author."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ class Statement:
         limits: uses that the weights are not suitable for.
         hardware: hardware of the training.
         training_images: sources of the training images.
+        origin: source and licence of the weights that the training started from, if any.
     """
 
     licence: str
     limits: str
     hardware: str
     training_images: tuple[Images, ...]
+    origin: str | None = None
 
 
 def read_statement(path: Path) -> Statement:
@@ -66,11 +68,11 @@ def read_statement(path: Path) -> Statement:
 
 
 def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:
-    """Check that the content has exactly the fields of a dataclass, and return them."""
+    """Check that the content has the fields of a dataclass, and no others. Defaults make a field optional."""
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: contains no fields; give {_names(kind)}")
     names = [field.name for field in fields(kind)]
-    for name in names:
+    for name in (field.name for field in fields(kind) if field.default is MISSING):
         if name not in content:
             raise ValueError(f"{where}: {name} is missing; give {_names(kind)}")
     for name in content:
@@ -80,9 +82,9 @@ def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:
 
 
 def _checked(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
-    for field in fields(kind):
+    for field in (field for field in fields(kind) if field.name in values):
         value = values[field.name]
-        if field.type is str and not (isinstance(value, str) and value.strip()):
+        if field.type in (str, str | None) and not (isinstance(value, str) and value.strip()):
             raise ValueError(f"{where}: {field.name} is {value!r}; give a text")
         if field.type is int and (type(value) is not int or value < 1):
             raise ValueError(f"{where}: {field.name} is {value!r}; give a whole number, 1 or more")

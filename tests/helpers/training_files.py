@@ -92,8 +92,8 @@ def write_options_of(root, options):
     (root / "options.yml").write_text(write_options(options))
 
 
-def write_card(path):
-    path.write_text(yaml.safe_dump(CARD))
+def write_card(path, **more):
+    path.write_text(yaml.safe_dump({**CARD, **more}))
 
 
 def write_results(path, weights, dataset="birds"):

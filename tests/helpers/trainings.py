@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import socket
 import sys
 import time
@@ -204,3 +205,24 @@ def assert_identical(one: Any, other: Any, where: str = "") -> None:
             assert_identical(a, b, f"{where}/{i}")
     else:
         assert one == other, where
+
+
+def archived(folder):
+    return [path.name for path in (folder / "experiments").iterdir() if path.name != "tiny"]
+
+
+def killed_after(whole, folder, *iterations):
+    """Copy a complete training without the files saved at other iterations, as if it was killed."""
+    shutil.copytree(whole, folder)
+    (folder / "printed").unlink()
+    experiment = folder / "experiments/tiny"
+    for path in [*experiment.glob("models/*"), *experiment.glob("training_states/*")]:
+        if path.stem.removeprefix("net_g_") not in map(str, iterations):
+            path.unlink()
+    return folder
+
+
+def assert_same_end(folder, whole):
+    assert_identical(load(folder, "models/net_g_latest.pth"), load(whole, "models/net_g_latest.pth"))
+    assert_identical(load(folder, "training_states/12.state"), load(whole, "training_states/12.state"))
+    assert archived(folder) == []

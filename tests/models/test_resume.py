@@ -11,32 +11,29 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from trainings import assert_identical, finish, load, model_of, options, printed, start, wait_until
+from trainings import (
+    archived,
+    assert_identical,
+    assert_same_end,
+    finish,
+    killed_after,
+    load,
+    model_of,
+    options,
+    printed,
+    start,
+    wait_until,
+)
 
 from moeisr_plugin.checkpoints.network import CheckpointError
 from moeisr_plugin.models.interruption import Interruption
 from moeisr_plugin.models.random_state import random_state, set_random_state
 
 
-def archived(folder):
-    return [path.name for path in (folder / "experiments").iterdir() if path.name != "tiny"]
-
-
 def iteration(folder):
     """Return the newest saved iteration."""
     states = folder / "experiments/tiny/training_states"
     return max((int(path.stem) for path in states.glob("[0-9]*.state")), default=0)
-
-
-def killed_after(whole, folder, *iterations):
-    """Copy a complete training without the files saved at other iterations, as if it was killed."""
-    shutil.copytree(whole, folder)
-    (folder / "printed").unlink()
-    experiment = folder / "experiments/tiny"
-    for path in [*experiment.glob("models/*"), *experiment.glob("training_states/*")]:
-        if path.stem.removeprefix("net_g_") not in map(str, iterations):
-            path.unlink()
-    return folder
 
 
 def flip_a_bit(path):
@@ -55,12 +52,6 @@ def whole(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     assert finish(start(folder, options(photographs))) == [0], printed(folder)
     return folder
-
-
-def assert_same_end(folder, whole):
-    assert_identical(load(folder, "models/net_g_latest.pth"), load(whole, "models/net_g_latest.pth"))
-    assert_identical(load(folder, "training_states/12.state"), load(whole, "training_states/12.state"))
-    assert archived(folder) == []
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -475,6 +475,28 @@ CONTRADICTIONS = {
         {"train.mapper_alone_iter": 9},
         "train.mapper_alone_iter: is 9, more than total_iter 1; lower it",
     ),
+    "frozen parts": (
+        {"train.freeze": ["encoder", "experts.2"]},
+        "train.freeze: no parameter of the network is below 'experts.2'; its parts are encoder, embedding, "
+        "experts, mapper, base, and parts of these, such as experts.0",
+    ),
+    "frozen parts that are no list": (
+        {"train.freeze": "encoder"},
+        "train.freeze: is 'encoder'; give a list, a text each",
+    ),
+    "all frozen": (
+        {"train.freeze": ["encoder", "experts", "mapper"]},
+        "train.freeze: is encoder, experts, mapper, which leaves nothing to learn; remove one of them",
+    ),
+    "frozen experts, dealt to": (
+        {"train.freeze": ["experts"], "train.random_gates_iter": 1},
+        "train.freeze: is experts, all experts, and random_gates_iter deals pixels to them; remove one or "
+        "the other",
+    ),
+    "a frozen mapper, alone": (
+        {"train.freeze": ["mapper"], "train.mapper_alone_iter": 1},
+        "train.freeze: is mapper, and mapper_alone_iter lets the mapper alone learn; remove one or the other",
+    ),
     "restarts": (
         {"train.scheduler.restart_weights": [1, 1]},
         "train.scheduler.restart_weights: has 2 values for 1 restarts; give one for each",

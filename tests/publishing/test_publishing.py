@@ -22,7 +22,7 @@ from training_files import (
     write_results,
 )
 
-from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints.network import ORIGIN, network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
 from moeisr_plugin.publishing.publish import publish
 from moeisr_plugin.publishing.training_log import read_training
@@ -47,7 +47,24 @@ def published(experiment, checkpoint="net_g_200.pth", **options):
 # --- weights ---
 
 
-def test_file_name_contains_the_hash_and_the_file_only_the_averaged_weights(experiment):
+def test_an_upcycled_network_keeps_and_tells_its_origin(experiment):
+    origin = {
+        "file": "liif.pth",
+        "sha256": "0123",
+        "network": "LIIF",
+        "experts": [{"depth": 2, "how": "first 1 of 2 layers copied, last 1 solved"}],
+    }
+    path = experiment / "models/net_g_200.pth"
+    save_checkpoint(path, {**read_checkpoint(path), ORIGIN: origin})
+    write_card(experiment.parent / "card.yml", origin="Of a friend, under a licence.")
+    weights, card, *_ = published(experiment)
+    assert read_checkpoint(weights)[ORIGIN] == origin
+    text = card.read_text(encoding="utf-8")
+    assert "## Origin\n\nUpcycled from the LIIF in `liif.pth`, SHA-256 `0123`." in text
+    assert "- depth 2: first 1 of 2 layers copied, last 1 solved\n\nOf a friend, under a licence." in text
+
+
+def test_name_holds_the_hash_and_the_file_the_averaged_weights_alone(experiment):
     weights, *rest = published(experiment)
     assert [path.name for path in rest] == ["small_mixture.md", "metafile.yml", "ModelZoo.md"]
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -397,7 +414,7 @@ def test_failure_keeps_the_existing_files(experiment, monkeypatch):
     _, card, index, zoo = published(experiment)
     before = [path.read_text() for path in (card, index, zoo)]
     files = set(card.parent.iterdir())
-    monkeypatch.setattr("moeisr_plugin.publishing.publish.card", fail)
+    monkeypatch.setattr("moeisr_plugin.publishing.publish.publish.card", fail)
     with pytest.raises(OSError, match="no space left"):
         published(experiment, "net_g_latest.pth", dtype="float16", overwrite=True)
     assert [path.read_text() for path in (card, index, zoo)] == before

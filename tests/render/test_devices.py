@@ -233,7 +233,8 @@ def test_a_training_step_waits_only_for_the_sizes_of_groups(name, assignment):
     net = lively(NETWORKS[name]()).train()
     inputs = [picture(2, 5, 7).float(), queries(2, 5, 7, 9).float(), torch.rand(2, 2)]
     gate = routing.random_gates if assignment == "by gates" else None
-    choice = routing.random_choice(inputs[0], len(net.experts)) if assignment == "by choice" else None
+    everyone = range(len(net.experts))
+    choice = routing.random_choice(inputs[0], everyone) if assignment == "by choice" else None
 
     def step(net, inputs, choice):
         torch.manual_seed(0)

@@ -71,7 +71,10 @@ def measure_training(networks: list[Network], batch: Batch, repeats: int, device
         ),
         PACKAGE: lambda net, encoding, coord, cell: net.mix(encoding, coord, cell, gate=_GATE),
         RANDOM_ROUTING: lambda net, encoding, coord, cell: net.dispatch(
-            encoding, coord, cell, routed=net.route(routing.random_choice(lr, len(net.experts)), coord)
+            encoding,
+            coord,
+            cell,
+            routed=net.route(routing.random_choice(lr, range(len(net.experts))), coord),
         ),
     }
     steps, rows = [], []

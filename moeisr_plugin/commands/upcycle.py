@@ -1,0 +1,80 @@
+"""`moeisr upcycle`: make a mixture of experts from a network with one expert."""
+
+import argparse
+from pathlib import Path
+
+from moeisr_plugin.commands.convert import SUFFIXES
+from moeisr_plugin.commands.counts import parse_count
+
+DESCRIPTION = """Make the checkpoint of a mixture of experts from a LIIF or LTE, of this package or saved by
+the published code. The encoder and an expert of the same depth and width are copied; the first layers of the
+other experts are copied, too, and their last layers are solved by ridge regression on sample patches. The
+mapper is new: train the experts and the mapper before use."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "upcycle", help="make a mixture of experts from a network with one expert", description=DESCRIPTION
+    )
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="of a LIIF or LTE")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DST",
+        help=f"the checkpoint to write, {' or '.join(SUFFIXES)}",
+    )
+    parser.add_argument(
+        "--depths",
+        nargs="+",
+        type=parse_count,
+        required=True,
+        metavar="D",
+        help="linear layers of each expert, growing, such as 2 3 4 5",
+    )
+    parser.add_argument(
+        "--width", type=parse_count, metavar="N", help="of the experts (default: that of WEIGHTS)"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, required=True, metavar="FOLDER", help="pictures for the sample patches"
+    )
+    parser.add_argument(
+        "--patches", type=parse_count, default=128, metavar="N", help="sample patches (default: 128)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of patches and mapper (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the checkpoint of the mixture and print how each expert begins.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError, OSError: what is given cannot be used, or DST exists.
+    """
+    from moeisr_plugin.checkpoints.network import save_checkpoint  # parsing needs no torch
+    from moeisr_plugin.models.upcycling import upcycle
+
+    if args.output.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{args.output}: no format of weights; end the name in {' or '.join(SUFFIXES)}")
+    if args.output.exists() and not args.overwrite:
+        raise ValueError(f"{args.output}: exists already; choose another name or add --overwrite")
+    checkpoint, starts = upcycle(
+        args.weights,
+        args.pictures,
+        depths=args.depths,
+        width=args.width,
+        seed=args.seed,
+        patches=args.patches,
+    )
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(args.output, checkpoint)
+    print(f"{args.output}: {checkpoint['network_g']['type']}")
+    for start in starts:
+        plain = f", {start.l1_of_copy:.4f} as a plain copy" if start.l1_of_copy else ""
+        print(f"  depth {start.depth}: {start.how}; L1 from the source {start.l1:.4f}{plain}")
+    return 0
