@@ -45,15 +45,12 @@ def random_choice(maps: Tensor, among: Sequence[int], *, generator: torch.Genera
         among: indices of the experts, in [0, J).
         generator: source of the randomness. Defaults to the default generator of the device.
 
-    Args:
-        maps: (B, C, h, w).
-        among: the indices of the experts, in [0, J).
-        generator: source of the choice; torch's default generator of the device if not given.
-
     Returns:
         (B, h, w) in [0, J).
     """
     place = torch.randint(len(among), maps[:, 0].shape, generator=generator, device=maps.device)
+    if list(among) == list(range(len(among))):
+        return place  # without a copy to the device, for which a GPU waits
     return torch.tensor(among, device=maps.device)[place]
 
 

@@ -414,7 +414,7 @@ def test_failure_keeps_the_existing_files(experiment, monkeypatch):
     _, card, index, zoo = published(experiment)
     before = [path.read_text() for path in (card, index, zoo)]
     files = set(card.parent.iterdir())
-    monkeypatch.setattr("moeisr_plugin.publishing.publish.publish.card", fail)
+    monkeypatch.setattr("moeisr_plugin.publishing.publish.card", fail)
     with pytest.raises(OSError, match="no space left"):
         published(experiment, "net_g_latest.pth", dtype="float16", overwrite=True)
     assert [path.read_text() for path in (card, index, zoo)] == before
