@@ -125,9 +125,7 @@ def _check_layout(page: tifffile.TiffPage) -> None:
     if samples < COLOURS[page.photometric] or samples > MOST_SAMPLES:
         raise PictureError(f"is a {kind} TIFF with {samples} samples a pixel; convert it to RGB first")
     if page.photometric in GREY and samples > 2:
-        raise PictureError(
-            f"has {samples} bands that it does not call RGB, more than grey and alpha; export it as RGB"
-        )
+        raise PictureError(f"has {samples} bands, but does not declare them as RGB; export it as RGB")
     if page.imagedepth != 1:
         raise PictureError("is a volume; export one slice of it")
     if page.is_tiled and page.tilewidth * page.tilelength > MOST_TILE_PIXELS:

@@ -152,7 +152,7 @@ def test_description_contains_the_hash_of_the_weights_but_not_their_folder(plain
 
 def test_seconds_are_the_median_of_repeated_runs(plain, astronaut, monkeypatch):
     ticks = iter([0.0, 5.0, 5.0, 6.0, 6.0, 8.0])
-    monkeypatch.setattr("moeisr_plugin.evaluation.evaluate.clock.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("moeisr_plugin.evaluation.clock.time.perf_counter", lambda: next(ticks))
     [each] = figures(evaluate([], astronaut, [(2, 2)], repeats=3))
     assert each["decode_seconds"] == 2
 
@@ -368,7 +368,7 @@ def test_command_writes_results_and_pictures(mixture, plain, astronaut, tmp_path
     ("arguments", "message"),
     [
         ({"--data": "nowhere"}, "nowhere: no such folder"),
-        ({"--data": "empty"}, "empty: holds no pictures"),
+        ({"--data": "empty"}, "empty: no pictures here or in x2/HR"),
         ({"--weights": "nothing.pth"}, "nothing.pth: no such file"),
         ({"--weights": "broken.pth"}, "broken.pth: "),
         ({"--scales": "0.5"}, "'0.5' does not enlarge"),
@@ -408,7 +408,7 @@ def test_error_keeps_an_existing_folder(astronaut, tmp_path):
 def test_impossible_output_folder_is_reported_before_measuring(
     plain, astronaut, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("moeisr_plugin.evaluation.evaluate.evaluate.evaluate", None)
+    monkeypatch.setattr("moeisr_plugin.evaluation.evaluate.evaluate", None)
     (tmp_path / "file").touch()
     command = [
         "evaluate",
