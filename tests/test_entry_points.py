@@ -16,6 +16,8 @@ import moeisr_plugin.test
 import moeisr_plugin.train
 from moeisr_plugin import run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(moeisr_plugin.__file__).parents[1]
 TOOLBOX = Path(str(basicsr.__file__)).parent
 

@@ -5,6 +5,8 @@ from processes import run_python
 
 from moeisr_plugin.cli import COMMANDS
 
+pytestmark = pytest.mark.slow
+
 TRAINING_PACKAGES = (
     "basicsr",
     "torchvision",

@@ -18,6 +18,8 @@ from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.evaluation.results import BICUBIC
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())

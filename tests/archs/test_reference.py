@@ -18,6 +18,8 @@ from moeisr_plugin.render import complexity
 from moeisr_plugin.render.casting import to_precision
 from moeisr_plugin.render.routing_report import routing_health
 
+pytestmark = pytest.mark.slow
+
 LIIF_TINY = {"encoder": TINY_ENCODER, "hidden_dim": 6}
 LTE_TINY = {**LIIF_TINY, "num_freq_features": 8}
 NETWORKS = {

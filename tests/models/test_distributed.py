@@ -27,6 +27,8 @@ from trainings import (
 from moeisr_plugin.data.sample_order import Position, SampleOrder, SampleRequest, position_after
 from moeisr_plugin.utils import processes
 
+pytestmark = pytest.mark.slow
+
 
 class Pictures(torch.utils.data.Dataset):
     accepts_requests = True

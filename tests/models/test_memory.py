@@ -9,6 +9,8 @@ import pytest
 
 from moeisr_plugin import train
 
+pytestmark = pytest.mark.slow
+
 FAULTS = """
 import resource, sys, torch
 from moeisr_plugin.archs.experts import Expert

@@ -29,6 +29,8 @@ from moeisr_plugin.checkpoints.network import CheckpointError
 from moeisr_plugin.models.interruption import Interruption
 from moeisr_plugin.models.random_state import random_state, set_random_state
 
+pytestmark = pytest.mark.slow
+
 
 def iteration(folder):
     """Return the newest saved iteration."""

@@ -14,6 +14,8 @@ from moeisr_plugin.archs import routing
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.models.acceleration import accelerate
 
+pytestmark = pytest.mark.slow
+
 DECODERS = ("LIIF", "LTE", "MoEISRLIIF", "MoEISRLTE")
 
 

@@ -15,6 +15,8 @@ from moeisr_plugin.cli import main
 from moeisr_plugin.models.upcycling import upcycle
 from moeisr_plugin.utils.hashing import sha256_of
 
+pytestmark = pytest.mark.slow
+
 WIDTH, DEPTH = 24, 4
 NETWORKS = {
     "LIIF": {"type": "LIIF", "encoder": TINY_ENCODER, "hidden_dim": WIDTH, "depth": DEPTH},

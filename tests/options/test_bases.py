@@ -16,6 +16,8 @@ from moeisr_plugin.options import OptionsError, Run, check
 from moeisr_plugin.options.command_line import options_of_command
 from moeisr_plugin.options.parse import force_options, read_options, write_options
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OPTIONS = ROOT / "options"
 EXPERIMENTS = sorted([*OPTIONS.glob("train/**/*.yml"), *OPTIONS.glob("test/**/*.yml")])

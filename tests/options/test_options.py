@@ -11,6 +11,8 @@ from basicsr.models import build_model
 
 from moeisr_plugin.options.parse import read_options
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = Path(__file__).parents[2] / "options"
 ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
 TINY = sorted(OPTIONS.glob("train/tiny/*.yml"))

@@ -14,6 +14,8 @@ from skimage import data
 from moeisr_plugin.pictures import Picture, PictureError, read_picture, write_bands, write_picture
 from moeisr_plugin.pictures.row_bands import join_bands, regroup_bands
 
+pytestmark = pytest.mark.slow
+
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF_IFD, EXPOSURE, MAKER, ORIENTATION = 34665, 33434, 271, 274
 SIZE = (23, 37)

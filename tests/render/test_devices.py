@@ -24,6 +24,8 @@ from moeisr_plugin.models.training_step import TrainingStep
 from moeisr_plugin.render.casting import to_precision
 from moeisr_plugin.upscaler import Upscaler
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = {
     "LIIF": lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6),
     "LTE": lambda: LTE(encoder=TINY_ENCODER, hidden_dim=6, num_freq_features=8),

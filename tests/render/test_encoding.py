@@ -13,6 +13,8 @@ from moeisr_plugin.archs.encoders.toolbox_encoder_arch import ToolboxEncoder
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.render.encoding import Tiling, encoder_tiling, in_tiles, spans
 
+pytestmark = pytest.mark.slow
+
 SWINIR = {"embed_dim": 12, "depths": [2, 2, 2], "num_heads": [2, 3, 2], "window_size": 4}
 
 

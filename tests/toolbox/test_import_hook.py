@@ -10,6 +10,8 @@ from processes import run_python
 
 from moeisr_plugin.toolbox import import_hook
 
+pytestmark = pytest.mark.slow
+
 # Prints what is not repaired or registered; prints nothing otherwise.
 CHECK = """
 import basicsr.test, basicsr.train

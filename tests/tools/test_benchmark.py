@@ -19,6 +19,8 @@ from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.render import complexity, triton_backend
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 
+pytestmark = pytest.mark.slow
+
 TOOLS = str(Path(__file__).parents[2] / "tools")
 MIXTURES = {
     "MoEISRLIIF-b": (lambda encoder: MoEISRLIIF(encoder=encoder), LIIF, 0.68),
