@@ -48,7 +48,9 @@ def random_choice(maps: Tensor, among: Sequence[int], *, generator: torch.Genera
     Returns:
         (B, h, w) in [0, J).
     """
-    place = torch.randint(len(among), maps[:, 0].shape, generator=generator, device=maps.device)
+    # torch.randint does not compile for shapes that vary. This draws the same numbers in the same order.
+    place = torch.empty_like(maps[:, 0], dtype=torch.int64, memory_format=torch.contiguous_format)
+    place.random_(len(among), generator=generator)  # (B, h, w)
     if list(among) == list(range(len(among))):
         return place  # without a copy to the device, for which a GPU waits
     return torch.tensor(among, device=maps.device)[place]

@@ -50,6 +50,14 @@ def test_random_choice_is_uniform():
     torch.testing.assert_close(choice.flatten().bincount() / 5000, torch.full((4,), 0.25), rtol=0, atol=0.03)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_random_choice_draws_as_randint_in_every_layout(layout):
+    maps = torch.zeros(2, 3, 5, 7).to(memory_format=layout)
+    expected = torch.randint(4, (2, 5, 7), generator=torch.Generator().manual_seed(0))
+    choice = routing.random_choice(maps, range(4), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(choice, expected, rtol=0, atol=0)
+
+
 def test_random_gates_are_the_one_hot_random_choice():
     scores = scores_of()
     choice = routing.random_choice(scores, range(4), generator=torch.Generator().manual_seed(0))

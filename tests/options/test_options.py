@@ -17,7 +17,8 @@ OPTIONS = Path(__file__).parents[2] / "options"
 ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
 TINY = sorted(OPTIONS.glob("train/tiny/*.yml"))
 SHORT = sorted(OPTIONS.glob("train/short/*.yml"))
-TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - {*ABLATION, *TINY, *SHORT})
+UPCYCLED = sorted(OPTIONS.glob("train/upcycled/*.yml"))
+TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - {*ABLATION, *TINY, *SHORT, *UPCYCLED})
 TEST = sorted(OPTIONS.glob("test/*/*.yml"))
 
 # Sizes that make a step fast; the structure stays.
@@ -117,7 +118,7 @@ def test_networks_of_the_short_family_are_those_of_the_paper(path):
     )
 
 
-@pytest.mark.parametrize("path", TINY + SHORT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TINY + SHORT + UPCYCLED, ids=lambda path: path.stem)
 def test_a_family_trains(path, photographs, tmp_path):
     opt = shrink(read_options(path), photographs, tmp_path)
     model = build_model(opt)
