@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
 from moeisr_plugin.checkpoints.network import ORIGIN, save_checkpoint
+from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import bias_corrected_decay, update_average
@@ -36,9 +37,6 @@ from moeisr_plugin.render.routing_report import share_per_depth
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
 from moeisr_plugin.utils import processes
 from moeisr_plugin.utils.tensor_files import read_tensor_file
-
-SCORE_LOSSES = ("balance", "cost")
-"""Losses of the scores of the mapper. Each has an option ``train.NAME_opt``, e.g. ``train.balance_opt``."""
 
 TOOLBOX_SCHEDULES = frozenset({"MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR"})
 """Schedules of the toolbox. Its MultiStepLR replaces that of torch."""

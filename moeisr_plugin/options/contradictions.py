@@ -17,6 +17,7 @@ from torch.nn import Parameter
 
 from moeisr_plugin.archs.encoders.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
+from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.freezing import freeze, learning_experts
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
@@ -254,11 +255,11 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             if train.get(key):
                 yield f"train.{key}", "has no choice to make in a network with one expert; remove it"
     elif num_experts is not None:
-        for loss, key in (("balance_opt", "expert_weights"), ("cost_opt", "expert_costs")):
-            given = (train.get(loss) or {}).get(key)
+        for name, key in SCORE_LOSSES.items():
+            given = (train.get(f"{name}_opt") or {}).get(key)
             if given and len(given) != num_experts:
                 text = f"has {len(given)} values for {num_experts} experts; give one for each"
-                yield f"train.{loss}.{key}", text
+                yield f"train.{name}_opt.{key}", text
 
 
 def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:

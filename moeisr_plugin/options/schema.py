@@ -10,6 +10,7 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
+from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.models.optimisers import suitable_optimisers
 from moeisr_plugin.options import keys
 from moeisr_plugin.options.rules import (
@@ -175,7 +176,7 @@ def _train(model: Any, is_train: bool) -> Section:
             "scheduler": required(SCHEDULER),
             "pixel_opt": required(PIXEL_LOSS) if implicit else or_empty(LOSS),
             "perceptual_opt": or_empty(LOSS),
-            **({key: or_empty(LOSS) for key in ("balance_opt", "cost_opt")} if implicit else {}),
+            **({f"{name}_opt": or_empty(LOSS) for name in SCORE_LOSSES} if implicit else {}),
             **(keys.IMPLICIT_TRAIN if implicit else {}),
         }
     )

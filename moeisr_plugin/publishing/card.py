@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
+from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.publishing.statement import Statement
 from moeisr_plugin.publishing.training_log import Training
 from moeisr_plugin.render import complexity
@@ -14,7 +15,7 @@ from moeisr_plugin.utils.numbers import giga
 COUNTED_LR = (180, 320)  # (h, w) of the input of the MAC table
 COUNTED_SCALES = (2, 4, 8)
 _SAMPLING = ("lr_size", "sample_q", "scale_range")
-_LOSSES = ("pixel_opt", "balance_opt", "cost_opt")
+_LOSSES = ("pixel_opt", *(f"{name}_opt" for name in SCORE_LOSSES))
 
 _PAPERS = {
     "MoEISR": (

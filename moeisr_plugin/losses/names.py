@@ -1,0 +1,7 @@
+"""Names of the losses of the mapper. It imports nothing: models read it while the losses load."""
+
+SCORE_LOSSES = {"balance": "expert_weights", "cost": "expert_costs"}
+"""Losses of the scores of the mapper: their names, and their parameters with one value per expert.
+
+The options of a loss are in ``train.NAME_opt``, for example ``train.balance_opt``.
+"""
