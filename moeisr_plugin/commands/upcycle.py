@@ -7,16 +7,16 @@ from moeisr_plugin.commands.convert import SUFFIXES
 from moeisr_plugin.commands.counts import parse_count
 
 DESCRIPTION = """Make the checkpoint of a mixture of experts from a LIIF or LTE, of this package or saved by
-the published code. The encoder and an expert of the same depth and width are copied; the first layers of the
-other experts are copied, too, and their last layers are solved by ridge regression on sample patches. The
-mapper is new: train the experts and the mapper before use."""
+the published code. The encoder and an expert of the same depth and width are copied. The other experts get
+copies of the first layers. Their last layers are solved by ridge regression on sample patches. The mapper is
+new. Train the experts and the mapper before use."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "upcycle", help="make a mixture of experts from a network with one expert", description=DESCRIPTION
     )
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="of a LIIF or LTE")
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights of a LIIF or LTE")
     parser.add_argument(
         "-o",
         "--output",
@@ -31,32 +31,38 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=parse_count,
         required=True,
         metavar="D",
-        help="linear layers of each expert, growing, such as 2 3 4 5",
+        help="number of linear layers of each expert, increasing, such as 2 3 4 5",
     )
     parser.add_argument(
-        "--width", type=parse_count, metavar="N", help="of the experts (default: that of WEIGHTS)"
+        "--width", type=parse_count, metavar="N", help="width of the experts (default: that of WEIGHTS)"
     )
     parser.add_argument(
         "--pictures", type=Path, required=True, metavar="FOLDER", help="pictures for the sample patches"
     )
     parser.add_argument(
-        "--patches", type=parse_count, default=128, metavar="N", help="sample patches (default: 128)"
+        "--patches",
+        type=parse_count,
+        default=128,
+        metavar="N",
+        help="number of sample patches (default: 128)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of patches and mapper (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of patches and mapper (default: 0)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the checkpoint of the mixture and print how each expert begins.
+    """Write the checkpoint of the mixture and print the initialisation of each expert.
 
     Returns:
         0.
 
     Raises:
-        ValueError, OSError: what is given cannot be used, or DST exists.
+        ValueError, OSError: an argument cannot be used, or DST exists.
     """
-    from moeisr_plugin.checkpoints.network import save_checkpoint  # parsing needs no torch
+    from moeisr_plugin.checkpoints.network import save_checkpoint  # keeps torch out of parsing
     from moeisr_plugin.models.upcycling import upcycle
 
     if args.output.suffix.lower() not in SUFFIXES:

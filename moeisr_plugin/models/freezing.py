@@ -1,4 +1,4 @@
-"""Parts of a network that training leaves as they are."""
+"""Freeze parts of a network during training."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +17,7 @@ def unknown_parts(net: nn.Module, prefixes: Iterable[str]) -> list[str]:
 
 
 def freeze(net: nn.Module, prefixes: Sequence[str]) -> None:
-    """Ask for no gradients of the parameters with these prefixes, so that no graph is kept for them.
+    """Disable gradients of the parameters with these prefixes. Autograd then keeps no graph for them.
 
     Raises:
         ValueError: no parameter has one of the prefixes.
@@ -34,7 +34,7 @@ def freeze(net: nn.Module, prefixes: Sequence[str]) -> None:
 
 
 def learning_experts(experts: nn.ModuleList) -> list[int]:
-    """Return the indices of the experts that have a parameter which learns."""
+    """Return the indices of the experts with at least one parameter that is not frozen."""
     return [
         index for index, expert in enumerate(experts) if any(p.requires_grad for p in expert.parameters())
     ]

@@ -1,8 +1,8 @@
 """Turn a network with one expert into a mixture of experts ("sparse upcycling").
 
-The encoder, the embedding and an expert of the source's depth and width are copied. Every other expert starts
-from the source's first layers; what does not fit is solved by ridge regression on activations of sample
-patches. The regression is not of the literature, where layers are copied (Komatsuzaki et al., ICLR 2023).
+The encoder, the embedding and an expert of the same depth and width are copied. Every other expert starts with
+copies of the first layers of the source. Ridge regression on activations of sample patches solves the
+layers that do not fit. The literature copies layers only (Komatsuzaki et al., ICLR 2023).
 """
 
 import os
@@ -31,21 +31,21 @@ RIDGE = 1e-6
 
 
 class Samples(NamedTuple):
-    """Embeddings of sample queries, and the source's answers."""
+    """Embeddings of sample queries, and the outputs of the source for them."""
 
     features: Tensor  # (N, in_features)
-    answers: Tensor  # (N, 3) in [-1, 1], of the source's expert
+    answers: Tensor  # (N, 3) in [-1, 1], outputs of the expert of the source
 
 
 class Start(NamedTuple):
-    """How an expert begins.
+    """Initialisation of an expert.
 
     Attributes:
-        depth: its linear layers.
-        how: what was copied and what was solved.
-        l1: the mean absolute difference from the source's answers on the samples, in [-1, 1].
-        l1_of_copy: the same of a plain copy of the source's first layers and its last; None where the
-            expert is narrower than the source.
+        depth: number of linear layers.
+        how: the layers that were copied, and those that were solved.
+        l1: mean absolute difference from the outputs of the source on the samples, which are in [-1, 1].
+        l1_of_copy: `l1` of an expert with copies of the first layers and of the last layer of the source.
+            None if the expert is narrower than the source.
     """
 
     depth: int
@@ -68,16 +68,16 @@ def upcycle(
     Args:
         source: weights of a LIIF or LTE, of this package or saved by the published code.
         pictures: a folder of pictures, or an LMDB, for sample patches.
-        depths: linear layers of each expert, growing; at most the source's.
-        width: of the experts' hidden layers; the source's if not given.
-        seed: decides the sample patches and the mapper's first weights.
+        depths: number of linear layers of each expert, strictly increasing, at most that of the source.
+        width: width of the hidden layers of the experts. Defaults to that of the source.
+        seed: seed of the sample patches and of the initial weights of the mapper.
         patches: number of sample patches, each of 256 queries.
 
     Returns:
-        The checkpoint, ``{'params', 'network_g', 'upcycled_from'}``, and how each expert begins.
+        The checkpoint, ``{'params', 'network_g', 'upcycled_from'}``, and the initialisation of each expert.
 
     Raises:
-        ValueError: the source has several experts, or the depths or the width do not suit it.
+        ValueError: the source has several experts, or it does not allow the depths or the width.
         CheckpointError: the source cannot be read.
     """
     checkpoint = checkpoint_from(source)
@@ -107,13 +107,13 @@ def mixture_options(
     """Return the options of a mixture that can start from a network with one expert.
 
     Args:
-        source: the network's hyper-parameters.
-        path: its file, for messages.
-        depths: of the experts, growing.
-        width: of the experts; the source's if not given.
+        source: hyper-parameters of the network.
+        path: file of the network, for messages.
+        depths: number of linear layers of each expert, strictly increasing.
+        width: width of the experts. Defaults to that of the source.
 
     Raises:
-        ValueError: the depths or the width do not suit the source.
+        ValueError: the source does not allow the depths or the width.
     """
     options = {key: value for key, value in source.items() if key not in ("type", "depth")}
     kind, depth, own_width = source["type"], source.get("depth"), source.get("hidden_dim")
@@ -142,13 +142,13 @@ def shown(depths: Sequence[int]) -> str:
 
 @torch.no_grad()
 def draw_samples(net: ImplicitSR, pictures: str | os.PathLike[str], *, patches: int, seed: int) -> Samples:
-    """Return embeddings of random queries of random patches, and a network's answers.
+    """Return embeddings of random queries of random patches, and the outputs of a network for them.
 
     Args:
         net: a network with one expert.
         pictures: a folder of pictures, or an LMDB.
-        patches: how many, each at a scale of 1 to 4.
-        seed: decides patches and queries.
+        patches: number of patches, each at a scale from 1 to 4.
+        seed: seed of the patches and queries.
     """
     backend = "lmdb" if str(pictures).endswith(".lmdb") else "disk"
     options = {
@@ -181,12 +181,12 @@ def draw_samples(net: ImplicitSR, pictures: str | os.PathLike[str], *, patches: 
 
 @torch.no_grad()
 def begin_expert(expert: Expert, source: Expert, samples: Samples) -> Start:
-    """Set the weights of an expert so that it answers as the source does, as well as it can.
+    """Initialise an expert so that its outputs approximate those of the source.
 
     Args:
-        expert: of at most the source's depth and width; changed in place.
-        source: what it learns from.
-        samples: of the source.
+        expert: an expert of at most the depth and width of the source. Changed in place.
+        source: the expert of the source.
+        samples: samples of the source.
     """
     narrower = expert.first.out_features < source.first.out_features
     if expert.depth == source.depth and not narrower:
@@ -216,7 +216,7 @@ def begin_expert(expert: Expert, source: Expert, samples: Samples) -> Start:
 
 
 def copy_layers(expert: Expert, source: Expert) -> None:
-    """Copy the source's first layers and its last one into an expert of the same width."""
+    """Copy the first layers and the last layer of the source into an expert of the same width."""
     for layer, of_source in zip(
         expert.linears, [*source.linears[: expert.depth - 1], source.linears[-1]], strict=True
     ):
@@ -224,15 +224,15 @@ def copy_layers(expert: Expert, source: Expert) -> None:
 
 
 def chosen_units(source: Expert, features: Tensor, width: int) -> list[Tensor]:
-    """Return the units of each hidden layer that contribute most to the next layer, (width,) each, growing.
+    """Return the units of each hidden layer that contribute most to the next layer, (width,) each, ascending.
 
     The contribution of a unit is its mean activation on the samples times the norm of its column in the next
     layer.
 
     Args:
-        source: the expert.
+        source: the expert of the source.
         features: (N, in_features).
-        width: how many of each layer.
+        width: number of units per layer.
     """
     units = []
     hidden = features
@@ -244,7 +244,7 @@ def chosen_units(source: Expert, features: Tensor, width: int) -> list[Tensor]:
 
 
 def solve(layer: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
-    """Set a layer to the ridge regression of targets (N, n_out) on inputs (N, n_in), its bias unpenalised."""
+    """Set a layer to the ridge regression of targets (N, n_out) on inputs (N, n_in), bias unpenalised."""
     x, y = inputs.double(), targets.double()
     mean_x, mean_y = x.mean(0), y.mean(0)
     centred = x - mean_x  # (N, n_in)
@@ -257,5 +257,5 @@ def solve(layer: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
 
 
 def distance(expert: Expert, samples: Samples) -> float:
-    """Return the mean absolute difference of an expert's answers from the source's."""
+    """Return the mean absolute difference between the outputs of an expert and of the source."""
     return (expert(samples.features) - samples.answers).abs().mean().item()

@@ -1,4 +1,4 @@
-"""Sections whose `type` names a registered class or function, and whose keys are its parameters."""
+"""Check sections whose `type` names a registered class or function. Their other keys are its parameters."""
 
 import inspect
 import types

@@ -55,7 +55,7 @@ def channels_last(picture: Tensor) -> Tensor:
 
 
 class WinogradConvolutions(TorchFunctionMode):
-    """Context in which NNPACK computes the convolutions for which it is faster. For inference only."""
+    """Context that computes convolutions with NNPACK where this is faster. For inference only."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.conv2d:

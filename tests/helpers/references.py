@@ -28,10 +28,10 @@ def picture(batch, height, width, *, seed=0):
 
 
 def queries(batch, height, width, count, *, seed=0):
-    """Random coordinates in [-1, 1], then the rim's corners, and LR pixels' centres, (B, count + 8, 2).
+    """Return random coordinates in [-1, 1], the 4 corners and 4 centres of LR pixels, (B, count + 8, 2).
 
-    No centres of the last row and column: between that latent and itself LIIF's weights are 0/0 but for its
-    1e-9, so that rounding decides them.
+    The centres leave out the last row and column. There both neighbours are the same latent, and the ensemble
+    weights are 0/0 except for the 1e-9 that LIIF adds, so that they depend on rounding.
     """
     generator = torch.Generator().manual_seed(seed)
     anywhere = torch.rand(batch, count, 2, generator=generator).double() * 2 - 1
