@@ -26,7 +26,7 @@ from moeisr_plugin.utils.tensor_files import write_tensor_file
 
 MAX_PIXELS = 2**16
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Turn a network with one expert into a mixture of experts ("sparse upcycling").
 
-The encoder, the embedding and an expert of the same depth and width are copied. Every other expert starts with
-copies of the first layers of the source. Ridge regression on activations of sample patches solves the
+The encoder, the embedding and an expert of the same depth and width are copied. Every other expert starts
+with copies of the first layers of the source. Ridge regression on activations of sample patches solves the
 layers that do not fit. The literature copies layers only (Komatsuzaki et al., ICLR 2023).
 """
 

@@ -21,7 +21,7 @@ from moeisr_plugin.render.casting import rounded_to_tf32
 from moeisr_plugin.render.complexity import count_macs
 from moeisr_plugin.render.convolution_epilogues import forward_with_epilogues
 
-pytestmark = pytest.mark.filterwarnings("error:a Triton kernel")
+pytestmark = [pytest.mark.filterwarnings("error:a Triton kernel"), pytest.mark.slow]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # Earlier versions cannot interpret loops with NumPy 2.
 INTERPRETED_SINCE = Version("3.9")
