@@ -10,6 +10,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from moeisr_plugin.data.degradation import Degradation
 from moeisr_plugin.data.pairing import open_pairs
 from moeisr_plugin.data.patches import DownsampledPatches, PairedPatches, Patches
 from moeisr_plugin.data.sample_order import SampleRequest
@@ -29,6 +30,8 @@ class ArbitraryScaleDataset(Dataset):
             sample_q: HR pixels sampled per patch without replacement, default 2304.
             use_hflip: mirror horizontally at random, default true.
             use_rot: mirror vertically and transpose, each at random, default true.
+            degradation: blur, noise and JPEG compression of the LR patch, see `degradation.Degradation`.
+                Default: none.
             skip_bad_pictures: replace a damaged picture by the next good one. Each worker logs it once.
                 Default false: a damaged picture stops the training.
 
@@ -43,6 +46,7 @@ class ArbitraryScaleDataset(Dataset):
         self.use_hflip = opt.get("use_hflip", True)
         self.use_rot = opt.get("use_rot", True)
         self.sample_q = opt.get("sample_q", 2304)
+        self.degrade = Degradation(opt.get("degradation") or {})
         lr_size = opt.get("lr_size", 48)
         scale_range = opt.get("scale_range", (1, 4))
         if not 1 <= scale_range[0] <= scale_range[1]:
@@ -121,6 +125,7 @@ class ArbitraryScaleDataset(Dataset):
         lr, hr = self._flip(lr, hr, rng)
         height, width = hr.shape[:2]
         pixels = rng.choice(height * width, self.sample_q, replace=False)  # (Q,)
+        lr = self.degrade(lr, rng)  # last, so that all else is the same with and without it
         y, x = (torch.from_numpy(axis) for axis in np.divmod(pixels, width))
         path = self.hr.path(index)
         return {

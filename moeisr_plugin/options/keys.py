@@ -10,6 +10,7 @@ from typing import Any
 from basicsr.models import lr_scheduler as toolbox_schedulers
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from moeisr_plugin.data.degradation import BLUR_SIGMA, JPEG_QUALITY, NOISE_SIGMA
 from moeisr_plugin.data.grids import scale_per_axis
 from moeisr_plugin.data.pairing import CACHES
 from moeisr_plugin.data.resampling import DOWNSAMPLING
@@ -27,6 +28,7 @@ from moeisr_plugin.options.rules import (
     number,
     one_of,
     or_empty,
+    range_of,
     text,
     whole,
 )
@@ -44,11 +46,9 @@ def read_scale(value: Any) -> Any:
     return numbers
 
 
-def read_scale_range(value: Any) -> list[float]:
-    smallest, largest = list_of(number(least=1), length=2).read(value)
-    if smallest > largest:
-        raise ValueError
-    return [smallest, largest]
+def between(least: float, most: float) -> Value:
+    """Return the rule of a range of numbers with limits."""
+    return range_of(number(least=least, most=most), f"both from {least} to {most}")
 
 
 def read_growing(value: Any) -> list[int]:
@@ -70,7 +70,10 @@ def read_compile(value: Any) -> bool | str:
 
 
 SCALE = Value(words="a number of at least 1, or two, [vertical, horizontal]", read=read_scale)
-SCALE_RANGE = Value(words="[smallest, largest], both at least 1", read=read_scale_range)
+PROBABILITY = number(least=0, most=1)
+QUALITIES = range_of(
+    whole(JPEG_QUALITY[0], most=JPEG_QUALITY[1]), f"whole numbers from {JPEG_QUALITY[0]} to {JPEG_QUALITY[1]}"
+)
 DEPTHS = Value(words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]", read=read_growing)
 ODD = Value(words="an odd whole number of at least 1", read=read_odd)
 NUM_GPU = Value(words="the number of GPUs, 0 for the CPU, or auto", read=read_num_gpu)
@@ -168,15 +171,30 @@ PICTURES: dict[str, Rule] = {
     "max_pixels": whole(1),
 }
 
+DEGRADATION: dict[str, Rule] = {
+    "blur": or_empty(Section(keys={"sigma": needed(between(*BLUR_SIGMA)), "probability": PROBABILITY})),
+    "noise": or_empty(
+        Section(
+            keys={
+                "sigma": needed(between(*NOISE_SIGMA)),
+                "gray_probability": PROBABILITY,
+                "probability": PROBABILITY,
+            }
+        )
+    ),
+    "jpeg": or_empty(Section(keys={"quality": needed(QUALITIES), "probability": PROBABILITY})),
+}
+
 DATASETS: dict[str, dict[str, Rule]] = {
     "ArbitraryScaleDataset": {
         **PICTURES,
         "dataroot_gt": needed(FOLDER),
         "lr_size": whole(1),
-        "scale_range": SCALE_RANGE,
+        "scale_range": range_of(number(least=1), "both at least 1"),
         "sample_q": whole(1),
         "use_hflip": flag(),
         "use_rot": flag(),
+        "degradation": or_empty(Section(keys=DEGRADATION)),
         "use_shuffle": Unread(words="pictures are always shuffled"),
     },
     "ScaleValidationDataset": {

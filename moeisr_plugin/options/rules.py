@@ -228,22 +228,28 @@ def one_of(*names: str) -> Choice:
     return Choice(words=words, read=read, names=names)
 
 
-def number(*, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Value:
+def number(
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+) -> Value:
     """Return the rule of a finite number in a range."""
-    words = f"a number{_range_words(above, least, below)}"
+    words = f"a number{_range_words(above, least, below, most)}"
 
     def read(value: Any) -> float:
-        return _within(_read_number(value), above, least, below)
+        return _within(_read_number(value), above, least, below, most)
 
     return Value(words=words, read=read)
 
 
-def whole(least: float = -math.inf, *, below: float = math.inf) -> Value:
+def whole(least: float = -math.inf, *, below: float = math.inf, most: float = math.inf) -> Value:
     """Return the rule of a whole number in a range; `!!float 1e6` is one."""
-    words = f"a whole number{_range_words(-math.inf, least, below)}"
+    words = f"a whole number{_range_words(-math.inf, least, below, most)}"
 
     def read(value: Any) -> int:
-        read_value = _within(_read_number(value), -math.inf, least, below)
+        read_value = _within(_read_number(value), -math.inf, least, below, most)
         if read_value != int(read_value):
             raise ValueError
         return int(read_value)
@@ -261,6 +267,18 @@ def list_of(item: Value, *, length: int | None = None) -> Value:
         return [item.read(part) for part in value]
 
     return Value(words=f"a list, {count}{item.words} each", read=read)
+
+
+def range_of(item: Value, words: str) -> Value:
+    """Return the rule of a pair of values, the second of which is not below the first."""
+
+    def read(value: Any) -> list:
+        smallest, largest = list_of(item, length=2).read(value)
+        if smallest > largest:
+            raise ValueError
+        return [smallest, largest]
+
+    return Value(words=f"[smallest, largest], {words}", read=read)
 
 
 def mapping() -> Value:
@@ -315,13 +333,13 @@ def _read_number(value: Any) -> int | float:
     return value
 
 
-def _within(value: float, above: float, least: float, below: float) -> float:
-    if not (above < value < below and least <= value):
+def _within(value: float, above: float, least: float, below: float, most: float) -> float:
+    if not (above < value < below and least <= value <= most):
         raise ValueError
     return value
 
 
-def _range_words(above: float, least: float, below: float) -> str:
-    limits = {"above": above, "of at least": least, "below": below}
+def _range_words(above: float, least: float, below: float, most: float) -> str:
+    limits = {"above": above, "of at least": least, "below": below, "at most": most}
     stated = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
     return f" {' and '.join(stated)}" if stated else ""

@@ -231,6 +231,55 @@ def test_wrong_value_is_shown_with_the_allowed_values(path, training_options, ru
     assert run() == (2, [f"options.yml: {PARTS.get(path, path)}: {text}"], [])
 
 
+@pytest.mark.parametrize(
+    ("degradation", "line"),
+    [
+        ([1], "is [1]; give a section of keys and values"),
+        ({"jpg": {"quality": [30, 95]}}, ".jpg: unknown; did you mean jpeg?"),
+        (
+            {"noise": {"sigma": [0, 5], "probabilty": 1}},
+            ".noise.probabilty: unknown; did you mean probability?",
+        ),
+        (
+            {"jpeg": {"quality": [95, 30]}},
+            ".jpeg.quality: is [95, 30]; give [smallest, largest], whole numbers from 1 to 100",
+        ),
+        (
+            {"jpeg": {"quality": [30.5, 95]}},
+            ".jpeg.quality: is [30.5, 95]; give [smallest, largest], whole numbers from 1 to 100",
+        ),
+        (
+            {"jpeg": {}},
+            ".jpeg.quality: missing; give [smallest, largest], whole numbers from 1 to 100",
+        ),
+        (
+            {"blur": {"sigma": [0, 1]}},
+            ".blur.sigma: is [0, 1]; give [smallest, largest], both from 0.1 to 10",
+        ),
+        (
+            {"noise": {"sigma": 5}},
+            ".noise.sigma: is 5; give [smallest, largest], both from 0 to 255",
+        ),
+        (
+            {"noise": {"sigma": [0, 5], "probability": 2}},
+            ".noise.probability: is 2; give a number of at least 0 and at most 1",
+        ),
+    ],
+)
+def test_degradation_is_checked(degradation, line, training_options, run):
+    written(edited(training_options, {"datasets.train.degradation": degradation}))
+    separator = "" if line.startswith(".") else ": "
+    assert run() == (2, [f"options.yml: datasets.train.degradation{separator}{line}"], [])
+
+
+@pytest.mark.parametrize(
+    "degradation", [None, {}, {"jpeg": None}, {"jpeg": {"quality": [30, 95], "probability": 0.5}}]
+)
+def test_degradation_and_its_parts_may_be_left_out(degradation, training_options):
+    opt = edited(training_options, {"datasets.train.degradation": degradation})
+    assert check(opt, Run())[1] == []
+
+
 MISSING = {
     "name": "give a text",
     "model_type": "give the name of a model",
