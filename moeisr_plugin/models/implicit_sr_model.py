@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, m
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import bias_corrected_decay, update_average
 from moeisr_plugin.models.batches import Batch, scores_of_whole_batch, unsynchronised
+from moeisr_plugin.models.distillation import Distillation, kept_outputs
 from moeisr_plugin.models.freezing import freeze, is_below, learning_experts
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
 from moeisr_plugin.models.resumable import ResumableModel
@@ -50,6 +51,9 @@ class ImplicitSRModel(ResumableModel):
 
     - ``train.balance_opt``: balance loss; omit it for a network with one expert.
     - ``train.cost_opt``: loss that penalises the depth of the chosen experts; omit it for one expert.
+    - ``train.distillation_opt``: loss between the outputs and those of a ``teacher``, which gets no gradient.
+      It is ``deepest``, the deepest expert of this network in its current state, or a file of weights, whose
+      deepest expert is used. The loss is not used while only the mapper learns.
     - ``train.random_gates_iter``: number of first iterations in which each LR pixel is routed to one random
       expert. The mapper does not learn, and the losses of its scores are not used.
     - ``train.mapper_alone_iter``: number of last iterations in which only the mapper learns. It then chooses
@@ -86,6 +90,10 @@ class ImplicitSRModel(ResumableModel):
         self.learning_experts = learning_experts(self._bare(self.net_g).experts)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
+        self.distillation: Distillation | None = None
+        if distillation := train_opt.get("distillation_opt"):
+            self.distillation = Distillation(distillation, self._bare(self.net_g), device=self.device)
+            accelerate(self.distillation.teacher.net, channels_last=train_opt.get("channels_last", False))
         if self.ema_decay > 0:
             accelerate(self.net_g_ema, channels_last=train_opt.get("channels_last", False))
         step_options = ("precision", "clip_grad_norm", "max_bad_steps")
@@ -155,7 +163,9 @@ class ImplicitSRModel(ResumableModel):
         if current_iter > self.mapper_alone_after:
             self._freeze_all_but_mapper()
         at_random = current_iter <= self.random_gates_iter
-        losses, scores = self._add_gradients(Batch(self.lq, self.coord, self.cell, self.gt), at_random)
+        distillation = None if current_iter > self.mapper_alone_after else self.distillation
+        batch = Batch(self.lq, self.coord, self.cell, self.gt)
+        losses, scores = self._add_gradients(batch, at_random=at_random, distillation=distillation)
         if at_random:
             # A compiled network gives zero gradients, for which an optimiser would still decay the weights.
             self._bare(self.net_g).mapper.zero_grad(set_to_none=True)
@@ -182,12 +192,15 @@ class ImplicitSRModel(ResumableModel):
             mapper = self._bare(self.net_g).mapper
             update_average(self.net_g_ema.mapper, mapper, bias_corrected_decay(self.ema_decay, learnt_iter))
 
-    def _add_gradients(self, batch: Batch, at_random: bool) -> tuple[OrderedDict[str, Tensor], Tensor]:
+    def _add_gradients(
+        self, batch: Batch, *, at_random: bool, distillation: Distillation | None
+    ) -> tuple[OrderedDict[str, Tensor], Tensor]:
         """Accumulate the gradients of a batch.
 
         Args:
             batch: the samples.
             at_random: route pixels to random experts and omit the losses of the scores.
+            distillation: the loss of a teacher, if there is one.
 
         Returns:
             The losses, and the scores (B, J, h, w).
@@ -196,22 +209,37 @@ class ImplicitSRModel(ResumableModel):
         score_losses = {} if at_random else self.score_losses
         # The balance loss is not a sum over the parts; it needs the scores of the whole batch.
         all_scores = self._scores_of_parts(parts) if score_losses and len(parts) > 1 else []
-        losses: OrderedDict[str, Tensor] = OrderedDict()
-        pixel_losses, scores = [], []
+        query_losses: list[dict[str, Tensor]] = []
+        of_scores: dict[str, Tensor] = {}
+        scores = []
         for index, part in enumerate(parts):
             is_last = index + 1 == len(parts)
             with nullcontext() if is_last else unsynchronised(self.net_g):
                 with self.training_step.autocast():
                     routing_options = self._random_routing(part.lr) if at_random else {}
-                    decoding = self.net_g(part.lr, part.coord, part.cell, **routing_options)
-                    losses["l_pix"] = self._pixel_loss(decoding.rgb, part, batch)
+                    with self._kept_latents(distillation) as latents:
+                        decoding = self.net_g(part.lr, part.coord, part.cell, **routing_options)
+                    of_queries = {"l_pix": self._query_loss(self.cri_pix, decoding.rgb, part.gt, batch)}
+                    if distillation is not None:
+                        target = distillation.teacher(part, latents)
+                        loss = self._query_loss(distillation.criterion, decoding.rgb, target, batch)
+                        of_queries["l_distill"] = loss
                     batch_scores = scores_of_whole_batch(index, decoding.scores, all_scores)
-                    losses.update({name: loss(batch_scores) for name, loss in score_losses.items()})
-                self.training_step.backward(torch.stack(list(losses.values())).sum())
-            pixel_losses.append(losses["l_pix"].detach())
+                    of_scores = {name: loss(batch_scores) for name, loss in score_losses.items()}
+                self.training_step.backward(torch.stack([*of_queries.values(), *of_scores.values()]).sum())
+            query_losses.append({name: loss.detach() for name, loss in of_queries.items()})
             scores.append(decoding.scores.detach())
-        losses["l_pix"] = torch.stack(pixel_losses).sum()
+        losses = OrderedDict(
+            (name, torch.stack([of_part[name] for of_part in query_losses]).sum()) for name in query_losses[0]
+        )
+        losses.update(of_scores)
         return losses, torch.cat(scores)
+
+    def _kept_latents(self, distillation: Distillation | None) -> AbstractContextManager[list[Tensor]]:
+        """Return a context that collects the latents for a teacher; a compiled network gives none."""
+        if distillation is None or not distillation.teacher.shares_latent or self.opt["train"].get("compile"):
+            return nullcontext([])
+        return kept_outputs(self._bare(self.net_g).encoder)
 
     def _random_routing(self, lr: Tensor) -> dict[str, Any]:
         """Return the arguments that make the network route LR pixels, (B, 3, h, w), to random experts."""
@@ -227,12 +255,18 @@ class ImplicitSRModel(ResumableModel):
             if not is_below(name, ["mapper"]):
                 parameter.requires_grad_(False)
 
-    def _pixel_loss(self, rgb: Tensor, part: Batch, batch: Batch) -> Tensor:
-        """Return the contribution of a part to the pixel loss, which is averaged over the processes."""
-        assert self.cri_pix is not None  # the toolbox requires it without a perceptual loss
-        is_sum = self.cri_pix.reduction == "sum"
-        factor = processes.size() if is_sum else len(part.lr) / len(batch.lr)
-        return self.cri_pix(rgb, part.gt) * factor
+    def _query_loss(self, criterion: Any, rgb: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        """Return the contribution of a part to a loss of the queries, which is averaged over the processes.
+
+        Args:
+            criterion: the loss.
+            rgb: outputs of the network for the part, (B of the part, Q, 3).
+            target: (B of the part, Q, 3).
+            batch: the whole batch.
+        """
+        is_sum = criterion.reduction == "sum"
+        factor = processes.size() if is_sum else len(rgb) / len(batch.lr)
+        return criterion(rgb, target) * factor
 
     @torch.no_grad()
     def _scores_of_parts(self, parts: list[Batch]) -> list[Tensor]:

@@ -19,6 +19,7 @@ from moeisr_plugin.archs.encoders.toolbox_encoder_arch import FAMILIES, ToolboxE
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
+from moeisr_plugin.models.distillation import DEEPEST
 from moeisr_plugin.models.freezing import freeze, learning_experts
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
 from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
@@ -251,6 +252,9 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             yield "train.balance_opt", "has nothing to balance in a network with one expert; remove it"
         if train.get("cost_opt"):
             yield "train.cost_opt", "has no choice to price in a network with one expert; remove it"
+        if (train.get("distillation_opt") or {}).get("teacher") == DEEPEST:
+            text = f"is {DEEPEST}, but the network has one expert; give a file of weights"
+            yield "train.distillation_opt.teacher", text
         for key in ("random_gates_iter", "mapper_alone_iter"):
             if train.get(key):
                 yield f"train.{key}", "has no choice to make in a network with one expert; remove it"

@@ -6,8 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.data.pairing import list_pairs
 from moeisr_plugin.data.storage import open_pictures
+from moeisr_plugin.models.distillation import DEEPEST
 from moeisr_plugin.options.contradictions import Finding, Run, batch_of_process
 from moeisr_plugin.options.keys import DATASETS, PICTURES
 from moeisr_plugin.options.rules import UnsoundError
@@ -22,7 +24,7 @@ def missing_files(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         for phase, dataset in (opt.get("datasets") or {}).items():
             with suppress(UnsoundError):
                 yield from _pictures(opt, phase, dataset, run)
-    for check in (_weights, _resume_state):
+    for check in (_weights, _teacher, _resume_state):
         with suppress(UnsoundError):
             yield from check(opt, run)
 
@@ -104,6 +106,13 @@ def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     for key, path in paths.items():
         if key.startswith("pretrain_network") and path:
             yield from _file(f"path.{key}", path)
+
+
+def _teacher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """A resumed training needs the weights of its teacher again."""
+    teacher = ((opt.get("train") or {}).get("distillation_opt") or {}).get("teacher", DEEPEST)
+    if run.is_train and teacher != DEEPEST and teacher not in bundled_weights():
+        yield from _file("train.distillation_opt.teacher", teacher)
 
 
 def _resume_state(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from moeisr_plugin.data.pairing import CACHES
 from moeisr_plugin.data.resampling import DOWNSAMPLING
 from moeisr_plugin.metrics import PROTOCOLS
 from moeisr_plugin.models.acceleration import COMPILE_MODES
+from moeisr_plugin.models.distillation import DEEPEST
 from moeisr_plugin.models.optimisers import suitable_schedulers
 from moeisr_plugin.options.rules import (
     Rule,
@@ -78,6 +79,7 @@ DEPTHS = Value(words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5
 ODD = Value(words="an odd whole number of at least 1", read=read_odd)
 NUM_GPU = Value(words="the number of GPUs, 0 for the CPU, or auto", read=read_num_gpu)
 COMPILE = Value(words=f"true, false, {', '.join(COMPILE_MODES)}", read=read_compile)
+TEACHER = Value(words=f"{DEEPEST}, or a file of weights", read=text().read)
 WEIGHTS = Value(words="a file of weights", read=text().read)
 FOLDER = Value(words="a folder of pictures or an LMDB", read=text().read)
 

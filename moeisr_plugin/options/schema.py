@@ -5,7 +5,7 @@ models, other data sets and classes that accept any argument.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
@@ -41,6 +41,7 @@ ENCODER = registered("network", ARCH_REGISTRY, rules=keys.NETWORK_RANGES)
 NETWORK = registered("network", ARCH_REGISTRY, rules={**keys.NETWORK_RANGES, "encoder": ENCODER})
 LOSS = registered("loss", LOSS_REGISTRY, rules=keys.LOSS_RANGES)
 PIXEL_LOSS = registered("loss", LOSS_REGISTRY, rules=keys.PIXEL_LOSS_RANGES)
+DISTILLATION = replace(PIXEL_LOSS, extra={"teacher": needed(keys.TEACHER)})
 OPTIMISER = Registered(
     noun="optimiser",
     registry=suitable_optimisers,
@@ -177,6 +178,7 @@ def _train(model: Any, is_train: bool) -> Section:
             "pixel_opt": required(PIXEL_LOSS) if implicit else or_empty(LOSS),
             "perceptual_opt": or_empty(LOSS),
             **({f"{name}_opt": or_empty(LOSS) for name in SCORE_LOSSES} if implicit else {}),
+            **({"distillation_opt": or_empty(DISTILLATION)} if implicit else {}),
             **(keys.IMPLICIT_TRAIN if implicit else {}),
         }
     )

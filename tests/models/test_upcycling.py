@@ -196,7 +196,14 @@ def test_a_part_that_is_not_there_is_told_in_a_line(photographs, tmp_path):
 
 
 def frozen_options(photographs):
-    return options(photographs, freeze=["encoder", "experts.1"], random_gates_iter=7, mapper_alone_iter=3)
+    distillation = {"type": "L1Loss", "loss_weight": 0.5, "reduction": "mean", "teacher": "deepest"}
+    return options(
+        photographs,
+        freeze=["encoder", "experts.1"],
+        random_gates_iter=7,
+        mapper_alone_iter=3,
+        distillation_opt=distillation,
+    )
 
 
 def test_resumed_with_frozen_parts_it_ends_bit_for_bit_the_same(photographs, tmp_path):
@@ -205,6 +212,7 @@ def test_resumed_with_frozen_parts_it_ends_bit_for_bit_the_same(photographs, tmp
     assert finish(start(whole, frozen_options(photographs))) == [0], printed(whole)
     (log,) = whole.glob("experiments/tiny/*.log")
     assert "Frozen: encoder, experts.1." in log.read_text(encoding="utf-8")
+    assert "l_distill: " in log.read_text(encoding="utf-8")
     for iteration in (3, 9):
         folder = killed_after(whole, tmp_path / f"after_{iteration}", iteration)
         assert finish(start(folder, frozen_options(photographs), "--auto_resume")) == [0], printed(folder)

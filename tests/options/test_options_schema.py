@@ -546,6 +546,22 @@ CONTRADICTIONS = {
         {"train.freeze": ["mapper"], "train.mapper_alone_iter": 1},
         "train.freeze: is mapper, and mapper_alone_iter lets the mapper alone learn; remove one or the other",
     ),
+    "the only expert as a teacher": (
+        {
+            "network_g": {"type": "LIIF", "encoder": {"type": "EDSREncoder"}},
+            "train.distillation_opt": {"type": "L1Loss", "teacher": "deepest"},
+            "train.balance_opt": None,
+        },
+        "train.distillation_opt.teacher: is deepest, but the network has one expert; give a file of weights",
+    ),
+    "a teacher that is not there": (
+        {"train.distillation_opt": {"type": "L1Loss", "teacher": "deepst.pth"}},
+        "train.distillation_opt.teacher: deepst.pth: no such file; correct the path",
+    ),
+    "no teacher": (
+        {"train.distillation_opt": {"type": "L1Loss", "loss_weight": 1.0}},
+        "train.distillation_opt.teacher: missing; give deepest, or a file of weights",
+    ),
     "restarts": (
         {"train.scheduler.restart_weights": [1, 1]},
         "train.scheduler.restart_weights: has 2 values for 1 restarts; give one for each",

@@ -1,0 +1,122 @@
+"""Distillation: a teacher gives a second target for the queries of a batch."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.losses import build_loss
+from torch import Tensor, nn
+
+from moeisr_plugin.archs import routing
+from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
+from moeisr_plugin.checkpoints.network import located, network_of
+from moeisr_plugin.models.batches import Batch
+
+DEEPEST = "deepest"
+"""The teacher that is the deepest expert of the trained network itself."""
+
+
+class Teacher:
+    """The deepest expert of a network at every LR pixel, without a graph.
+
+    Args:
+        net: the network.
+        shares_latent: decode from the latent of the trained network, which saves the encoder.
+    """
+
+    def __init__(self, net: ImplicitSR, *, shares_latent: bool):
+        self.net = net
+        self.shares_latent = shares_latent
+
+    @torch.no_grad()
+    def __call__(self, part: Batch, latents: list[Tensor]) -> Tensor:
+        """Return the colours (B, Q, 3) at the queries of a batch, with the local ensemble of the network.
+
+        Args:
+            part: the batch.
+            latents: the latent of the trained network, (B, D, h, w), or an empty list to encode again.
+        """
+        if self.shares_latent and len(latents) == 1:
+            (latent,) = latents
+        else:
+            latent = self.net.encode(part.lr).latent
+        batch, _, height, width = latent.shape
+        scores = latent.new_zeros(batch, len(self.net.experts), height, width)
+        scores = routing.use_everywhere(scores, len(self.net.experts) - 1)
+        return self.net.dispatch(Encoding(part.lr, latent, scores), part.coord, part.cell)
+
+
+def build_teacher(name: str, student: ImplicitSR, *, device: torch.device) -> Teacher:
+    """Return the teacher of a network.
+
+    Args:
+        name: `deepest`, a file of weights, or the name of a bundled network. Weights saved by the published
+            code of LIIF or LTE need no conversion.
+        student: the network that is trained.
+        device: device of the student.
+
+    Raises:
+        ValueError: the weights cannot be read, or the student has no deeper expert; one line.
+    """
+    if name == DEEPEST:
+        if len(student.experts) == 1:
+            raise ValueError(
+                "train.distillation_opt.teacher: is deepest, but the network has one expert; "
+                "give a file of weights"
+            )
+        return Teacher(student, shares_latent=True)
+    path = located(Path(name).expanduser())
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
+        net = network_of(checkpoint_from(path), path).requires_grad_(False).to(device)
+    is_frozen = not any(parameter.requires_grad for parameter in student.encoder.parameters())
+    return Teacher(net, shares_latent=is_frozen and same_encoder(net, student))
+
+
+@torch.no_grad()
+def same_encoder(one: ImplicitSR, other: ImplicitSR) -> bool:
+    """Return whether the encoders have the same weights and map a probe to the same latent.
+
+    The probe finds settings without weights, such as the scale of residuals.
+    """
+    states = one.encoder.state_dict(), other.encoder.state_dict()
+    if states[0].keys() != states[1].keys():
+        return False
+    if any(not torch.equal(value, states[1][name]) for name, value in states[0].items()):
+        return False
+    probe = torch.linspace(0, 1, 3 * 8 * 8, device=next(iter(states[0].values())).device).view(1, 3, 8, 8)
+    latents = []
+    for net in (one, other):
+        was_training = net.encoder.training
+        net.encoder.eval()
+        latents.append(net.encode(probe).latent)
+        net.encoder.train(was_training)
+    return torch.equal(*latents)
+
+
+class Distillation:
+    """A loss between the outputs of the trained network and of a teacher.
+
+    Args:
+        opt: the options of a loss, and `teacher`; see :func:`build_teacher`.
+        student: the network that is trained.
+        device: its device.
+    """
+
+    def __init__(self, opt: Mapping[str, Any], student: ImplicitSR, *, device: torch.device):
+        options = dict(opt)
+        self.teacher = build_teacher(options.pop("teacher"), student, device=device)
+        self.criterion: nn.Module = build_loss(options).to(device)
+
+
+@contextmanager
+def kept_outputs(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the outputs of a module, without their graphs, while the context is active."""
+    outputs: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output.detach()))
+    try:
+        yield outputs
+    finally:
+        handle.remove()
