@@ -16,6 +16,7 @@ from .row_bands import join_bands
 from .writer import (
     WRITABLE,
     check_format_fits,
+    holds_16_bits,
     picture_format,
     write_bands,
     write_picture,
@@ -36,6 +37,7 @@ __all__ = [
     "errors_with_path",
     "from_layers",
     "from_unit_planes",
+    "holds_16_bits",
     "is_picture_name",
     "join_bands",
     "picture_format",

@@ -68,6 +68,11 @@ def writes_in_bands(path: str | Path) -> bool:
     return WRITABLE_FORMATS[picture_format(path)].band_writer is not None
 
 
+def holds_16_bits(path: str | Path) -> bool:
+    """Return whether the format of `path` holds 16 bits per sample."""
+    return WRITABLE_FORMATS[picture_format(path)].deep
+
+
 def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
     """Raise `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
     form = WRITABLE_FORMATS[picture_format(path)]
