@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,12 +40,14 @@ class Settings:
         budget: cost of decoding. None for the routing of the mapper.
         max_pixels: limit of inputs, and of outputs that are not written band by band.
         replace: whether existing outputs are replaced.
+        quality: quality of formats that have one. None for the default of the format.
     """
 
     target: Target
     budget: Budget | None
     max_pixels: int
     replace: bool
+    quality: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,9 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
     if not os.access(job.output.parent, os.W_OK):  # checked before the long work
         raise ValueError(f"{job.output.parent}: is not writable; choose another -o")
     _warn_of_low_disk_space(prepared, report)
+    start = time.perf_counter()
     encoded = upscaler.encode(picture.pixels)
+    seconds_of_encoding = time.perf_counter() - start
     if settings.budget is not None:
         height, width = picture.pixels.shape[:2]
         share = settings.budget.of(upscaler.net, (height, width), size, encoded.layers)
@@ -111,9 +116,22 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
     with _named(job.source):
         bands = encoded.render_bands(size=size)
         bands = bands_with_8_bits(bands) if prepared.like is not picture else bands
-        write_bands(job.output, bands, like=prepared.like, size=size)
+        write_bands(job.output, bands, like=prepared.like, size=size, quality=settings.quality)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded, report)
+    seconds = time.perf_counter() - start
+    report.detail(
+        f"{job.source}: {_described(picture)}, encoded in {seconds_of_encoding:.2f} s, "
+        f"rendered and written in {seconds - seconds_of_encoding:.2f} s"
+    )
+
+
+def _described(picture: Picture) -> str:
+    """Return the displayed size, the channels and the depth of a picture."""
+    height, width = picture.oriented_size(picture.pixels.shape[:2])[::-1]
+    channels = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
+    kind = channels[picture.pixels[0, 0].size]
+    return f"{width}x{height} {kind} of {8 * picture.pixels.itemsize} bits"
 
 
 def _stored_output_size(job: Job, picture: Picture, settings: Settings) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """Find the pictures that the inputs of `moeisr upscale` name."""
 
+import glob
+import itertools
 import os
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
@@ -7,6 +9,9 @@ from pathlib import Path
 
 from moeisr_plugin.commands.own_outputs import own_outputs
 from moeisr_plugin.pictures import is_picture_name
+
+PATTERN = "*?["
+"""Characters that make a path a pattern."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +29,28 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
+def names_several(given: Path) -> bool:
+    """Return whether an input may stand for several pictures."""
+    return given.is_dir() or _is_pattern(given)
+
+
 def find_pictures(given: Path, *, recursive: bool, out: Path | None) -> Found:
-    """Find the pictures of an input. A path that is not a folder is returned unchecked.
+    """Find the pictures of an input. A path that is neither folder nor pattern is returned unchecked.
 
     Hidden files and folders, links to folders, the output folder below `given`, and outputs of earlier runs
     are left out.
 
     Args:
-        given: a file or a folder.
+        given: a file, a folder, or a pattern of file names.
         recursive: whether to search the folders in `given`.
         out: the output folder, or None if it is not below `given`.
 
     Raises:
-        ValueError: the folder holds no picture.
+        ValueError: the folder or the pattern has no picture.
         OSError: the folder cannot be read.
     """
+    if _is_pattern(given):
+        return _matches(given)
     if not given.is_dir():
         return Found((given,))
     tree = _search(given, recursive=recursive, out=out)
@@ -55,6 +67,24 @@ def find_pictures(given: Path, *, recursive: bool, out: Path | None) -> Found:
         *_notes_on_folders(tree, recursive=recursive),
     ]
     return Found(pictures, given, tuple(f"{given}: {note}" for note in notes if note))
+
+
+def _is_pattern(given: Path) -> bool:
+    """Return whether a path is a pattern, which some shells do not expand. Existing files take precedence."""
+    return any(character in str(given) for character in PATTERN) and not os.path.lexists(given)
+
+
+def _matches(pattern: Path) -> Found:
+    """Find the pictures that match a pattern."""
+    files = sorted(path for path in map(Path, glob.glob(str(pattern), recursive=True)) if path.is_file())
+    named = [path for path in files if is_picture_name(path)]
+    if not named:
+        raise ValueError(f"{pattern}: no picture has this name or matches this pattern; check it")
+    fixed = itertools.takewhile(lambda part: not any(each in part for each in PATTERN), pattern.parts)
+    outputs = own_outputs(named, Path(*fixed))
+    notes = filter(None, [_note_on_files(files), _note_on_outputs(outputs)])
+    pictures = tuple(path for path in named if path not in outputs)
+    return Found(pictures, notes=tuple(f"{pattern}: {note}" for note in notes))
 
 
 @dataclass

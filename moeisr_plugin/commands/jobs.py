@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from moeisr_plugin.commands.inputs import find_pictures
+from moeisr_plugin.commands.inputs import find_pictures, names_several
 from moeisr_plugin.commands.own_outputs import EXPERTS
-from moeisr_plugin.pictures import PICTURE_SUFFIXES, picture_format
+from moeisr_plugin.pictures import PICTURE_SUFFIXES, has_quality, picture_format
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def plan_jobs(
     """Pair every input picture with its output.
 
     Args:
-        inputs: files, and folders of pictures.
+        inputs: files, folders of pictures, and patterns of file names.
         out: a file for a single input file, otherwise a folder. With None, outputs of files go beside
             their inputs, and outputs of a folder go into a new folder beside it.
         label: appended to the stems, such as ``x3.7``.
@@ -71,7 +71,7 @@ def plan_jobs(
         ValueError: there is no input, two outputs have the same path, an output would overwrite an input,
             or `out` does not match the inputs.
     """
-    is_batch = len(inputs) > 1 or inputs[0].is_dir()
+    is_batch = len(inputs) > 1 or names_several(inputs[0])
     if out is not None and not is_batch and _names_file(out):
         job = _job(inputs[0], _checked_file(Path(out), suffix), expert_map)
         _refuse_collisions([job])
@@ -91,6 +91,14 @@ def plan_jobs(
     ]
     _refuse_collisions(jobs)
     return Plan(jobs, [note for each in found for note in each.notes], is_batch)
+
+
+def check_quality(jobs: Iterable[Job]) -> None:
+    """Raise `ValueError` if the format of an output has no quality."""
+    for job in jobs:
+        if not has_quality(job.output):
+            form = picture_format(job.output)
+            raise ValueError(f"--quality: {form} has none; add --format jpg, webp or avif, or omit it")
 
 
 def _job(source: Path, output: Path, expert_map: bool) -> Job:

@@ -39,6 +39,7 @@ class Bicubic:
     net = None
 
     def __init__(self, weights=None, *, device=None, precision="float32", progress=False):
+        self.device = device or "cpu"
         type(self).given = (weights, device, precision)
         type(self).sizes = []
         type(self).budgets = []
