@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class EncodedPicture:
         net: the network that encoded the picture.
         image: the picture.
         encodings: encoding of the colour and, unless the picture is opaque, of the alpha.
-        progress: whether to show a progress bar if rendering takes longer than 3 seconds.
+        progress: whether to show a progress bar on stderr.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class EncodedPicture:
         kinds = (colour_bounds, alpha_bounds)
         bounds = [kind(encoding.lr) for kind, encoding in zip(kinds, self._encodings, strict=False)]
         row = 0
-        with tqdm(total=size[0], unit="row", delay=3, leave=False, disable=not self._progress) as bar:
+        with _bar("rendering", "row", self._progress, total=size[0]) as bar:
             for bands in zip(*layers, strict=True):
                 for band in bands:
                     require_finite(self._net, band)
@@ -121,7 +122,7 @@ class Upscaler:
         precision: ``float32``, ``tf32``, ``bfloat16`` or ``float16``. ``bfloat16`` and ``float16`` are faster
             on hardware that supports them. ``tf32`` rounds the factors of float32 products on NVIDIA GPUs.
             Elsewhere it equals ``float32``.
-        progress: whether to show a progress bar if rendering takes longer than 3 seconds.
+        progress: whether to show progress bars of encoding and rendering on stderr.
 
     Raises:
         CheckpointError: the weights cannot be used.
@@ -169,26 +170,38 @@ class Upscaler:
         if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
             raise ValueError(f"the picture has mode {image.mode}; convert it to RGB or RGBA first")
         pixels = np.asarray(image)
-        return EncodedPicture(self.net, pixels, encode_layers(self.net, pixels), progress=self.progress)
+        layers = encode_layers(self.net, pixels, progress=self.progress)
+        return EncodedPicture(self.net, pixels, layers, progress=self.progress)
 
     def expert_map(self, image: np.ndarray) -> np.ndarray | None:
         """Return the expert of each pixel of a picture. See :meth:`EncodedPicture.expert_map`."""
         return self.encode(image).expert_map()
 
 
-def encode_layers(net: ImplicitSR, pixels: np.ndarray) -> list[Encoding]:
+def encode_layers(net: ImplicitSR, pixels: np.ndarray, *, progress: bool = False) -> list[Encoding]:
     """Encode the colour of a picture and, unless it is opaque, its alpha.
 
     Args:
         net: the network, on any device.
         pixels: as in :meth:`Upscaler.__call__`.
+        progress: whether to show a progress bar for each layer.
     """
     device = next(net.parameters()).device
-    layers = (np.ascontiguousarray(layer) for layer in pictures.to_layers(pixels))
-    return [
-        render.encode(net, torch.from_numpy(layer).permute(2, 0, 1)[None].to(device))  # (1, 3, h, w)
-        for layer in layers
-    ]
+    encodings = []
+    for layer in map(np.ascontiguousarray, pictures.to_layers(pixels)):
+        lr = torch.from_numpy(layer).permute(2, 0, 1)[None].to(device)  # (1, 3, h, w)
+        with _bar("encoding", "tile", progress) as bar:
+            encodings.append(render.encode(net, lr, on_tile=partial(_show_tiles, bar)))
+    return encodings
+
+
+def _bar(stage: str, unit: str, shown: bool, *, total: int | None = None) -> tqdm:
+    return tqdm(total=total, desc=stage, unit=unit, leave=False, disable=not shown)
+
+
+def _show_tiles(bar: tqdm, finished: int, total: int) -> None:
+    bar.total = total
+    bar.update(finished - bar.n)
 
 
 def enlarged_size(

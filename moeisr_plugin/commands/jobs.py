@@ -5,8 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from moeisr_plugin.pictures import PICTURE_SUFFIXES, picture_format
+from moeisr_plugin.commands.inputs import find_pictures, names_several
+from moeisr_plugin.commands.own_outputs import EXPERTS
+from moeisr_plugin.pictures import PICTURE_SUFFIXES, has_quality, picture_format
 
 
 @dataclass(frozen=True)
@@ -29,76 +32,102 @@ class Job:
         return [self.output] if self.expert_map is None else [self.output, self.expert_map]
 
 
+class Plan(NamedTuple):
+    """All pictures of a run.
+
+    Attributes:
+        jobs: the pictures to enlarge.
+        notes: one line on each kind of files and folders that is left out.
+        is_batch: whether the inputs may stand for several pictures.
+    """
+
+    jobs: list[Job]
+    notes: list[str]
+    is_batch: bool
+
+
 def plan_jobs(
-    inputs: Sequence[Path], out: str | None, *, label: str, suffix: str | None, expert_map: bool
-) -> list[Job]:
+    inputs: Sequence[Path],
+    out: str | None,
+    *,
+    label: str,
+    suffix: str | None,
+    expert_map: bool,
+    recursive: bool = False,
+) -> Plan:
     """Pair every input picture with its output.
 
     Args:
-        inputs: files, and folders of pictures. Subfolders are not searched.
+        inputs: files, folders of pictures, and patterns of file names.
         out: a file for a single input file, otherwise a folder. With None, outputs of files go beside
             their inputs, and outputs of a folder go into a new folder beside it.
         label: appended to the stems, such as ``x3.7``.
         suffix: output format without the dot. None takes the format from `out`, or else PNG.
         expert_map: whether to write ``<output stem>_experts.png`` as well.
+        recursive: whether to search the folders in folders. The outputs then lie in folders of the same
+            names.
 
     Raises:
         ValueError: there is no input, two outputs have the same path, an output would overwrite an input,
             or `out` does not match the inputs.
     """
-    single = len(inputs) == 1 and not inputs[0].is_dir()
-    if out is not None and single and _names_file(out):
-        outputs = [(inputs[0], _checked_file(Path(out), suffix))]
-    else:
-        if out is not None and (Path(out).is_file() or (not single and _names_picture(out))):
-            raise ValueError(f"-o {out} is a file, but several outputs need a folder; give a folder")
-        sources = [pair for given in inputs for pair in _sources(given, out, label)]
-        outputs = [
-            (source, folder / f"{name}_{label}.{suffix or 'png'}")
-            for (source, folder), name in zip(sources, _distinct_names(sources), strict=True)
-        ]
+    is_batch = len(inputs) > 1 or names_several(inputs[0])
+    if out is not None and not is_batch and _names_file(out):
+        job = _job(inputs[0], _checked_file(Path(out), suffix), expert_map)
+        _refuse_collisions([job])
+        return Plan([job], [], is_batch)
+    if out is not None and (Path(out).is_file() or (is_batch and _names_picture(out))):
+        raise ValueError(f"-o {out} is a file, but several outputs need a folder; give a folder")
+    output_folder = None if out is None else Path(out)
+    found = [find_pictures(given, recursive=recursive, out=output_folder) for given in inputs]
+    sources = [
+        (path, _folder_of_output(path, each.root, output_folder, label))
+        for each in found
+        for path in each.pictures
+    ]
     jobs = [
-        Job(source, output, output.with_name(f"{output.stem}_experts.png") if expert_map else None)
-        for source, output in outputs
+        _job(source, folder / f"{name}_{label}.{suffix or 'png'}", expert_map)
+        for (source, folder), name in zip(sources, _distinct_names(sources), strict=True)
     ]
     _refuse_collisions(jobs)
-    return jobs
+    return Plan(jobs, [note for each in found for note in each.notes], is_batch)
 
 
-def _sources(given: Path, out: str | None, label: str) -> list[tuple[Path, Path]]:
-    """Return the pictures of an input, each with its output folder."""
-    if not given.is_dir():
-        return [(given, given.parent if out is None else Path(out))]
-    named = given.resolve()  # Path(".").name is empty
-    folder = named.with_name(f"{named.name}_{label}") if out is None else Path(out)
-    sources = sorted(
-        path
-        for path in given.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-    if not sources:
-        raise ValueError(f"{given}: contains no pictures; give another folder (subfolders are not searched)")
-    return [(source, folder) for source in sources]
+def check_quality(jobs: Iterable[Job]) -> None:
+    """Raise `ValueError` if the format of an output has no quality."""
+    for job in jobs:
+        if not has_quality(job.output):
+            form = picture_format(job.output)
+            raise ValueError(f"--quality: {form} has none; add --format jpg, webp or avif, or omit it")
 
 
-def ignored_files(given: Path) -> str | None:
-    """Describe the files of a folder without a picture suffix. None if there are none, or for a file."""
-    if not given.is_dir():
-        return None
-    files = [path for path in given.iterdir() if path.is_file() and not path.name.startswith(".")]
-    others = sorted({path.suffix.lower() for path in files} - PICTURE_SUFFIXES)
-    count = sum(path.suffix.lower() in others for path in files)
-    kinds = ", ".join(suffix or "no suffix" for suffix in others)
-    return (
-        f"{given}: ignoring {count} of {len(files)} files without a picture suffix ({kinds})"
-        if count
-        else None
-    )
+def _job(source: Path, output: Path, expert_map: bool) -> Job:
+    return Job(source, output, output.with_name(f"{output.stem}{EXPERTS}.png") if expert_map else None)
+
+
+def _folder_of_output(path: Path, root: Path | None, out: Path | None, label: str) -> Path:
+    """Return the folder for the output of a picture.
+
+    Args:
+        path: the picture.
+        root: the input folder in which it was found. None if the picture itself is an input.
+        out: the folder given by the user.
+        label: appended to the name of `root` by default.
+    """
+    if root is None:
+        return path.parent if out is None else out
+    if out is None:
+        named = root.resolve()  # Path(".").name is empty
+        out = named.with_name(f"{named.name}_{label}")
+    return out / path.parent.relative_to(root)
 
 
 def _distinct_names(sources: Sequence[tuple[Path, Path]]) -> list[str]:
-    """Return a name for each output: the stem, or the full name if the stem occurs twice in a folder."""
-    stems = [_identity(folder / source.stem) for source, folder in sources]
+    """Return a name for each output: the stem, or the full name if the stem occurs twice in a folder.
+
+    Upper and lower case count as equal, so that the outputs can be copied to any file system.
+    """
+    stems = [str((folder / source.stem).resolve()).casefold() for source, folder in sources]
     count = Counter(stems)
     return [
         source.stem if count[stem] == 1 else source.name
@@ -138,4 +167,14 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
 
 def _identity(path: Path) -> str:
     """Return a key that is equal for all paths of a file, also on case-insensitive file systems."""
-    return str(path.resolve()).casefold()
+    resolved = path.resolve()
+    return str(resolved) if _tells_case_apart(resolved.parent) else str(resolved).casefold()
+
+
+def _tells_case_apart(folder: Path) -> bool:
+    """Return whether a file system tells `a.png` and `A.png` apart, judged by the name of a folder."""
+    for existing in (folder, *folder.parents):
+        swapped = existing.with_name(existing.name.swapcase()) if existing.name else existing
+        if swapped != existing and existing.exists():
+            return not (swapped.exists() and swapped.samefile(existing))
+    return False

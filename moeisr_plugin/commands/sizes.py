@@ -1,9 +1,12 @@
-"""Parse `--scale` and `--size`. On the command line, the horizontal number comes first."""
+"""Parse `--scale`, `--size`, `--long-side` and `--short-side`. Widths come before heights."""
 
 import argparse
 import math
 import sys
 from dataclasses import dataclass
+from typing import ClassVar
+
+from moeisr_plugin.commands.counts import parse_positive
 
 
 @dataclass(frozen=True)
@@ -12,10 +15,15 @@ class TargetScale:
 
     x: float
     y: float
+    fixed: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
         return f"x{self.x:g}" if self.x == self.y else f"x{self.x:g}x{self.y:g}"
+
+    @property
+    def option(self) -> str:
+        return f"--scale {self.label[1:]}"
 
     def output(self, width: int, height: int) -> tuple[float, float]:
         """Return the (width, height) of the output."""
@@ -28,10 +36,15 @@ class TargetSize:
 
     width: int
     height: int
+    fixed: ClassVar[bool] = True
 
     @property
     def label(self) -> str:
         return f"{self.width}x{self.height}"
+
+    @property
+    def option(self) -> str:
+        return f"--size {self.label}"
 
     def output(self, width: int, height: int) -> tuple[float, float]:
         """Return the (width, height) of the output."""
@@ -44,10 +57,15 @@ class TargetSide:
 
     width: int | None = None
     height: int | None = None
+    fixed: ClassVar[bool] = True
 
     @property
     def label(self) -> str:
         return f"{self.width or ''}x{self.height or ''}"
+
+    @property
+    def option(self) -> str:
+        return f"--size {self.label}"
 
     def output(self, width: int, height: int) -> tuple[float, float]:
         """Return the (width, height) of the output."""
@@ -55,8 +73,58 @@ class TargetSide:
         return width * factor, height * factor
 
 
+@dataclass(frozen=True)
+class TargetLongSide:
+    """Length of the longer displayed side in pixels. The other side follows from the aspect ratio."""
+
+    pixels: int
+    fixed: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        return f"long{self.pixels}"
+
+    @property
+    def option(self) -> str:
+        return f"--long-side {self.pixels}"
+
+    def output(self, width: int, height: int) -> tuple[float, float]:
+        """Return the (width, height) of the output."""
+        factor = self.pixels / max(width, height)
+        return width * factor, height * factor
+
+
+@dataclass(frozen=True)
+class TargetShortSide:
+    """Length of the shorter displayed side in pixels. The other side follows from the aspect ratio."""
+
+    pixels: int
+    fixed: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        return f"short{self.pixels}"
+
+    @property
+    def option(self) -> str:
+        return f"--short-side {self.pixels}"
+
+    def output(self, width: int, height: int) -> tuple[float, float]:
+        """Return the (width, height) of the output."""
+        factor = self.pixels / min(width, height)
+        return width * factor, height * factor
+
+
+Target = TargetScale | TargetSize | TargetSide | TargetLongSide | TargetShortSide
+"""What an output is to be. `fixed` means that its size does not depend on the size of the input."""
+
+
+class AlreadyLargeError(ValueError):
+    """A picture is at least as large as the requested size."""
+
+
 def displayed_output_size(
-    target: TargetScale | TargetSize | TargetSide,
+    target: Target,
     width: int,
     height: int,
     *,
@@ -72,13 +140,17 @@ def displayed_output_size(
         remedy: end of the message if the output exceeds `max_pixels`.
 
     Raises:
+        AlreadyLargeError: a requested size is not larger than the input.
         ValueError: the output is smaller than the input in one axis, or exceeds `max_pixels`.
     """
     columns, rows = (round(min(side, sys.maxsize)) for side in target.output(width, height))
-    if columns < width or rows < height:  # possible only with --size
-        raise ValueError(
-            f"--size {target.label} is smaller than the picture, {width}x{height}; give a larger size"
+    if target.fixed and columns <= width and rows <= height:
+        compared = "as large as" if (columns, rows) == (width, height) else "smaller than"
+        raise AlreadyLargeError(
+            f"{target.option} is {compared} the picture, {width}x{height}; give a larger size"
         )
+    if columns < width or rows < height:  # possible only with a width and a height
+        raise ValueError(f"{target.option} is smaller than the picture, {width}x{height}; give a larger size")
     if columns * rows > max_pixels:
         raise ValueError(
             f"the output of {width}x{height} would be {columns}x{rows}, more than {max_pixels} pixels; "
@@ -111,12 +183,40 @@ def parse_target(text: str) -> TargetSize | TargetSide:
         raise argparse.ArgumentTypeError(f"{error}, or 1920x or x1080 to keep the aspect ratio") from None
 
 
+def parse_long_side(text: str) -> TargetLongSide:
+    """Parse a length in pixels."""
+    return TargetLongSide(parse_positive(text))
+
+
+def parse_short_side(text: str) -> TargetShortSide:
+    """Parse a length in pixels."""
+    return TargetShortSide(parse_positive(text))
+
+
 def parse_size(text: str) -> TargetSize:
     """Parse ``1920x1080`` (width x height)."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(map(_is_length, parts)):
         raise argparse.ArgumentTypeError(f"'{text}' is not a size; give WIDTHxHEIGHT, as in 1920x1080")
     return TargetSize(int(parts[0]), int(parts[1]))
+
+
+def targets_of_label(label: str) -> list[Target]:
+    """Return the targets that have this label, such as ``x3.7``. ``x1080`` is a scale or a height."""
+    found: list[Target] = []
+    for start, parse in (
+        ("x", parse_scale),
+        ("", parse_target),
+        ("long", parse_long_side),
+        ("short", parse_short_side),
+    ):
+        try:
+            target = parse(label.removeprefix(start))
+        except argparse.ArgumentTypeError:
+            continue
+        if target.label == label:
+            found.append(target)
+    return found
 
 
 def _is_length(text: str) -> bool:

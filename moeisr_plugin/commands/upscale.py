@@ -1,104 +1,29 @@
 """`moeisr upscale`: enlarge pictures to any scale or size."""
 
 import argparse
-import math
-import os
-import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from moeisr_plugin.checkpoints.bundled import DEFAULT
-from moeisr_plugin.commands.budgets import parse_budget
-from moeisr_plugin.commands.counts import parse_positive
-from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
-from moeisr_plugin.commands.jobs import Job, ignored_files, plan_jobs
-from moeisr_plugin.commands.sizes import displayed_output_size, parse_scale, parse_target
-from moeisr_plugin.commands.weights import TRAINED
-from moeisr_plugin.pictures import (
-    MAX_PIXELS,
-    WRITABLE,
-    Picture,
-    PictureError,
-    check_format_fits,
-    read_picture,
-    upright,
-    write_bands,
-    write_picture,
-    writes_in_bands,
-)
+from moeisr_plugin.commands.devices import chosen_device, use_threads
+from moeisr_plugin.commands.enlarging import Settings, enlarge, prepare
+from moeisr_plugin.commands.jobs import Job, Plan, check_quality, plan_jobs
+from moeisr_plugin.commands.reporting import Report
+from moeisr_plugin.commands.sizes import AlreadyLargeError
+from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
 from moeisr_plugin.utils.messages import one_line
 
 if TYPE_CHECKING:
-    from moeisr_plugin.upscaler import EncodedPicture, Upscaler
-
-DESCRIPTION = """Enlarge pictures to any scale or size. Bit depth, transparency, colour profile and EXIF are
-kept. Widths and heights refer to the picture as displayed. Outputs are PNG, unless --format or the suffix of
-OUT gives another format. PNG and TIFF are written band by band and may be larger than memory. Other formats
-must fit into memory."""
+    from moeisr_plugin.upscaler import Upscaler
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "upscale", help="enlarge pictures to any scale or size", description=DESCRIPTION
     )
-    parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT", help="picture, or folder of pictures"
-    )
-    parser.add_argument(
-        "-o",
-        dest="out",
-        metavar="OUT",
-        help="output file (for one picture) or folder (default: photo_x3.7.png beside photo.jpg, and "
-        "photos_x3.7 beside the folder photos)",
-    )
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument(
-        "--scale",
-        type=parse_scale,
-        metavar="S",
-        help="scale of at least 1: 3.7, or 2x3.5 for width and height",
-    )
-    target.add_argument(
-        "--size",
-        type=parse_target,
-        metavar="WIDTHxHEIGHT",
-        help="output size in pixels; 1920x or x1080 keep the aspect ratio",
-    )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=f"{TRAINED} (default: {DEFAULT})")
-    add_device(parser)
-    add_precision(parser)
-    parser.add_argument(
-        "--budget",
-        type=parse_budget,
-        metavar="B",
-        help="cost of decoding: a share from 0 (shallowest expert everywhere) to 1 (deepest), or MACs per "
-        "output pixel such as 20000mac (default: the mapper's routing)",
-    )
-    parser.add_argument(
-        "--expert-map",
-        action="store_true",
-        help="also write <output>_experts.png, which shows the expert of each input pixel in colour",
-    )
-    parser.add_argument("--format", choices=WRITABLE, help="output format (default: png)")
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    existing.add_argument(
-        "--skip-existing",
-        action="store_true",
-        help="skip pictures whose outputs exist, to continue an interrupted run",
-    )
-    parser.add_argument(
-        "--max-pixels",
-        type=parse_positive,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="limit in pixels of inputs, and of outputs other than PNG and TIFF (default: %(default)s)",
-    )
+    add_arguments(parser)
     return parser
 
 
@@ -111,114 +36,105 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the options cannot be used, or the only picture failed.
     """
-    target = args.scale or args.size
-    jobs = plan_jobs(
-        args.inputs, args.out, label=target.label, suffix=args.format, expert_map=args.expert_map
-    )
-    for note in filter(None, map(ignored_files, args.inputs)):
-        tqdm.write(f"moeisr upscale: {note}", file=sys.stderr)
-    planned = len(jobs)
-    if args.skip_existing:
-        jobs = [job for job in jobs if not all(target.exists() for target in job.targets)]
-        _report(f"skipping {planned - len(jobs)} of {planned} pictures whose outputs exist")
+    start = time.perf_counter()
+    report = Report("moeisr upscale", quiet=args.quiet, verbose=args.verbose)
+    settings = _settings(args)
+    plan = _plan(args, settings)
+    for note in plan.notes:
+        report.note(note)
+    jobs = _to_do(plan.jobs, report) if args.skip_existing else plan.jobs
     if not jobs:
         return 0
-    upscaler = _load_upscaler(args)
-    if planned == 1:
-        _report(_enlarge(jobs[0], upscaler, args))
-        return 0
-    failures = 0
-    for job in tqdm(jobs, unit="picture", disable=None):
-        try:
-            summary = _enlarge(job, upscaler, args)
-        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # RuntimeError: GPU out of memory
-            if args.debug:
-                raise
-            failures += 1
-            tqdm.write(f"moeisr upscale: {one_line(error)}", file=sys.stderr)
-        else:
-            _report(summary)
+    upscaler = _load_upscaler(args, report)
+    if not plan.is_batch:
+        _enlarge_one(jobs[0], upscaler, settings, report)
+        enlarged, failures = 1, 0
+    else:
+        enlarged, failures = _enlarge_all(jobs, upscaler, settings, report, debug=args.debug)
+    seconds = time.perf_counter() - start
+    report.closing(f"{enlarged} picture{'s' * (enlarged != 1)} in {seconds:.1f} s by {_network(args)}")
     if failures:
-        print(f"moeisr upscale: {failures} of {len(jobs)} pictures failed", file=sys.stderr)
+        report.error(f"{failures} of {len(jobs)} pictures failed")
     return 1 if failures else 0
 
 
-def _report(message: str) -> None:
-    """Print a message. Ignore errors of the terminal, because the picture is already written."""
-    with suppress(OSError, UnicodeEncodeError):
-        tqdm.write(message)
-
-
-def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
-    from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
-
-    return Upscaler(
-        args.weights, device=chosen_device(args), precision=args.precision, progress=sys.stderr.isatty()
+def _settings(args: argparse.Namespace) -> Settings:
+    return Settings(
+        target=args.scale or args.size,
+        budget=args.budget,
+        max_pixels=args.max_pixels,
+        replace=args.overwrite or args.skip_existing,
+        quality=args.quality,
     )
 
 
-def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
-    """Run one job and return a one-line summary."""
-    existing = [target for target in job.targets if target.exists()]
-    if existing and not (args.overwrite or args.skip_existing):
-        raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    picture = read_picture(job.source, max_pixels=args.max_pixels)
-    if picture.note is not None:
-        tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
-    size = _stored_output_size(job, picture, args)
-    check_format_fits(job.output, picture, size)
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(job.output.parent, os.W_OK):  # checked before the long work
-        raise ValueError(f"{job.output.parent}: is not writable; choose another -o")
-    _warn_of_low_disk_space(job.output, picture, size)
-    encoded = upscaler.encode(picture.pixels)
-    if args.budget is not None:
-        height, width = picture.pixels.shape[:2]
-        share = args.budget.of(upscaler.net, (height, width), size, encoded.layers)
-        encoded = encoded.within_budget(share)
-    with _named(job.source):
-        write_bands(job.output, encoded.render_bands(size=size), like=picture, size=size)
-    if job.expert_map is not None:
-        _write_expert_map(job.expert_map, picture, encoded)
-    width, height = picture.oriented_size(size)
-    return f"{job.output} {width}x{height}"
+def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
+    inputs: Sequence[Path] = [*args.inputs, *args.more_inputs]
+    if not inputs:
+        raise ValueError("there is no INPUT; name a picture or a folder of pictures")
+    plan = plan_jobs(
+        inputs,
+        args.out,
+        label=settings.target.label,
+        suffix=args.format,
+        expert_map=args.expert_map,
+        recursive=args.recursive,
+    )
+    if settings.quality is not None:
+        check_quality(plan.jobs)
+    return plan
 
 
-def _stored_output_size(job: Job, picture: Picture, args: argparse.Namespace) -> tuple[int, int]:
-    """Return the (height, width) of the output as stored, before the EXIF orientation is applied."""
-    max_pixels = sys.maxsize if writes_in_bands(job.output) else args.max_pixels
-    height, width = picture.pixels.shape[:2]
-    displayed = picture.oriented_size((height, width))
-    with _named(job.source):
-        output = displayed_output_size(args.scale or args.size, *displayed, max_pixels=max_pixels)
-    return picture.oriented_size(output)
+def _to_do(jobs: list[Job], report: Report) -> list[Job]:
+    """Return the jobs whose outputs do not exist."""
+    missing = [job for job in jobs if not all(target.exists() for target in job.targets)]
+    report.result(f"skipping {len(jobs) - len(missing)} of {len(jobs)} pictures whose outputs exist")
+    return missing
 
 
-@contextmanager
-def _named(source: Path) -> Iterator[None]:
-    """Prefix the message of a ValueError with the name of the input.
+def _network(args: argparse.Namespace) -> str:
+    return DEFAULT if args.weights is None else Path(args.weights).stem
 
-    A PictureError passes unchanged, because its message names the file.
+
+def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
+    with report.stage(f"loading {_network(args)}"):
+        from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
+
+        device = chosen_device(args)
+        use_threads(args.threads)
+        upscaler = Upscaler(
+            args.weights, device=device, precision=args.precision, progress=report.shows_progress
+        )
+    report.detail(f"network {args.weights or DEFAULT}, device {upscaler.device}, {args.precision}")
+    return upscaler
+
+
+def _enlarge_one(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) -> None:
+    prepared = prepare(job, settings, report)
+    enlarge(prepared, upscaler, settings, report)
+    report.result(prepared.summary)
+
+
+def _enlarge_all(
+    jobs: Sequence[Job], upscaler: "Upscaler", settings: Settings, report: Report, *, debug: bool
+) -> tuple[int, int]:
+    """Enlarge several pictures. A failure does not stop the others.
+
+    Returns:
+        The numbers of enlarged pictures and of failures. Pictures that are as large already are neither.
     """
-    try:
-        yield
-    except PictureError:
-        raise
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
-
-
-def _warn_of_low_disk_space(path: Path, picture: Picture, size: tuple[int, int]) -> None:
-    """Warn if the uncompressed picture exceeds the free disk space. The compressed one may still fit."""
-    needed, free = math.prod(size) * picture.pixels[0, 0].nbytes, shutil.disk_usage(path.parent).free
-    if needed > free:
-        space = f"may need up to {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free"
-        tqdm.write(f"moeisr upscale: {path}: {space}", file=sys.stderr)
-
-
-def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture") -> None:
-    colours = encoded.expert_map()
-    if colours is None:
-        tqdm.write(f"moeisr upscale: {path}: not written, because the network has no mapper", file=sys.stderr)
-    else:
-        write_picture(path, Picture(upright(colours, picture.orientation)))
+    failures = large = 0
+    for job in report.each(jobs, "picture"):
+        try:
+            _enlarge_one(job, upscaler, settings, report)
+        except AlreadyLargeError as error:
+            large += 1
+            report.note(f"skipping {one_line(error).rpartition(';')[0]}")
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # RuntimeError: GPU out of memory
+            if debug:
+                raise
+            failures += 1
+            report.error(one_line(error))
+    if large:
+        report.note(f"{large} of {len(jobs)} pictures skipped, because they are as large already")
+    return len(jobs) - failures - large, failures

@@ -16,6 +16,8 @@ from .row_bands import join_bands
 from .writer import (
     WRITABLE,
     check_format_fits,
+    has_quality,
+    holds_16_bits,
     picture_format,
     write_bands,
     write_picture,
@@ -36,6 +38,8 @@ __all__ = [
     "errors_with_path",
     "from_layers",
     "from_unit_planes",
+    "has_quality",
+    "holds_16_bits",
     "is_picture_name",
     "join_bands",
     "picture_format",

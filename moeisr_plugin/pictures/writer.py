@@ -20,12 +20,16 @@ from .tiff_tiles import write_tiff
 
 @dataclass(frozen=True)
 class Format:
-    """Limits of a file format, and its writer: a function of bands, or Pillow with `options`."""
+    """Limits of a file format, and its writer: a function of bands, or Pillow with `options`.
+
+    With a quality, Pillow is given `lossy` in place of `options`. None means that the format has no quality.
+    """
 
     name: str
     longest_side: int
     band_writer: Callable[..., None] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    lossy: dict[str, Any] | None = None
     alpha: bool = True
     deep: bool = False
     metadata: bool = True
@@ -35,11 +39,22 @@ class Format:
 LONGEST_SIDE = 1_000_000
 """Limit for formats without a smaller one: libpng refuses longer sides, and the width bounds the memory."""
 
-# `exact` keeps the colour of transparent pixels; `subsampling=0` keeps the resolution of the colour planes.
+FULL_COLOUR = {"subsampling": "4:4:4"}
+"""Options that keep the resolution of the colour planes."""
+
+# `exact` keeps the colour of transparent pixels. Decoders of AVIF refuse longer sides unless configured.
 WRITABLE_FORMATS = {
     "png": Format("PNG", LONGEST_SIDE, write_png, deep=True),
-    "jpg": Format("JPEG", 65500, options={"quality": 95, "subsampling": 0}, alpha=False, finest_dpi=65535),
-    "webp": Format("WEBP", 16383, options={"lossless": True, "exact": True}),
+    "jpg": Format(
+        "JPEG",
+        65500,
+        options={"quality": 95, **FULL_COLOUR},
+        lossy=FULL_COLOUR,
+        alpha=False,
+        finest_dpi=65535,
+    ),
+    "webp": Format("WEBP", 16383, options={"lossless": True, "exact": True}, lossy={"exact": True}),
+    "avif": Format("AVIF", 32768, options={"quality": 90, **FULL_COLOUR}, lossy=FULL_COLOUR),
     "tiff": Format("TIFF", LONGEST_SIDE, write_tiff, deep=True),
     "bmp": Format("BMP", LONGEST_SIDE, alpha=False, metadata=False),
 }
@@ -68,9 +83,28 @@ def writes_in_bands(path: str | Path) -> bool:
     return WRITABLE_FORMATS[picture_format(path)].band_writer is not None
 
 
+def holds_16_bits(path: str | Path) -> bool:
+    """Return whether the format of `path` holds 16 bits per sample."""
+    return WRITABLE_FORMATS[picture_format(path)].deep
+
+
+def has_quality(path: str | Path) -> bool:
+    """Return whether the format of `path` can be written with a quality."""
+    return WRITABLE_FORMATS[picture_format(path)].lossy is not None
+
+
 def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) -> None:
-    """Raise `PictureError` if the format of `path` cannot hold the depth or alpha of `like`, or (H, W)."""
+    """Check that a picture can be written.
+
+    Raises:
+        PictureError: the format of `path` cannot hold the depth or alpha of `like`, or (H, W), or this
+            Pillow lacks the format.
+    """
     form = WRITABLE_FORMATS[picture_format(path)]
+    if form.band_writer is None and not _pillow_writes(form):
+        raise PictureError(
+            f"{path}: this Pillow cannot write {form.name}; run pip install --upgrade pillow, or choose .png"
+        )
     if like.has_alpha and not form.alpha:
         raise PictureError(f"{path}: {form.name} cannot hold transparency; choose .png")
     if like.pixels.dtype == np.uint16 and not form.deep:
@@ -83,11 +117,16 @@ def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) ->
         )
 
 
+def _pillow_writes(form: Format) -> bool:
+    Image.init()
+    return form.name in Image.SAVE
+
+
 def write_picture(path: str | Path, picture: Picture) -> None:
     """Write a picture atomically with its profile, EXIF block and resolution. The suffix decides the format.
 
-    JPEG has quality 95, WebP is lossless. BMP has no metadata: its pixels are turned upright and converted to
-    sRGB.
+    JPEG has quality 95, AVIF 90, and WebP is lossless. BMP has no metadata: its pixels are turned upright and
+    converted to sRGB.
 
     Raises:
         PictureError: unknown suffix, a format that cannot hold the picture, or a disk error.
@@ -97,7 +136,12 @@ def write_picture(path: str | Path, picture: Picture) -> None:
 
 
 def write_bands(
-    path: str | Path, bands: Iterable[np.ndarray], *, like: Picture, size: tuple[int, int]
+    path: str | Path,
+    bands: Iterable[np.ndarray],
+    *,
+    like: Picture,
+    size: tuple[int, int],
+    quality: int | None = None,
 ) -> None:
     """Write a picture from bands of rows, like `write_picture`.
 
@@ -109,6 +153,7 @@ def write_bands(
         bands: (N, W) or (N, W, C) from the top, any N, H rows in total.
         like: source of the bit depth, the channels and the metadata; its size does not matter.
         size: (H, W).
+        quality: from 1 to 100, for formats that have one. WebP is then lossy.
 
     Raises:
         PictureError: see `write_picture`, or the bands do not add up to the picture.
@@ -122,7 +167,7 @@ def write_bands(
         with atomic_write(path) as file:
             if form.band_writer is None:
                 pixels = join_bands(bands, like=like.pixels, size=size)
-                _write_by_pillow(file, replace(like, pixels=pixels), form)
+                _write_by_pillow(file, replace(like, pixels=pixels), form, quality)
             else:
                 form.band_writer(file, check_bands(bands, like=like.pixels, size=size), like=like, size=size)
     except (OSError, ValueError) as error:
@@ -151,7 +196,7 @@ class _Bands(Iterator[np.ndarray]):
             raise
 
 
-def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
+def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format, quality: int | None) -> None:
     if not form.metadata:
         picture = _apply_metadata(picture)
     metadata = {
@@ -160,7 +205,8 @@ def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format) -> None:
         "dpi": _dpi(picture, form),
     }
     given = {key: value for key, value in metadata.items() if value is not None}
-    Image.fromarray(picture.pixels).save(file, form.name, **form.options, **given)
+    options = form.options if quality is None or form.lossy is None else {**form.lossy, "quality": quality}
+    Image.fromarray(picture.pixels).save(file, form.name, **options, **given)
 
 
 def _dpi(picture: Picture, form: Format) -> tuple[float, float] | None:

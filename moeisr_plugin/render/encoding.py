@@ -6,6 +6,7 @@ with an unbounded receptive field, for example with attention, give a close resu
 into each other to avoid seams.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -55,7 +56,13 @@ class Span(NamedTuple):
     weight: Tensor  # of each computed pixel; sums to 1 over the tiles that contain the pixel
 
 
-def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
+def encode(
+    net: ImplicitSR,
+    lr: Tensor,
+    *,
+    tile: int | None = None,
+    on_tile: Callable[[int, int], object] | None = None,
+) -> Encoding:
     """Encode an LR image in tiles, without autocast.
 
     Args:
@@ -63,6 +70,7 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
         lr: (B, 3, h, w) in [0, 1]. It is cast to the type of the encoder's parameters for encoding.
         tile: side of a tile in LR pixels, without context. The default depends on the device. Tiles get
             smaller if a GPU runs out of memory.
+        on_tile: called after each tile of the encoder with the number of finished tiles and of all tiles.
 
     Returns:
         The result of :meth:`ImplicitSR.encode` up to rounding if the encoder states its halo, otherwise an
@@ -79,7 +87,7 @@ def encode(net: ImplicitSR, lr: Tensor, *, tile: int | None = None) -> Encoding:
         encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
         normalised = (lr.to(like) - 0.5) / 0.5
         mapper_halo = convolution_halo(net.mapper)
-        latent = _in_tiles_that_fit(encoder, normalised, partial(encoder_tiling, net.encoder), tile)
+        latent = _in_tiles_that_fit(encoder, normalised, partial(encoder_tiling, net.encoder), tile, on_tile)
         scores = _in_tiles_that_fit(mapper, latent, partial(Tiling, context=mapper_halo), tile)
         return Encoding(lr, latent, scores.contiguous())
 
@@ -96,12 +104,16 @@ def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
 
 
 def _in_tiles_that_fit(
-    compute: Callable[[Tensor], Tensor], picture: Tensor, tiling_of: Callable[[int], Tiling], tile: int
+    compute: Callable[[Tensor], Tensor],
+    picture: Tensor,
+    tiling_of: Callable[[int], Tiling],
+    tile: int,
+    on_tile: Callable[[int, int], object] | None = None,
 ) -> Tensor:
     """Call :func:`in_tiles`. Halve the tiles as long as a GPU runs out of memory."""
     while True:
         try:
-            return in_tiles(compute, picture, tiling_of(tile))
+            return in_tiles(compute, picture, tiling_of(tile), on_tile)
         except torch.cuda.OutOfMemoryError:
             tried = min(tile, max(picture.shape[2:]))
             if tried <= _SMALLEST_TILE:
@@ -109,29 +121,37 @@ def _in_tiles_that_fit(
             tile = max(tried // 2, _SMALLEST_TILE)
 
 
-def in_tiles(compute: Callable[[Tensor], Tensor], picture: Tensor, tiling: Tiling) -> Tensor:
+def in_tiles(
+    compute: Callable[[Tensor], Tensor],
+    picture: Tensor,
+    tiling: Tiling,
+    on_tile: Callable[[int, int], object] | None = None,
+) -> Tensor:
     """Apply a function to an image tile by tile.
 
     Args:
         compute: maps (B, C, h, w) to (B, C', h, w).
         picture: (B, C, h, w).
         tiling: how the image is split.
+        on_tile: called after each tile with the number of finished tiles and of all tiles.
 
     Returns:
         (B, C', h, w) in channels-last format, because decoders gather the latent pixel by pixel.
     """
     rows, columns = (spans(n, tiling) for n in picture.shape[2:])
+    tiles = list(itertools.product(rows, columns))
     whole = None
-    for row in rows:
-        for column in columns:
-            area = (..., row.computed, column.computed)
-            part = compute(picture[area])
-            if len(rows) == len(columns) == 1:
-                return part.contiguous(memory_format=torch.channels_last)
-            if whole is None:
-                whole = _zeros(part, picture.shape[2:])
-            weight = row.weight[:, None] * column.weight
-            whole[area].addcmul_(part, weight.to(part))
+    for finished, (row, column) in enumerate(tiles, 1):
+        area = (..., row.computed, column.computed)
+        part = compute(picture[area])
+        if on_tile is not None:
+            on_tile(finished, len(tiles))
+        if len(tiles) == 1:
+            return part.contiguous(memory_format=torch.channels_last)
+        if whole is None:
+            whole = _zeros(part, picture.shape[2:])
+        weight = row.weight[:, None] * column.weight
+        whole[area].addcmul_(part, weight.to(part))
     assert whole is not None
     return whole
 

@@ -1,0 +1,177 @@
+"""Enlarge one picture: read it, render it and write it."""
+
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moeisr_plugin.commands.budgets import Budget
+from moeisr_plugin.commands.depth import bands_with_8_bits, must_be_reduced, with_8_bits
+from moeisr_plugin.commands.jobs import Job
+from moeisr_plugin.commands.reporting import Report
+from moeisr_plugin.commands.sizes import AlreadyLargeError, Target, displayed_output_size
+from moeisr_plugin.pictures import (
+    Picture,
+    PictureError,
+    check_format_fits,
+    read_picture,
+    upright,
+    write_bands,
+    write_picture,
+    writes_in_bands,
+)
+
+if TYPE_CHECKING:
+    from moeisr_plugin.upscaler import EncodedPicture, Upscaler
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are enlarged.
+
+    Attributes:
+        target: the requested scale or size.
+        budget: cost of decoding. None for the routing of the mapper.
+        max_pixels: limit of inputs, and of outputs that are not written band by band.
+        replace: whether existing outputs are replaced.
+        quality: quality of formats that have one. None for the default of the format.
+    """
+
+    target: Target
+    budget: Budget | None
+    max_pixels: int
+    replace: bool
+    quality: int | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture that is ready to be enlarged.
+
+    Attributes:
+        job: the paths.
+        picture: the input.
+        like: the input with the depth of the output.
+        size: (H, W) of the output as stored, before the EXIF orientation is applied.
+    """
+
+    job: Job
+    picture: Picture
+    like: Picture
+    size: tuple[int, int]
+
+    @property
+    def summary(self) -> str:
+        """The output and its displayed size."""
+        width, height = self.picture.oriented_size(self.size)
+        return f"{self.job.output} {width}x{height}"
+
+
+def prepare(job: Job, settings: Settings, report: Report) -> Prepared:
+    """Read the picture of a job, and check everything that is known before the work.
+
+    Raises:
+        AlreadyLargeError: the picture is at least as large as the requested size.
+        ValueError: the picture cannot be read or enlarged, or the output cannot be written.
+    """
+    existing = [target for target in job.targets if target.exists()]
+    if existing and not settings.replace:
+        raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
+    picture = read_picture(job.source, max_pixels=settings.max_pixels)
+    if picture.note is not None:
+        report.note(f"{job.source}: {picture.note}")
+    size = _stored_output_size(job, picture, settings)
+    reduced = must_be_reduced(picture, job.output)
+    like = with_8_bits(picture) if reduced else picture
+    check_format_fits(job.output, like, size)
+    if reduced:
+        report.note(f"{job.source}: has 16 bits per sample; {job.output.name} gets 8 (PNG and TIFF keep 16)")
+    return Prepared(job, picture, like, size)
+
+
+def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report: Report) -> None:
+    """Render a picture and write it, with its expert map if the job has one.
+
+    Raises:
+        ValueError: the output cannot be rendered or written.
+    """
+    job, picture, size = prepared.job, prepared.picture, prepared.size
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(job.output.parent, os.W_OK):  # checked before the long work
+        raise ValueError(f"{job.output.parent}: is not writable; choose another -o")
+    _warn_of_low_disk_space(prepared, report)
+    start = time.perf_counter()
+    encoded = upscaler.encode(picture.pixels)
+    seconds_of_encoding = time.perf_counter() - start
+    if settings.budget is not None:
+        height, width = picture.pixels.shape[:2]
+        share = settings.budget.of(upscaler.net, (height, width), size, encoded.layers)
+        encoded = encoded.within_budget(share)
+    with _named(job.source):
+        bands = encoded.render_bands(size=size)
+        bands = bands_with_8_bits(bands) if prepared.like is not picture else bands
+        write_bands(job.output, bands, like=prepared.like, size=size, quality=settings.quality)
+    if job.expert_map is not None:
+        _write_expert_map(job.expert_map, picture, encoded, report)
+    seconds = time.perf_counter() - start
+    report.detail(
+        f"{job.source}: {_described(picture)}, encoded in {seconds_of_encoding:.2f} s, "
+        f"rendered and written in {seconds - seconds_of_encoding:.2f} s"
+    )
+
+
+def _described(picture: Picture) -> str:
+    """Return the displayed size, the channels and the depth of a picture."""
+    height, width = picture.oriented_size(picture.pixels.shape[:2])[::-1]
+    channels = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
+    kind = channels[picture.pixels[0, 0].size]
+    return f"{width}x{height} {kind} of {8 * picture.pixels.itemsize} bits"
+
+
+def _stored_output_size(job: Job, picture: Picture, settings: Settings) -> tuple[int, int]:
+    """Return the (height, width) of the output as stored, before the EXIF orientation is applied."""
+    max_pixels = sys.maxsize if writes_in_bands(job.output) else settings.max_pixels
+    height, width = picture.pixels.shape[:2]
+    displayed = picture.oriented_size((height, width))
+    with _named(job.source):
+        output = displayed_output_size(settings.target, *displayed, max_pixels=max_pixels)
+    return picture.oriented_size(output)
+
+
+@contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """Prefix the message of a ValueError with the name of the input.
+
+    A PictureError passes unchanged, because its message names the file.
+    """
+    try:
+        yield
+    except PictureError:
+        raise
+    except AlreadyLargeError as error:
+        raise AlreadyLargeError(f"{source}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def _warn_of_low_disk_space(prepared: Prepared, report: Report) -> None:
+    """Warn if the uncompressed picture exceeds the free disk space. The compressed one may still fit."""
+    path = prepared.job.output
+    needed = math.prod(prepared.size) * prepared.like.pixels[0, 0].nbytes
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        report.note(f"{path}: may need up to {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free")
+
+
+def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture", report: Report) -> None:
+    colours = encoded.expert_map()
+    if colours is None:
+        report.note(f"{path}: not written, because the network has no mapper")
+    else:
+        write_picture(path, Picture(upright(colours, picture.orientation)))
