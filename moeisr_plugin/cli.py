@@ -9,6 +9,7 @@ from moeisr_plugin import __version__
 from moeisr_plugin.commands.programs import run_program
 from moeisr_plugin.utils.arguments import OneLineParser
 from moeisr_plugin.utils.missing import TRAINING_PACKAGES, missing_package
+from moeisr_plugin.utils.plugins import import_modules
 
 COMMANDS = ("upscale", "convert", "upcycle", "complexity", "evaluate", "publish", "options")
 """The modules of `commands` that are subcommands, in the order of the help."""
@@ -30,8 +31,13 @@ def _run(args: argparse.Namespace) -> int:
     """Run the subcommand.
 
     Raises:
-        ValueError: it needs a package that only training needs, and that is not installed.
+        ValueError: it needs a package that only training needs, and that is not installed; or a module of
+            --import cannot be imported.
     """
+    try:
+        import_modules(args.modules)
+    except ValueError as error:
+        raise ValueError(f"--import: {error}") from error
     try:
         return args.run(args)
     except ModuleNotFoundError as error:
@@ -56,6 +62,13 @@ def _parser(commands: Sequence[str]) -> argparse.ArgumentParser:
         command = importlib.import_module(f"moeisr_plugin.commands.{name}")
         subparser = command.add_parser(subparsers)
         subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        subparser.add_argument(
+            "--import",
+            action="append",
+            dest="modules",
+            metavar="MODULE",
+            help="import a module, or a .py file, that registers networks of your own; repeatable",
+        )
         subparser.set_defaults(run=command.run)
     return parser
 

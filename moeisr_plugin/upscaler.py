@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.render.bounds import alpha_bounds, colour_bounds
@@ -32,7 +32,7 @@ class EncodedPicture:
     """
 
     def __init__(
-        self, net: ImplicitSR, image: np.ndarray, encodings: list[Encoding], *, progress: bool = False
+        self, net: ImplicitNetwork, image: np.ndarray, encodings: list[Encoding], *, progress: bool = False
     ) -> None:
         self._net = net
         self._progress = progress
@@ -106,7 +106,7 @@ class EncodedPicture:
 
     def expert_map(self) -> np.ndarray | None:
         """Return the expert of each LR pixel as a colour, (h, w, 3) uint8. None for a single expert."""
-        num_experts = len(self._net.experts)
+        num_experts = self._net.num_experts
         if num_experts == 1:
             return None
         chosen = render.expert_map(self._encodings[0])[0]  # (h, w)
@@ -178,7 +178,7 @@ class Upscaler:
         return self.encode(image).expert_map()
 
 
-def encode_layers(net: ImplicitSR, pixels: np.ndarray, *, progress: bool = False) -> list[Encoding]:
+def encode_layers(net: ImplicitNetwork, pixels: np.ndarray, *, progress: bool = False) -> list[Encoding]:
     """Encode the colour of a picture and, unless it is opaque, its alpha.
 
     Args:

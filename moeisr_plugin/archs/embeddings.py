@@ -33,7 +33,8 @@ class PixelTerms(Protocol):
 
         Args:
             expert: index of the expert in [0, J).
-            index: (N,), LR pixel of each query.
+            index: (N,), LR pixel of each query. N can be 0, for an expert without queries. So give all sizes
+                of a view: with -1 torch cannot infer a size of no elements.
             rel: (N, 2), coordinate relative to the LR pixel, y first.
 
         Returns:
@@ -52,7 +53,7 @@ class PixelTerms(Protocol):
 
         Args:
             expert: index of the expert in [0, J).
-            index: (N,), the LR pixels.
+            index: (N,), the LR pixels, at least one.
             rel_y: (N, P), y of the P grid rows relative to the LR pixel.
             rel_x: (N, R), x of the R grid columns relative to the LR pixel.
             workspace: scratch buffers for intermediate results.
@@ -86,8 +87,9 @@ class Embedding(nn.Module):
             latent: (B, D, h + 2 * radius, w + 2 * radius), padded.
             rel_cell: (B, 2), the cell relative to a latent, (2h/H, 2w/W).
             firsts: first layers of the J experts.
-            groups: J tensors (N_j,), the LR pixels in [0, B*h*w) that are routed to each expert. Only the
-                terms of this expert are then valid at these pixels. If None, all terms are valid everywhere.
+            groups: J tensors (N_j,), the LR pixels in [0, B*h*w) that are routed to each expert; N_j can be
+                0. Only the terms of this expert are then valid at these pixels. If None, all terms are valid
+                everywhere.
 
         Returns:
             Terms at B*h*w LR pixels.

@@ -8,9 +8,10 @@ from torch import nn
 from moeisr_plugin.archs.base_image import BilinearBase, GreyBase
 from moeisr_plugin.archs.embeddings import LIIFEmbedding, LTEEmbedding
 from moeisr_plugin.archs.experts import make_experts
+from moeisr_plugin.archs.implicit_network import build_encoder, recorded
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.archs.mapper import Mapper, SingleExpertMapper
-from moeisr_plugin.archs.registry import build_network, register
+from moeisr_plugin.archs.registry import register
 
 
 @register
@@ -36,8 +37,8 @@ class LIIF(ImplicitSR):
         cell_decode: bool = True,
         local_ensemble: bool = True,
     ) -> None:
-        hyper_parameters = _record(type(self), locals())
-        built_encoder, channels = _build_encoder(encoder)
+        hyper_parameters = recorded(type(self), locals())
+        built_encoder, channels = build_encoder(encoder)
         embedding = LIIFEmbedding(latent_channels=channels, unfold=unfold, cell_decode=cell_decode)
         super().__init__(
             encoder=built_encoder,
@@ -72,8 +73,8 @@ class LTE(ImplicitSR):
         max_trained_scale: float = 4.0,
         local_ensemble: bool = True,
     ) -> None:
-        hyper_parameters = _record(type(self), locals())
-        built_encoder, channels = _build_encoder(encoder)
+        hyper_parameters = recorded(type(self), locals())
+        built_encoder, channels = build_encoder(encoder)
         embedding = LTEEmbedding(
             latent_channels=channels,
             num_freq_features=num_freq_features,
@@ -122,8 +123,8 @@ class MoEISRLIIF(ImplicitSR):
         cell_decode: bool = True,
         local_ensemble: bool = True,
     ) -> None:
-        hyper_parameters = _record(type(self), locals())
-        built_encoder, channels = _build_encoder(encoder)
+        hyper_parameters = recorded(type(self), locals())
+        built_encoder, channels = build_encoder(encoder)
         embedding = LIIFEmbedding(latent_channels=channels, unfold=unfold, cell_decode=cell_decode)
         super().__init__(
             encoder=built_encoder,
@@ -180,8 +181,8 @@ class MoEISRLTE(ImplicitSR):
         max_trained_scale: float = 4.0,
         local_ensemble: bool = True,
     ) -> None:
-        hyper_parameters = _record(type(self), locals())
-        built_encoder, channels = _build_encoder(encoder)
+        hyper_parameters = recorded(type(self), locals())
+        built_encoder, channels = build_encoder(encoder)
         embedding = LTEEmbedding(
             latent_channels=channels,
             num_freq_features=num_freq_features,
@@ -223,33 +224,3 @@ def _single_expert(*, in_features: int, hidden_dim: int, depth: int) -> _Decoder
 def _mixture(experts: nn.ModuleList, **mapper: Any) -> _Decoder:
     """Combine experts with a mapper that scores each of them."""
     return {"experts": experts, "mapper": Mapper(num_experts=len(experts), **mapper)}
-
-
-def _build_encoder(encoder: nn.Module | Mapping[str, Any]) -> tuple[nn.Module, int]:
-    """Build the encoder if necessary. Return it and the width of its latent."""
-    net = encoder if isinstance(encoder, nn.Module) else build_network(dict(encoder))
-    channels = getattr(net, "latent_channels", None)
-    if not isinstance(channels, int):
-        raise ValueError(
-            f"encoder {type(net).__name__} does not state the width of its latent; "
-            "give it an integer attribute latent_channels"
-        )
-    return net, channels
-
-
-def _record(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments of a constructor in plain types, and the registered name."""
-    plain = {key: _plain(value) for key, value in arguments.items() if key not in ("self", "__class__")}
-    if isinstance(plain["encoder"], nn.Module):
-        # A module can only be rebuilt from options if it states its hyper-parameters.
-        plain["encoder"] = getattr(plain["encoder"], "hyper_parameters", None)
-    return {"type": cls.__name__, **plain}
-
-
-def _plain(value: Any) -> Any:
-    """Convert nested mappings and sequences of any type to dictionaries and lists."""
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(part) for part in value]
-    return value

@@ -9,25 +9,13 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs import coordinates, fast_path, reference, routing
 from moeisr_plugin.archs.embeddings import Embedding, PixelTerms
-from moeisr_plugin.archs.experts import Expert
+from moeisr_plugin.archs.implicit_network import Decoding, Encoding, ImplicitNetwork
 from moeisr_plugin.ops.precision import at_least_float32
 
-OWN_NETWORKS = "LIIF, LTE, MoEISRLIIF or MoEISRLTE"
+__all__ = ["OWN_NETWORKS", "Decoding", "Encoding", "ImplicitSR", "Routing"]
+
+OWN_NETWORKS = "LIIF, LTE, MoEISRLIIF, MoEISRLTE or another ImplicitNetwork"
 """The registered networks of this package, as listed in messages."""
-
-
-class Encoding(NamedTuple):
-    """An encoded LR image. It can be decoded any number of times.
-
-    Attributes:
-        lr: LR image, (B, 3, h, w) in [0, 1].
-        latent: (B, D, h, w).
-        scores: score of each expert at each LR pixel, (B, J, h, w).
-    """
-
-    lr: Tensor
-    latent: Tensor
-    scores: Tensor
 
 
 class Routing(NamedTuple):
@@ -44,19 +32,7 @@ class Routing(NamedTuple):
     queries: tuple[Tensor, ...]
 
 
-class Decoding(NamedTuple):
-    """Output of a forward pass.
-
-    Attributes:
-        rgb: (B, Q, 3), nominally in [0, 1].
-        scores: (B, J, h, w), in float32 or better, because losses sum them over all pixels.
-    """
-
-    rgb: Tensor
-    scores: Tensor
-
-
-class ImplicitSR(nn.Module):
+class ImplicitSR(ImplicitNetwork):
     """Implicit network that predicts the colour at any coordinate of an image (paper, Eqs. 1-5).
 
     Args:
@@ -91,12 +67,13 @@ class ImplicitSR(nn.Module):
         self.local_ensemble = local_ensemble
         self.tau = tau
         self.hyper_parameters = hyper_parameters
-        self.allow_tf32 = False  # only for rendering on a GPU; see `render.casting`
 
-    def encode(self, lr: Tensor) -> Encoding:
-        """Encode an LR image in [0, 1], (B, 3, h, w), and score the experts at its pixels."""
-        latent = self.encoder((lr - 0.5) / 0.5)
-        return Encoding(lr, latent, self.mapper(latent))
+    @property
+    def precise_parts(self) -> Sequence[str]:
+        return [f"embedding.{part}" for part in self.embedding.precise_parts]
+
+    def decode(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
+        return self.dispatch(encoding, coord, cell)
 
     def forward(
         self,
@@ -193,19 +170,6 @@ class ImplicitSR(nn.Module):
         of_queries = of_pixels[near.index.flatten()]  # (V*B*Q,)
         groups = (routing.group_by_expert(each, len(self.experts)) for each in (of_pixels, of_queries))
         return Routing(near, *groups)
-
-    @property
-    def expert_list(self) -> list[Expert]:
-        """The experts, shallowest first.
-
-        Raises:
-            ValueError: one of them is of another class, so that its depth and MACs are not known.
-        """
-        for j, expert in enumerate(self.experts):
-            if not isinstance(expert, Expert):
-                kind = type(expert).__name__
-                raise ValueError(f"experts.{j} is a {kind}, of unknown depth and MACs; give an Expert")
-        return [expert for expert in self.experts if isinstance(expert, Expert)]
 
     def precompute(
         self, encoding: Encoding, cell: Tensor, groups: Sequence[Tensor] | None = None

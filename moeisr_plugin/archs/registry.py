@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from moeisr_plugin.utils.missing import missing_package
+from moeisr_plugin.utils.plugins import import_installed
 
 NETWORKS: dict[str, type[nn.Module]] = {}
 """The networks of this package that have been imported."""
@@ -25,7 +26,26 @@ _MODULES_ON_TOOLBOX = ("encoders.swinir_encoder_arch", "encoders.toolbox_encoder
 _Network = TypeVar("_Network", bound=type[nn.Module])
 
 
-class MissingToolboxError(ValueError):
+_OWN_PACKAGES = ("moeisr_plugin", "basicsr")
+
+
+class UnknownNetworkError(ValueError):
+    """No network of this name is registered.
+
+    Attributes:
+        network: the name.
+    """
+
+    def __init__(self, network: str, message: str | None = None) -> None:
+        super().__init__(
+            message
+            or f"there is no network {network}; give the module that registers it by --import MODULE, or by "
+            "import: [MODULE] in an option file"
+        )
+        self.network = network
+
+
+class MissingToolboxError(UnknownNetworkError):
     """A network needs the toolbox, which is not installed."""
 
 
@@ -43,6 +63,7 @@ def register_with_toolbox() -> None:
         importlib.import_module(f"moeisr_plugin.archs.{module}")
     for network in NETWORKS.values():
         _register_with_toolbox(network)
+    import_installed()
 
 
 def _register_with_toolbox(network: type[nn.Module]) -> None:
@@ -60,7 +81,7 @@ def build_network(options: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         MissingToolboxError: the network is not of this package alone, and the toolbox is not installed.
-        KeyError: the toolbox knows no such network.
+        UnknownNetworkError: no such network is registered.
     """
     parameters = dict(deepcopy(options))
     network = _find(parameters.pop("type"))(**parameters)
@@ -75,9 +96,36 @@ def _find(name: str) -> type[nn.Module]:
         importlib.import_module(f"moeisr_plugin.archs.{module}")
     if name in NETWORKS:
         return NETWORKS[name]
+    import_installed()
+    if name in NETWORKS:
+        return NETWORKS[name]
     try:
         import basicsr  # noqa: F401  registers the networks on it, too
         from basicsr.utils.registry import ARCH_REGISTRY
     except ModuleNotFoundError as error:
-        raise MissingToolboxError(missing_package(name, error.name)) from error
-    return ARCH_REGISTRY.get(name)
+        raise MissingToolboxError(name, missing_package(name, error.name)) from error
+    known = dict(iter(ARCH_REGISTRY))  # its `get` prints the names that it tries
+    found = known.get(name) or known.get(f"{name}_basicsr")
+    if found is None:
+        raise UnknownNetworkError(name)
+    return found
+
+
+def modules_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the modules of the networks of other packages in nested options, by registered name."""
+    found: dict[str, str] = {}
+    for value in options.values():
+        if isinstance(value, Mapping):
+            found |= modules_of(value)
+    name = options.get("type")
+    network = _loaded(name) if isinstance(name, str) else None
+    if network is not None and network.__module__.partition(".")[0] not in (*_OWN_PACKAGES, "__main__"):
+        found[str(name)] = network.__module__
+    return found
+
+
+def _loaded(name: str) -> type[nn.Module] | None:
+    """Return a registered network without importing anything."""
+    toolbox = sys.modules.get("basicsr.utils.registry")
+    known = dict(iter(toolbox.ARCH_REGISTRY)) if toolbox else {}
+    return NETWORKS.get(name) or known.get(name)

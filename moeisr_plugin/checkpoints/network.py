@@ -2,7 +2,8 @@
 
 A checkpoint is the content that the toolbox saves, ``{'params': ..., 'params_ema': ...}``, plus
 ``network_g``: the registered type and hyper-parameters of the network, and ``upcycled_from`` for a network
-made from another. The suffix selects the format: torch or safetensors.
+made from another. ``modules`` holds the modules of classes of other packages; messages name them, and nothing
+imports them. The suffix selects the format: torch or safetensors.
 """
 
 import itertools
@@ -13,13 +14,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.archs.pretrained import check_fit
-from moeisr_plugin.archs.registry import build_network
+from moeisr_plugin.archs.registry import UnknownNetworkError, build_network, modules_of
 from moeisr_plugin.checkpoints.building import bounded_by
 from moeisr_plugin.checkpoints.bundled import bundled_weights
-from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
-from moeisr_plugin.utils.tensor_files import write_tensor_file as save_checkpoint
+from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file, write_tensor_file
 
 __all__ = [
     "ORIGIN",
@@ -37,6 +37,9 @@ __all__ = [
 
 ORIGIN = "upcycled_from"
 """Entry of an upcycled network: its source, and how each expert was initialised."""
+
+MODULES = "modules"
+"""Entry with the modules of classes of other packages, by the registered name of the class."""
 
 UNCHECKED_SIZE = 512
 """Widths and depths up to this size are accepted without a weight that confirms them."""
@@ -60,13 +63,23 @@ def as_checkpoint(content: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
     raise CheckpointError(f"{path}: has no 'params'; give a checkpoint of a training")
 
 
+def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically, with the modules of the classes of other packages that it needs.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    modules = modules_of(content.get("network_g") or {})
+    write_tensor_file(path, {**content, MODULES: modules} if modules else content)
+
+
 def is_published(content: Any) -> bool:
     """Return whether the content was saved by the published code of LIIF or LTE."""
     model = content.get("model") if isinstance(content, Mapping) else None
     return isinstance(model, Mapping) and isinstance(model.get("sd"), Mapping)
 
 
-def network_from(weights: str | os.PathLike[str]) -> ImplicitSR:
+def network_from(weights: str | os.PathLike[str]) -> ImplicitNetwork:
     """Load a network from a checkpoint or by the name of a bundled network.
 
     See :func:`located` and :func:`network_of` for arguments and errors.
@@ -92,7 +105,7 @@ def located(weights: str | os.PathLike[str]) -> Path:
     raise CheckpointError(f"{weights}: no such file of weights; {known}")
 
 
-def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> ImplicitSR:
+def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> ImplicitNetwork:
     """Build the network of a checkpoint in evaluation mode.
 
     Averaged weights (``params_ema``) take precedence over ``params``.
@@ -112,13 +125,26 @@ def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> I
         _check_sizes(hyper_parameters, weights)
         with bounded_by(weights):
             net = build_without_pretrained(hyper_parameters)
+    except UnknownNetworkError as error:
+        raise CheckpointError(f"{path}: {_missing_class(error, checkpoint.get(MODULES))}") from error
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise CheckpointError(f"{path}: its network cannot be built ({reason})") from error
-    if not isinstance(net, ImplicitSR):
+    if not isinstance(net, ImplicitNetwork):
         raise CheckpointError(f"{path}: its network is {type(net).__name__}, which is not of this plugin")
     load_weights(net, weights, path)
     return net.eval()
+
+
+def _missing_class(error: UnknownNetworkError, modules: Any) -> str:
+    """Return what a checkpoint lacks, and how to give it. The file's modules are untrusted text."""
+    module = modules.get(error.network) if isinstance(modules, Mapping) else None
+    if isinstance(module, str) and all(part.isidentifier() for part in module.split(".")):
+        return (
+            f"needs the network {error.network} of the module {module}; give the module, or its file, by "
+            f"--import {module}"
+        )
+    return str(error)
 
 
 def _check_sizes(hyper_parameters: Mapping[str, Any], weights: Mapping[str, Any]) -> None:

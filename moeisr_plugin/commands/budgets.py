@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moeisr_plugin.archs.implicit_sr import ImplicitSR
+    from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Share:
     share: float
 
     def of(
-        self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
+        self, net: "ImplicitNetwork", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
     ) -> float:
         """Return the share. It does not depend on the picture."""
         return self.share
@@ -33,7 +33,7 @@ class MacsPerPixel:
     macs: float
 
     def of(
-        self, net: "ImplicitSR", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
+        self, net: "ImplicitNetwork", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
     ) -> float:
         """Convert the limit to a share of the cost range.
 

@@ -17,7 +17,7 @@ from moeisr_plugin.pictures import MAX_PIXELS, read_picture
 from moeisr_plugin.utils.numbers import giga
 
 if TYPE_CHECKING:
-    from moeisr_plugin.archs.implicit_sr import ImplicitSR
+    from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 
 DESCRIPTION = """Count the parameters and the multiply-accumulates (MACs; the paper's FLOPs) of a network.
 Decoder MACs are counted in two ways. "As published" evaluates every layer for every query. "As executed"
@@ -72,11 +72,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _network_of_options(path: Path) -> "ImplicitSR":
+def _network_of_options(path: Path) -> "ImplicitNetwork":
     from moeisr_plugin.checkpoints.network import build_without_pretrained
     from moeisr_plugin.options.parse import read_options
+    from moeisr_plugin.utils.plugins import OPTION, import_modules
 
     options = read_options(path)
+    try:
+        import_modules(options.get(OPTION))
+    except ValueError as error:
+        raise ValueError(f"{path}: {OPTION}: {error}") from error
     if not isinstance(options.get("network_g"), dict):
         raise ValueError(f"{path}: has no network_g; name an option file of a training or a test")
     return build_without_pretrained(_checked(options["network_g"], path)).eval()
@@ -105,7 +110,7 @@ def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
     return sound
 
 
-def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
+def _count(net: "ImplicitNetwork", args: argparse.Namespace) -> dict[str, Any]:
     from moeisr_plugin import render
     from moeisr_plugin.render import complexity
     from moeisr_plugin.upscaler import encode_layers
@@ -124,7 +129,7 @@ def _count(net: "ImplicitSR", args: argparse.Namespace) -> dict[str, Any]:
     size = turned(shown_size)  # (H, W)
     bounds = [[work] * layers for work in complexity.extreme_workloads(net, lr_size, size)]
     works = dict(zip(["shallowest", "deepest"] if len(bounds) == 2 else ["decoder"], bounds, strict=True))
-    if choices and len(net.experts) > 1:
+    if choices and net.num_experts > 1:
         works["routed"] = [complexity.workload(net, choice, size) for choice in choices]
     parameters = complexity.parameters(net)
     return {

@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from moeisr_plugin import render
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.data.scaled_set import Sample, SampleReference, Scale, ScaledSet, scale_label
 from moeisr_plugin.evaluation.loading import load_networks
 from moeisr_plugin.evaluation.machine import machine
@@ -139,7 +139,7 @@ class _Run:
                 save_picture(_stem(self.images / ORIGINAL, sample), sample.hr)
         return usable
 
-    def measure_network(self, name: str, net: ImplicitSR, places: Iterable[SampleReference]) -> None:
+    def measure_network(self, name: str, net: ImplicitNetwork, places: Iterable[SampleReference]) -> None:
         """Measure a network on usable places."""
         enlarge_by(net, torch.zeros(1, 3, 16, 16), (32, 32))  # warm-up: the first call is slower
         for place in places:
@@ -162,9 +162,9 @@ class _Run:
             self.bar.update()
 
     def _within_budgets(
-        self, name: str, net: ImplicitSR, enlarged: TimedPicture, sample: Sample
+        self, name: str, net: ImplicitNetwork, enlarged: TimedPicture, sample: Sample
     ) -> Iterable[Record]:
-        if len(net.experts) == 1:
+        if net.num_experts == 1:
             return
         for budget in torch.linspace(0, 1, self.budgets, dtype=torch.float64).tolist():
             kept = render.within_budget(net, enlarged.encoding, budget)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.checkpoints.network import located, network_from
 from moeisr_plugin.evaluation.results import BICUBIC, ORIGINAL
 from moeisr_plugin.utils.hashing import sha256_of
@@ -12,7 +12,7 @@ from moeisr_plugin.utils.hashing import sha256_of
 
 def load_networks(
     weights: Sequence[str | Path],
-) -> tuple[dict[str, ImplicitSR], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, ImplicitNetwork], dict[str, dict[str, Any]]]:
     """Load networks onto the CPU.
 
     Args:
@@ -52,7 +52,7 @@ def distinct_names(weights: Sequence[Path]) -> list[str]:
     raise ValueError(f"{max(weights, key=list(weights).count)}: given twice; give each file of weights once")
 
 
-def _description(net: ImplicitSR) -> dict[str, Any]:
+def _description(net: ImplicitNetwork) -> dict[str, Any]:
     return {
         "type": net.hyper_parameters["type"],
         "encoder": type(net.encoder).__name__,

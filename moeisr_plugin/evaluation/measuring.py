@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moeisr_plugin import render
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
 from moeisr_plugin.data.scaled_set import Sample
 from moeisr_plugin.evaluation.clock import now
 from moeisr_plugin.metrics import PROTOCOLS, calculate_psnr_protocol, calculate_ssim_protocol
@@ -80,7 +80,7 @@ def enlarge_bicubic(lr: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(lr, size, mode="bicubic", antialias=True)
 
 
-def enlarge_by(net: ImplicitSR, lr: Tensor, size: tuple[int, int], repeats: int = 1) -> TimedPicture:
+def enlarge_by(net: ImplicitNetwork, lr: Tensor, size: tuple[int, int], repeats: int = 1) -> TimedPicture:
     """Enlarge (1, 3, h, w) by a network on its device, and time encoding and decoding."""
     device = next(net.parameters()).device
     encoding, seconds = timed(partial(render.encode, net, lr.to(device)), device, repeats)
@@ -88,14 +88,14 @@ def enlarge_by(net: ImplicitSR, lr: Tensor, size: tuple[int, int], repeats: int 
 
 
 def decode_by(
-    net: ImplicitSR, encoding: Encoding, encode_seconds: float, size: tuple[int, int], repeats: int
+    net: ImplicitNetwork, encoding: Encoding, encode_seconds: float, size: tuple[int, int], repeats: int
 ) -> TimedPicture:
     """Render an encoding, and time it."""
     picture, seconds = timed(partial(render.render, net, encoding, size), encoding.lr.device, repeats)
     return TimedPicture(picture, encoding, encode_seconds, seconds)
 
 
-def decoding_cost(net: ImplicitSR, enlarged: TimedPicture, size: tuple[int, int]) -> dict[str, float]:
+def decoding_cost(net: ImplicitNetwork, enlarged: TimedPicture, size: tuple[int, int]) -> dict[str, float]:
     """Return the seconds of both steps, and the MACs of decoder and mapper."""
     work = workload(net, render.expert_map(enlarged.encoding)[0], size)
     return {
@@ -107,10 +107,10 @@ def decoding_cost(net: ImplicitSR, enlarged: TimedPicture, size: tuple[int, int]
 
 
 def routing_figures(
-    net: ImplicitSR, enlarged: TimedPicture, sample: Sample, psnr: float, measures: Measures | None
+    net: ImplicitNetwork, enlarged: TimedPicture, sample: Sample, psnr: float, measures: Measures | None
 ) -> dict[str, float]:
     """Return the shares of the experts and, if measures are given, the routing health."""
-    if len(net.experts) == 1:
+    if net.num_experts == 1:
         return {}
     if measures is None:
         return share_per_depth(net, enlarged.encoding.scores)
@@ -119,10 +119,10 @@ def routing_figures(
     return {**health, **_macs_of_single_experts(net, sample)}
 
 
-def _macs_of_single_experts(net: ImplicitSR, sample: Sample) -> dict[str, float]:
+def _macs_of_single_experts(net: ImplicitNetwork, sample: Sample) -> dict[str, float]:
     """Return the executed MACs if one expert decodes all pixels: {"only_macs_d2": 1e9, ...}."""
     lr_size = sample.lr.shape[2:]
-    works = [workload(net, torch.full(lr_size, expert), sample.size) for expert in range(len(net.experts))]
+    works = [workload(net, torch.full(lr_size, expert), sample.size) for expert in range(net.num_experts)]
     return {
         f"only_macs_d{expert.depth}": executed_macs(net, work)
         for expert, work in zip(net.expert_list, works, strict=True)

@@ -20,7 +20,8 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from moeisr_plugin.archs import routing
-from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
+from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
 from moeisr_plugin.checkpoints.network import ORIGIN, save_checkpoint
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
@@ -285,9 +286,9 @@ class ImplicitSRModel(ResumableModel):
             "depth_corr": depth_difficulty_correlation(scores, depths, lr).item(),
         }
 
-    def _bare(self, net: nn.Module) -> ImplicitSR:
+    def _bare(self, net: nn.Module) -> ImplicitNetwork:
         bare = self.get_bare_model(net)
-        if not isinstance(bare, ImplicitSR):
+        if not isinstance(bare, ImplicitNetwork):
             raise ValueError(
                 f"network_g.type: ImplicitSRModel trains {OWN_NETWORKS}, not {type(bare).__name__}"
             )
@@ -359,7 +360,7 @@ class ImplicitSRModel(ResumableModel):
                 tb_logger.add_scalar(f"routing/{label}/{name}", value, current_iter)
 
     def _save_pictures(
-        self, net: ImplicitSR, enlarged: EnlargedPicture, *, label: str, current_iter: int | str
+        self, net: ImplicitNetwork, enlarged: EnlargedPicture, *, label: str, current_iter: int | str
     ) -> None:
         """Save a picture and, for a mixture of experts, its expert map in a folder per data set and scale."""
         suffix = current_iter if self.is_train else (self.opt["val"].get("suffix") or self.opt["name"])

@@ -86,7 +86,9 @@ def upcycle(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         mixture = build_without_pretrained(hyper_parameters)
+    assert isinstance(net, ImplicitSR)  # `mixture_options` takes no other network
     samples = draw_samples(net, pictures, patches=patches, seed=seed)
+    assert isinstance(mixture, ImplicitSR)
     mixture.encoder.load_state_dict(net.encoder.state_dict())
     mixture.embedding.load_state_dict(net.embedding.state_dict())
     starts = [begin_expert(expert, net.expert_list[0], samples) for expert in mixture.expert_list]

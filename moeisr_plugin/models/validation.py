@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from moeisr_plugin import render
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
 from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.render.routing_report import routing_health
@@ -40,7 +40,7 @@ class Validation(NamedTuple):
 
 
 def validate(
-    net: ImplicitSR,
+    net: ImplicitNetwork,
     dataloader: DataLoader,
     *,
     device: torch.device,
@@ -81,7 +81,7 @@ def validate(
         except TooSmallError as error:
             too_small.append(f"{data['gt_path'][0]}: {error}")
             continue
-        if with_health and len(net.experts) > 1:
+        if with_health and net.num_experts > 1:
             first, options = next(iter(metrics.items()))
             judge = partial(measure, options=options)
             health.append(routing_health(net, encoding, size, judge, routed=means[-1][first]))

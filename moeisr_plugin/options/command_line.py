@@ -11,6 +11,7 @@ from moeisr_plugin.options.checking import OptionsError, check
 from moeisr_plugin.options.contradictions import Run
 from moeisr_plugin.options.parse import force_options, resolve_options
 from moeisr_plugin.utils.arguments import OneLineParser
+from moeisr_plugin.utils.plugins import OPTION, import_modules
 
 USER_ERROR = 2
 
@@ -55,6 +56,7 @@ def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
         opt = force_options(resolved.options, command.force_yml)
     except ValueError as error:
         raise OptionsError([str(error)]) from error
+    opt = _with_modules(opt, command)
     opt, problems = check(opt, run)
     if problems:
         forced = {entry.partition("=")[0].replace(":", ".") for entry in command.force_yml}
@@ -63,6 +65,20 @@ def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
     if opt.get("val", ...) is None:
         del opt["val"]  # the toolbox's debug mode sets its val_freq if the key is there
     return opt
+
+
+def _with_modules(opt: dict[str, Any], command: argparse.Namespace) -> dict[str, Any]:
+    """Import the modules of the options and of `--import`, and return the options with all of them."""
+    for place, modules in ((f"{command.opt}: {OPTION}:", opt.get(OPTION)), ("--import:", command.modules)):
+        try:
+            import_modules(modules)
+        except ValueError as error:
+            raise OptionsError([f"{place} {error}"]) from error
+    if not command.modules:
+        return opt
+    stated = opt.get(OPTION) or []
+    stated = [stated] if isinstance(stated, str) else stated
+    return {**opt, OPTION: list(dict.fromkeys([*stated, *command.modules]))}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         "--debug",
         action="store_true",
         help="the toolbox's debug mode (experiment debug_NAME, frequent output), and tracebacks of errors",
+    )
+    parser.add_argument(
+        "--import",
+        action="append",
+        dest="modules",
+        metavar="MODULE",
+        help="import a module, or a .py file, that registers classes of your own; repeatable",
     )
     parser.add_argument(
         "--force_yml", nargs="+", default=[], metavar="KEY:KEY=VALUE", help="override options of the file"

@@ -16,7 +16,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch.nn import Parameter
 
 from moeisr_plugin.archs.encoders.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
-from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS, ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
+from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.distillation import DEEPEST
@@ -33,9 +34,9 @@ Finding = tuple[str, str]
 OWN_DATA_SETS = ("ArbitraryScaleDataset", "ScaleValidationDataset")
 
 
-def is_own_network(network_class: Any) -> TypeGuard[type[ImplicitSR]]:
+def is_own_network(network_class: Any) -> TypeGuard[type[ImplicitNetwork]]:
     """Return whether the class is a network of this package."""
-    return isinstance(network_class, type) and issubclass(network_class, ImplicitSR)
+    return isinstance(network_class, type) and issubclass(network_class, ImplicitNetwork)
 
 
 class Run(NamedTuple):

@@ -59,6 +59,10 @@ def read_growing(value: Any) -> list[int]:
     return depths
 
 
+def read_modules(value: Any) -> list[str]:
+    return [text().read(value)] if isinstance(value, str) else list_of(text()).read(value)
+
+
 def read_odd(value: Any) -> int:
     kernel = whole(1).read(value)
     if kernel % 2 == 0:
@@ -80,6 +84,7 @@ ODD = Value(words="an odd whole number of at least 1", read=read_odd)
 NUM_GPU = Value(words="the number of GPUs, 0 for the CPU, or auto", read=read_num_gpu)
 COMPILE = Value(words=f"true, false, {', '.join(COMPILE_MODES)}", read=read_compile)
 TEACHER = Value(words=f"{DEEPEST}, or a file of weights", read=text().read)
+MODULES = Value(words="a list of modules, such as [my_package.my_encoder]", read=read_modules)
 WEIGHTS = Value(words="a file of weights", read=text().read)
 FOLDER = Value(words="a folder of pictures or an LMDB", read=text().read)
 
@@ -92,6 +97,7 @@ TOP: dict[str, Rule] = {
     "manual_seed": or_empty(whole(0, below=2**32)),
     "scale": SCALE,
     "find_unused_parameters": flag(),
+    "import": or_empty(MODULES),
 }
 
 LOADER: dict[str, Rule] = {

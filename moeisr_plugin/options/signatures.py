@@ -28,6 +28,8 @@ from moeisr_plugin.options.rules import (
 )
 
 OWN_PACKAGES = ("moeisr_plugin", "basicsr", "torch")
+IMPORTABLE = ("network", "loss", "metric", "data set", "model")
+"""What modules of other packages can register."""
 PLAIN = {bool: flag(), int: whole(), float: number(), str: text()}
 
 
@@ -72,7 +74,10 @@ class Named(Rule):
 
     def _apply(self, value: Any, path: str, report: Report) -> Any:
         if find(self.names(), value) is None:
-            report(path, f"there is no {self.noun} {str(value)[:80]}; {nearest(value, self.names())}")
+            remedy = nearest(value, self.names())
+            if self.noun in IMPORTABLE and not remedy.startswith("did you mean"):
+                remedy += "; for one of your own, add import: [ITS_MODULE]"
+            report(path, f"there is no {self.noun} {str(value)[:80]}; {remedy}")
             return FAULTY
         return value
 

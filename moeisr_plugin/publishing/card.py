@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.publishing.statement import Statement
@@ -65,7 +65,7 @@ class Model:
     size: int
     sha256: str
     dtype: str
-    net: ImplicitSR
+    net: ImplicitNetwork
     averaged: bool
     training: Training
     statement: Statement
@@ -113,12 +113,11 @@ def card(model: Model) -> str:
 
 def collection_entry(model: Model) -> dict[str, Any]:
     """Return the entry of the method under `Collections`."""
+    entry = {"Name": model.collection, "Metadata": {"Architecture": [model.collection]}}
+    if model.collection not in _PAPERS:  # a network of another package
+        return entry
     title, number = _PAPERS[model.collection]
-    return {
-        "Name": model.collection,
-        "Metadata": {"Architecture": [model.collection]},
-        "Paper": {"Title": title, "URL": f"https://arxiv.org/abs/{number}"},
-    }
+    return {**entry, "Paper": {"Title": title, "URL": f"https://arxiv.org/abs/{number}"}}
 
 
 def model_entry(model: Model) -> dict[str, Any]:
@@ -174,11 +173,11 @@ def _machine(machine: Mapping[str, Any]) -> str:
     return f"{machine.get('gpu') or on_cpu}, torch {machine['torch']}"
 
 
-def _cost(net: ImplicitSR) -> str:
+def _cost(net: ImplicitNetwork) -> str:
     """Return the MACs at several scales, as published and as executed."""
     height, width = COUNTED_LR
     encoder = _giga_macs(complexity.encoder_macs(net, COUNTED_LR))
-    ends = ["all to the shallowest expert", "all to the deepest"] if len(net.experts) > 1 else ["decoder"]
+    ends = ["all to the shallowest expert", "all to the deepest"] if net.num_experts > 1 else ["decoder"]
     lines = [
         f"Multiply-accumulates (MACs) of decoder and mapper for an input of {width}×{height} pixels. *As "
         "published* evaluates every layer for each query and neighbour. *As executed* computes terms that "

@@ -140,7 +140,9 @@ def _check_pictures(statement: Statement, training: Training, card_file: Path) -
 def _check_network(hyper_parameters: Mapping[str, Any], training: Training, checkpoint: Path) -> None:
     """Raise ValueError if the logs belong to a training of another network."""
     trained = training.options["network_g"]
-    differing = [key for key, value in trained.items() if key != "encoder" and value != hyper_parameters[key]]
+    differing = [
+        key for key, value in trained.items() if key != "encoder" and value != hyper_parameters.get(key)
+    ]
     encoder = {key: value for key, value in trained["encoder"].items() if key != "pretrained"}
     differing += [f"encoder.{key}" for key in encoder if encoder[key] != hyper_parameters["encoder"].get(key)]
     if differing:

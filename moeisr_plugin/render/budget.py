@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
 from moeisr_plugin.ops.precision import at_least_float32
 
 
@@ -33,7 +33,7 @@ class UpgradeSteps(NamedTuple):
     expert: Tensor
 
 
-def within_budget(net: ImplicitSR, encoding: Encoding, budget: float) -> Encoding:
+def within_budget(net: ImplicitNetwork, encoding: Encoding, budget: float) -> Encoding:
     """Route an encoding so that decoding stays within a budget.
 
     Costs are the MACs of the experts. A larger budget never routes an LR pixel to a shallower expert. The
@@ -56,7 +56,7 @@ def within_budget(net: ImplicitSR, encoding: Encoding, budget: float) -> Encodin
     if not 0 <= budget <= 1:
         raise ValueError(f"budget is {budget}; give a share between 0 and 1")
     costs = [expert.macs() for expert in net.expert_list]
-    if len(costs) == 1:
+    if len(costs) <= 1:
         kind = net.hyper_parameters["type"]
         raise ValueError(f"{kind} has one expert, so a budget has no effect; leave the budget out")
     batch, num_experts, height, width = encoding.scores.shape

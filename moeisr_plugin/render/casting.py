@@ -6,18 +6,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
-from moeisr_plugin.ops.precision import PRECISIONS
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
+from moeisr_plugin.ops.precision import PRECISIONS, without_autocast
 
 TF32 = "tf32"
 """float32, but NVIDIA GPUs round the factors of products to a mantissa of 10 bits."""
 
 
-def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
+def to_precision(net: ImplicitNetwork, precision: str) -> ImplicitNetwork:
     """Cast the parameters of a network in place.
 
-    Parts of the embedding that need more precision keep their type, for example the angles of LTE.
-    Coordinates, weights of the local ensemble and colours stay in float32.
+    Parts that need more precision keep their type, for example the angles of LTE. Coordinates, weights of the
+    local ensemble and colours stay in float32.
 
     Args:
         net: the network.
@@ -34,16 +34,16 @@ def to_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
         raise ValueError(f"precision is {precision!r}; give {', '.join(known)}")
     net.allow_tf32 = precision == TF32
     dtype = PRECISIONS["float32" if net.allow_tf32 else precision]
-    kept = {f"embedding.{part}" for part in net.embedding.precise_parts}
+    kept = net.precise_parts
     for name, module in net.named_modules():
-        if name not in kept:
+        if not any(name == part or name.startswith(f"{part}.") for part in kept):
             for parameter in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
                 if parameter.is_floating_point():
                     parameter.data = parameter.data.to(dtype)
     return net
 
 
-def require_finite(net: ImplicitSR, picture: Tensor) -> None:
+def require_finite(net: ImplicitNetwork, picture: Tensor) -> None:
     """Check that a rendered image has only finite values.
 
     Raises:
@@ -58,7 +58,7 @@ def require_finite(net: ImplicitSR, picture: Tensor) -> None:
     raise ValueError(f"the output of the network contains NaN or Inf; {cause}")
 
 
-def float32_products(net: ImplicitSR, like: Tensor) -> AbstractContextManager[None]:
+def float32_products(net: ImplicitNetwork, like: Tensor) -> AbstractContextManager[None]:
     """Return a context in which matrix products and convolutions on a GPU use the same precision.
 
     They use TF32 if the network or torch's setting for matrix products allows it. Without this context, torch
@@ -76,6 +76,13 @@ def float32_products(net: ImplicitSR, like: Tensor) -> AbstractContextManager[No
     except RuntimeError:  # torch 2.9 cannot express its new settings by the old ones
         return nullcontext()
     return rounded_to_tf32(net.allow_tf32 or products_use_tf32)
+
+
+@contextmanager
+def rendering(net: ImplicitNetwork, latent: Tensor) -> Iterator[None]:
+    """Return the context in which a decoder is evaluated."""
+    with torch.inference_mode(), without_autocast(latent), float32_products(net, latent):
+        yield
 
 
 def rounds_to_tf32() -> bool:

@@ -10,43 +10,19 @@ pixels have as many queries as the one with the most.
 """
 
 import copy
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from moeisr_plugin.archs import fast_path
 from moeisr_plugin.archs.embeddings import PixelTerms
+from moeisr_plugin.archs.implicit_network import ImplicitDecoder, ImplicitNetwork
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.ops.workspace import Workspace
+from moeisr_plugin.render.decoder_macs import count_macs, unfolded_decoder_macs
 from moeisr_plugin.render.grid import grid_axis
-from moeisr_plugin.render.triton_backend import without_kernels
 from moeisr_plugin.render.unfolded import macs_per_lr_pixel
-
-
-def _product_flops(features: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    return 2 * math.prod(features) * weight[0]
-
-
-def _convolution_flops(
-    picture: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any
-) -> int:
-    return 2 * math.prod(weight) * picture[0] * math.prod(out_shape[2:])
-
-
-# Operators unknown to torch's counter, if this version of torch has them.
-_UNCOUNTED = {
-    operator: flops
-    for operator, flops in (
-        (getattr(torch.ops.mkldnn, "_linear_pointwise", None), _product_flops),
-        (getattr(torch.ops.aten, "_nnpack_spatial_convolution", None), _convolution_flops),
-    )
-    if operator is not None
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +40,7 @@ class Workload:
     pixel_grid: tuple[int, int]
 
 
-def parameters(net: ImplicitSR) -> dict[str, int]:
+def parameters(net: ImplicitNetwork) -> dict[str, int]:
     """Count the parameters of each part of a network."""
     return {
         name: sum(parameter.numel() for parameter in part.parameters())
@@ -73,34 +49,24 @@ def parameters(net: ImplicitSR) -> dict[str, int]:
     }
 
 
-def count_macs(compute: Callable[[], object]) -> int:
-    """Count the MACs of the matrix products and convolutions in a call.
-
-    The call runs without Triton kernels, because torch does not count their products.
-    """
-    with without_kernels(), FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
-        compute()
-    return counter.get_total_flops() // 2
-
-
-def encoder_macs(net: ImplicitSR, lr_size: tuple[int, int]) -> int:
+def encoder_macs(net: ImplicitNetwork, lr_size: tuple[int, int]) -> int:
     """Count the MACs of encoding an LR image of size (h, w)."""
     return _macs_of_module(net.encoder, (1, 3, *lr_size))
 
 
-def mapper_macs(net: ImplicitSR, lr_size: tuple[int, int]) -> int:
+def mapper_macs(net: ImplicitNetwork, lr_size: tuple[int, int]) -> int:
     """Count the MACs of the mapper for an LR image of size (h, w)."""
     return _macs_of_module(net.mapper, (1, _latent_channels(net), *lr_size))
 
 
-def workload(net: ImplicitSR, choice: Tensor, size: tuple[int, int]) -> Workload:
+def workload(net: ImplicitNetwork, choice: Tensor, size: tuple[int, int]) -> Workload:
     """Compute the workload of rendering an output of size (H, W) with an expert map (h, w)."""
     visits, pixel_grid = zip(
         *(_along_axis(net, n, n_lr) for n, n_lr in zip(size, choice.shape, strict=True)), strict=True
     )
     visits = visits[0][:, None] * visits[1]  # (h, w), how often each LR pixel is a neighbour of a query
     choice = choice.cpu()
-    chosen = [choice == expert for expert in range(len(net.experts))]
+    chosen = [choice == expert for expert in range(net.num_experts)]
     return Workload(
         lr_pixels=tuple(int(pixels.sum()) for pixels in chosen),
         queries=tuple(int(visits[pixels].sum()) for pixels in chosen),
@@ -108,42 +74,54 @@ def workload(net: ImplicitSR, choice: Tensor, size: tuple[int, int]) -> Workload
     )
 
 
-def extreme_workloads(net: ImplicitSR, lr_size: tuple[int, int], size: tuple[int, int]) -> list[Workload]:
+def extreme_workloads(
+    net: ImplicitNetwork, lr_size: tuple[int, int], size: tuple[int, int]
+) -> list[Workload]:
     """Return the workloads with all LR pixels routed to the shallowest expert, and to the deepest.
 
     There is only one workload if the network has one expert.
     """
-    experts = sorted({0, len(net.experts) - 1})
+    experts = sorted({0, net.num_experts - 1})
     return [workload(net, torch.full(lr_size, expert), size) for expert in experts]
 
 
-def published_macs(net: ImplicitSR, work: Workload) -> int:
-    """Count the MACs of decoding as published: mapper and whole experts for each query."""
+def published_macs(net: ImplicitNetwork, work: Workload) -> int:
+    """Count the MACs of decoding as published: mapper and whole experts for each query.
+
+    For a decoder without folding, this is the number as executed.
+    """
+    if not isinstance(net, ImplicitSR):
+        return executed_macs(net, work)
     experts = sum(expert.macs() * n for expert, n in zip(net.expert_list, work.queries, strict=True))
     return _mapper_macs(net, work) + experts
 
 
-def executed_macs(net: ImplicitSR, work: Workload) -> int:
+def executed_macs(net: ImplicitNetwork, work: Workload) -> int:
     """Count the MACs of decoding as executed.
 
     Operators are counted for one LR pixel of each expert and multiplied by the number of its LR pixels. The
     MACs of a network that `fast_path` does not serve follow from its widths and depths, because operators of
     wrapped and quantised layers are not always countable.
     """
+    if isinstance(net, ImplicitDecoder):
+        return _mapper_macs(net, work) + unfolded_decoder_macs(net, work.lr_pixels, work.queries)
+    if not isinstance(net, ImplicitSR):
+        raise ValueError(f"{type(net).__name__}: its MACs are not known; make it an ImplicitDecoder")
     if not fast_path.serves(net):
         lr_pixels = enumerate(work.lr_pixels)
         return _mapper_macs(net, work) + sum(
             macs_per_lr_pixel(net, j, work.pixel_grid) * n for j, n in lr_pixels
         )
     fixed, executed = 0, _mapper_macs(net, work)
+    folded: ImplicitSR = net
     for expert, lr_pixels in enumerate(work.lr_pixels):
-        one, two = (count_macs(lambda n=n, j=expert: _precompute_row(net, j, lr_pixels=n)) for n in (1, 2))
+        one, two = (count_macs(lambda n=n, j=expert: _precompute_row(folded, j, lr_pixels=n)) for n in (1, 2))
         fixed = 2 * one - two  # independent of the size of the image
         executed += (two - one + _pixel_grid_macs(net, expert, work.pixel_grid)) * lr_pixels
     return fixed + executed
 
 
-def _mapper_macs(net: ImplicitSR, work: Workload) -> int:
+def _mapper_macs(net: ImplicitNetwork, work: Workload) -> int:
     return mapper_macs(net, (1, 1)) * sum(work.lr_pixels)
 
 
@@ -163,7 +141,7 @@ def _precompute_row(net: ImplicitSR, expert: int, *, lr_pixels: int) -> PixelTer
     """Compute the terms of a row of LR pixels that are all routed to one expert."""
     latent = net.expert_list[expert].first.weight.new_zeros(1, _latent_channels(net), 1, lr_pixels)
     pixels = torch.arange(lr_pixels, device=latent.device)
-    groups = [pixels if j == expert else pixels[:0] for j in range(len(net.experts))]
+    groups = [pixels if j == expert else pixels[:0] for j in range(net.num_experts)]
     firsts = [each.first for each in net.expert_list]
     return net.embedding.precompute(net.pad(latent), latent.new_ones(1, 2), firsts, groups)
 
@@ -175,13 +153,13 @@ def _macs_of_module(module: nn.Module, shape: tuple[int, ...]) -> int:
     return count_macs(lambda: module(torch.empty(shape, device="meta")))
 
 
-def _along_axis(net: ImplicitSR, n: int, n_lr: int) -> tuple[Tensor, int]:
+def _along_axis(net: ImplicitNetwork, n: int, n_lr: int) -> tuple[Tensor, int]:
     """Return how often each LR pixel along an axis is a neighbour, (n_lr,), and its largest grid."""
     axis = grid_axis(n, n_lr, local_ensemble=net.local_ensemble, dtype=torch.float32)
     return torch.bincount(axis.index.flatten(), minlength=n_lr), axis.offsets.shape[1]
 
 
-def _latent_channels(net: ImplicitSR) -> int:
+def _latent_channels(net: ImplicitNetwork) -> int:
     channels = net.encoder.latent_channels
     assert isinstance(channels, int)
     return channels

@@ -7,7 +7,6 @@ into each other to avoid seams.
 """
 
 import itertools
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -15,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo, window_sizes
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitDecoder, ImplicitNetwork
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.precision import without_autocast
 from moeisr_plugin.render.casting import float32_products
@@ -57,7 +56,7 @@ class Span(NamedTuple):
 
 
 def encode(
-    net: ImplicitSR,
+    net: ImplicitNetwork,
     lr: Tensor,
     *,
     tile: int | None = None,
@@ -73,8 +72,8 @@ def encode(
         on_tile: called after each tile of the encoder with the number of finished tiles and of all tiles.
 
     Returns:
-        The result of :meth:`ImplicitSR.encode` up to rounding if the encoder states its halo, otherwise an
-        approximation of it.
+        The result of :meth:`.ImplicitNetwork.encode` up to rounding if the encoder states its halo, otherwise
+        an approximation of it.
 
     Raises:
         ValueError: If `tile` is less than 1.
@@ -88,8 +87,18 @@ def encode(
         normalised = (lr.to(like) - 0.5) / 0.5
         mapper_halo = convolution_halo(net.mapper)
         latent = _in_tiles_that_fit(encoder, normalised, partial(encoder_tiling, net.encoder), tile, on_tile)
+        latent = _refined(net, latent, tile)
         scores = _in_tiles_that_fit(mapper, latent, partial(Tiling, context=mapper_halo), tile)
         return Encoding(lr, latent, scores.contiguous())
+
+
+def _refined(net: ImplicitNetwork, latent: Tensor, tile: int) -> Tensor:
+    """Return the result of `refine`, in tiles where the network states their side."""
+    if not isinstance(net, ImplicitDecoder) or net.refined_tile is None:
+        return net.refine(latent)
+    context = net.refined_context
+    tiling = partial(Tiling, context=context, blend=max(1, context))
+    return _in_tiles_that_fit(net.refine, latent, tiling, min(tile, net.refined_tile))
 
 
 def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
@@ -97,8 +106,7 @@ def encoder_tiling(encoder: nn.Module, tile: int) -> Tiling:
     halo = getattr(encoder, "halo", None)
     if isinstance(halo, int):
         return Tiling(tile, context=halo)
-    # Attention windows of a tile must coincide with those of the whole image.
-    grid = math.lcm(*window_sizes(encoder))
+    grid = getattr(encoder, "tile_grid", 1)
     context = -(-_LARGE_CONTEXT // grid) * grid
     return Tiling(tile, context=context, blend=context // 2, grid=grid)
 

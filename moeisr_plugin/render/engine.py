@@ -5,7 +5,6 @@ colours of neighbouring LR pixels.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -13,12 +12,14 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.coordinates import ensemble_weights
+from moeisr_plugin.archs.implicit_network import ImplicitDecoder, ImplicitNetwork
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 from moeisr_plugin.ops.limits import limit_for
-from moeisr_plugin.ops.precision import float32_or_better, without_autocast
+from moeisr_plugin.ops.precision import float32_or_better
 from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.bands import Band, split_into_bands
-from moeisr_plugin.render.casting import float32_products
+from moeisr_plugin.render.casting import rendering
+from moeisr_plugin.render.chunks import chunked_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.grid_decoder import grid_decoder
 
@@ -29,7 +30,7 @@ _BAND_QUERIES = {"cpu": 2_097_152, "cuda": 8_388_608}
 _BLENDED_PIXELS = {"cpu": 65_536, "cuda": 33_554_432}
 
 
-def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor:
+def render(net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int]) -> Tensor:
     """Decode an output grid, each LR pixel by the expert with its largest score. Autocast is disabled.
 
     Args:
@@ -56,7 +57,7 @@ def render(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Tensor
     return output
 
 
-def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Iterator[Tensor]:
+def render_bands(net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int]) -> Iterator[Tensor]:
     """Decode an output grid of one image in bands from top to bottom, to limit memory.
 
     The arguments are those of :func:`render`.
@@ -71,17 +72,25 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
         raise ValueError(f"an output of {size[0]}x{size[1]} has no pixels")
     if len(encoding.latent) != 1:
         raise ValueError(f"bands need one image; the encoding has {len(encoding.latent)}")
+    if isinstance(net, ImplicitDecoder):
+        return chunked_bands(net, encoding, size)
+    if isinstance(net, ImplicitSR):
+        return _folded_bands(net, encoding, size)
+    raise ValueError(f"{type(net).__name__} cannot be rendered; make it an ImplicitDecoder")
+
+
+def _folded_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Iterator[Tensor]:
     rows, columns = (_grid_axis(net, encoding.latent, n, axis) for axis, n in enumerate(size))
     queries_per_lr_row = rows.offsets.shape[1] * columns.offsets.numel()
     blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // size[1])
     bands = split_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
     rows, columns = (axis.to(encoding.latent.device) for axis in (rows, columns))
     groups = _group_by_band(routing.choose_expert(encoding.scores)[0], bands, len(net.experts))
-    with _render_context(net, encoding.latent):
+    with rendering(net, encoding.latent):
         decode = grid_decoder(net, encoding.latent, _rel_cell(net, encoding.latent, size))
     colours = encoding.latent.new_empty(0)  # (h', w, P, R, 3), of LR rows from band.context_start
     for band, following, pixels in zip(bands, [*bands[1:], None], groups, strict=True):
-        with _render_context(net, encoding.latent):
+        with rendering(net, encoding.latent):
             new_colours = decode(
                 _padded_rows(net, encoding.latent, band),
                 pixels,
@@ -95,13 +104,6 @@ def render_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> 
         yield torch.cat(parts, dim=1)[None]
         if following:
             colours = colours[following.context_start - band.context_start :]
-
-
-@contextmanager
-def _render_context(net: ImplicitSR, latent: Tensor) -> Iterator[None]:
-    """Return the context in which the experts are evaluated."""
-    with torch.inference_mode(), without_autocast(latent), float32_products(net, latent):
-        yield
 
 
 def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxis:

@@ -65,6 +65,8 @@ def _decode(
     colours = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)  # (h'*w, P, R, 3)
     for rows, decoded in zip(rel_y.split(block_rows, 1), colours.split(block_rows, 1), strict=True):
         for j, pixels in enumerate(groups):
+            if len(pixels) == 0:
+                continue
             row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
             for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
                 decoded[part[0]] = evaluate(j, *part).to(colours)  # (N, P, R, 3)

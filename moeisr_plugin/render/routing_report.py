@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moeisr_plugin import render
 from moeisr_plugin.archs import routing
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
 from moeisr_plugin.metrics.routing_health import (
     depth_difficulty_correlation,
     expert_shares,
@@ -15,14 +15,14 @@ from moeisr_plugin.metrics.routing_health import (
 )
 
 
-def share_per_depth(net: ImplicitSR, scores: Tensor) -> dict[str, float]:
+def share_per_depth(net: ImplicitNetwork, scores: Tensor) -> dict[str, float]:
     """Return the share of LR pixels routed to each expert by its depth: {"share_d2": 0.4, ...}."""
     shares = expert_shares(scores).tolist()
     return {f"share_d{expert.depth}": share for expert, share in zip(net.expert_list, shares, strict=True)}
 
 
 def routing_health(
-    net: ImplicitSR,
+    net: ImplicitNetwork,
     encoding: Encoding,
     size: tuple[int, int],
     measure: Callable[[Tensor], float],

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from moeisr_plugin import render
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.pictures import Picture, write_picture
 
@@ -16,10 +16,10 @@ def save_picture(stem: Path, picture: Tensor) -> None:
     _write(f"{stem}.png", np.rint(toolbox_image(picture)[..., ::-1]).astype(np.uint8))
 
 
-def save_experts(stem: Path, net: ImplicitSR, encoding: Encoding) -> None:
+def save_experts(stem: Path, net: ImplicitNetwork, encoding: Encoding) -> None:
     """Write the expert map to `stem`_experts.png if the network has two or more experts."""
-    if len(net.experts) > 1:
-        colours = render.colour_experts(render.expert_map(encoding)[0], len(net.experts))  # (h, w, 3)
+    if net.num_experts > 1:
+        colours = render.colour_experts(render.expert_map(encoding)[0], net.num_experts)  # (h, w, 3)
         _write(f"{stem}_experts.png", colours.cpu().numpy())
 
 

@@ -226,3 +226,24 @@ def assert_same_end(folder, whole):
     assert_identical(load(folder, "models/net_g_latest.pth"), load(whole, "models/net_g_latest.pth"))
     assert_identical(load(folder, "training_states/12.state"), load(whole, "training_states/12.state"))
     assert archived(folder) == []
+
+
+def run_cli(folder: Path, *arguments: object) -> tuple[int | None, str]:
+    """Run `moeisr` in `folder`, in a process of its own. Return its exit code and what it printed."""
+    target = folder / "printed_by_moeisr"
+    target.unlink(missing_ok=True)
+    process = CONTEXT.Process(target=_run_cli, args=(folder, [str(each) for each in arguments], target))
+    process.start()
+    (code,) = finish(process)
+    return code, target.read_text()
+
+
+def _run_cli(folder: Path, arguments: list[str], target: Path) -> None:
+    from moeisr_plugin.cli import main
+
+    with open(target, "ab") as printed:
+        os.dup2(printed.fileno(), 1)
+        os.dup2(printed.fileno(), 2)
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    sys.exit(main(arguments))

@@ -1,8 +1,6 @@
 """The interface of encoders, and properties of networks that serve as encoders."""
 
-import sys
-from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -15,6 +13,9 @@ class Encoder(Protocol):
         latent_channels: D, the channels of the latent.
         halo: Radius of the receptive field in LR pixels. A tile with this much context gives the same
             latent as the whole image. None if the receptive field is unbounded.
+
+    An encoder with attention windows also states ``tile_grid``, their side in LR pixels (1 if missing). Tiles
+    start at multiples of it, so that their windows coincide with those of the whole image.
     """
 
     latent_channels: int
@@ -32,12 +33,3 @@ def convolution_halo(net: nn.Module) -> int:
     for pooling, attention, or parallel branches of several convolutions.
     """
     return sum(layer.kernel_size[0] // 2 for layer in net.modules() if isinstance(layer, nn.Conv2d))
-
-
-def window_sizes(net: nn.Module) -> set[int]:
-    """Return the sides in LR pixels of the attention windows in a network; empty if it has none."""
-    swinir: Any = sys.modules.get("basicsr.archs.swinir_arch")
-    if swinir is None:  # so the network has none of its blocks
-        return set()
-    modules: Iterator[Any] = net.modules()
-    return {module.window_size for module in modules if isinstance(module, swinir.SwinTransformerBlock)}

@@ -67,7 +67,7 @@ class SwinIREncoder(SwinIR):
             upsampler="pixelshuffle",  # the variant with conv_before_upsample
         )
         del self.upsample, self.conv_last
-        self.window_size = window_size
+        self.window_size = self.tile_grid = window_size
         swin_windows.take_any_size(self)
 
     def forward(self, lr: Tensor) -> Tensor:

@@ -191,6 +191,7 @@ class ToolboxEncoder(nn.Module):
             delattr(self.net, name)
         if isinstance(self.net, SwinIR):
             swin_windows.take_any_size(self.net)
+            self.tile_grid = swin_windows.window_size_of(self.net)
         if pretrained is not None:
             load_cut_network(self.net, read_weights(pretrained, param_key), family.tail, pretrained)
         self.features = family.features
