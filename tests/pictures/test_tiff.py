@@ -242,12 +242,13 @@ def test_ycbcr_of_any_subsampling_gives_the_colours_of_the_formula(subsampling, 
         dtype=np.uint8,
         photometric="ycbcr",
         compression="zlib",
-        extratags=[(65000, "H", 2, subsampling, True)],
         tile=tile if layout == "tiles" else None,
         rowsperstrip=tile[0] if layout == "strips" else None,
     )
-    # The writer refuses the tag of the subsampling, 530, so another number is replaced.
-    data = file.getvalue().replace(struct.pack("<HHI", 65000, 3, 2), struct.pack("<HHI", 530, 3, 2))
+    # The writer allows no other subsampling without JPEG, so its tag is overwritten.
+    tag = struct.pack("<HHI", 530, 3, 2)
+    assert tag + struct.pack("<HH", 1, 1) in file.getvalue()
+    data = file.getvalue().replace(tag + struct.pack("<HH", 1, 1), tag + struct.pack("<HH", h, v))
     y, cb, cr = np.moveaxis(ycbcr.astype(float), -1, 0)
     expected = [
         y + 1.402 * (cr - 128),
