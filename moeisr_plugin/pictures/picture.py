@@ -1,6 +1,8 @@
 """A picture in memory: stored pixels, and metadata to keep in the enlarged picture."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +13,14 @@ ORIENTATION_TAG = 0x0112
 METRES_PER_INCH = 0.0254
 MAX_PER_METRE = 2**31 - 1
 """Largest resolution of PNG and BMP in pixels per metre (PNG 1.2, section 4.2.4.2)."""
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Keep the warnings of Pillow on damaged metadata, which is left out, off the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class PictureError(ValueError):
@@ -55,8 +65,9 @@ class Picture:
         """Return the parsed EXIF block; empty if it is missing or unreadable."""
         tags = Image.Exif()
         try:
-            tags.load(self.exif or b"")
-            len(tags)  # load() defers the parsing
+            with quiet_pillow():
+                tags.load(self.exif or b"")
+                len(tags)  # load() defers the parsing
         except Exception:  # damaged EXIF raises many types; only its tags are lost
             return Image.Exif()
         return tags

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .colour import to_srgb
 from .heif import check_heif, is_heic, register_heic
-from .picture import Header, Picture, PictureError, plausible_dpi
+from .picture import Header, Picture, PictureError, plausible_dpi, quiet_pillow
 from .png import is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
 from .tiff import is_tiff, read_tiff, read_tiff_header
@@ -224,7 +224,8 @@ def _known_formats() -> list[str]:
 def _decoder_errors_as_picture_errors() -> Iterator[None]:
     """Turn every exception of a decoder into a `PictureError`; damaged data raise many types."""
     try:
-        yield
+        with quiet_pillow():
+            yield
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError:

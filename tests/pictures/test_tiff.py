@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import struct
+import zlib
 from typing import Any
 
 import cv2
@@ -132,7 +134,7 @@ def test_a_fourth_sample_is_alpha_unless_the_file_denies_it(dtype):
     np.testing.assert_array_equal(decode_picture(io.BytesIO(encoded)).pixels, pixels, strict=True)
     denied = decode_picture(written(pixels, photometric="rgb", extrasamples=["unspecified"]))
     np.testing.assert_array_equal(denied.pixels, pixels[..., :3], strict=True)
-    assert denied.note == "has 1 extra samples of unknown meaning; they are left out"
+    assert denied.note == "has 1 further samples of unknown meaning, which are left out"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -190,15 +192,96 @@ def test_lab_of_8_and_16_bits_becomes_srgb():
 @pytest.mark.parametrize(
     ("pixels", "options", "message"),
     [
-        (np.zeros((4, 5, 3), np.float32), {"photometric": "rgb"}, "32-bit floating-point samples; convert"),
-        (np.zeros((4, 5), np.int16), {}, "16-bit signed or complex samples; convert"),
-        (np.zeros((4, 5), np.uint32), {}, "32-bit samples; convert"),
+        (
+            np.zeros((4, 5, 3), np.float32),
+            {"photometric": "rgb"},
+            "32-bit floating-point samples, .*tone-map",
+        ),
+        (np.zeros((4, 5), np.int16), {}, "16-bit signed samples; convert"),
+        (np.zeros((4, 5), np.uint64), {}, "64-bit samples; convert"),
         (np.zeros((4, 5, 3), np.uint8), {"photometric": "itulab"}, "is a ITULAB TIFF; convert"),
     ],
 )
 def test_what_is_not_read_is_refused_in_one_line(pixels, options, message):
     with pytest.raises(PictureError, match=message):
         decode_picture(written(pixels, **options))
+
+
+def test_32_bits_become_16_with_a_note():
+    pixels = stored(3, np.uint16)
+    picture = decode_picture(written(pixels * np.uint32(65537), photometric="rgb", compression="lzw"))
+    np.testing.assert_array_equal(picture.pixels, pixels, strict=True)
+    assert picture.note == "has 32 bits a sample; 16 are used"
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2), (4, 2)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_ycbcr_of_any_subsampling_gives_the_colours_of_the_formula(subsampling, layout):
+    """A unit holds the luma of h x v pixels and one pair of chroma, which is constant here within a unit."""
+    h, v = subsampling
+    rng = np.random.default_rng(h + v)
+    ycbcr = rng.integers(16, 236, size=(32, 48, 3)).astype(np.uint8)
+    ycbcr[..., 1:] = ycbcr[::v, ::h, 1:].repeat(v, axis=0).repeat(h, axis=1)
+    tile = (16, 16) if layout == "tiles" else (8, 48)
+
+    def units(block):
+        rows, columns = block.shape[0] // v, block.shape[1] // h
+        luma = block[..., 0].reshape(rows, v, columns, h).swapaxes(1, 2).reshape(rows, columns, h * v)
+        return np.dstack([luma, block[::v, ::h, 1:]]).tobytes()
+
+    blocks = [
+        zlib.compress(units(ycbcr[y : y + tile[0], x : x + tile[1]]))
+        for y in range(0, 32, tile[0])
+        for x in range(0, 48, tile[1])
+    ]
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        iter(blocks),
+        shape=ycbcr.shape,
+        dtype=np.uint8,
+        photometric="ycbcr",
+        compression="zlib",
+        tile=tile if layout == "tiles" else None,
+        rowsperstrip=tile[0] if layout == "strips" else None,
+    )
+    # The writer allows no other subsampling without JPEG, so its tag is overwritten.
+    tag = struct.pack("<HHI", 530, 3, 2)
+    assert tag + struct.pack("<HH", 1, 1) in file.getvalue()
+    data = file.getvalue().replace(tag + struct.pack("<HH", 1, 1), tag + struct.pack("<HH", h, v))
+    y, cb, cr = np.moveaxis(ycbcr.astype(float), -1, 0)
+    expected = [
+        y + 1.402 * (cr - 128),
+        y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128),
+        y + 1.772 * (cb - 128),
+    ]
+    difference = decode_picture(io.BytesIO(data)).pixels - np.clip(np.stack(expected, axis=-1), 0, 255)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("options", [0, 1, 4, 5])
+@pytest.mark.parametrize("compression", ["tiff_ccitt", "group3", "group4"])
+def test_fax_is_read_if_sound_and_refused_if_damaged(compression, options, capfd):
+    rng = np.random.default_rng(options)
+    runs = rng.choice([1, 2, 3, 17, 63, 64, 65, 700, 1790, 2600], size=(HEIGHT, 3000))
+    pixels = np.stack([np.repeat(np.arange(3000) % 2, row)[:3001] for row in runs]).astype(bool)
+    file = io.BytesIO()
+    tags = {292: options} if compression == "group3" else {}
+    Image.fromarray(pixels).save(file, "TIFF", compression=compression, tiffinfo=tags)
+    whole = file.getvalue()
+    np.testing.assert_array_equal(decode_picture(io.BytesIO(whole)).pixels, pixels * np.uint8(255))
+    with tifffile.TiffFile(io.BytesIO(whole)) as tiff:
+        start, count = tiff.pages.first.dataoffsets[0], tiff.pages.first.databytecounts[0]
+    refused = 0
+    for position in rng.integers(start, start + count, size=40):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << rng.integers(8)
+        try:
+            decode_picture(io.BytesIO(bytes(damaged)))
+        except PictureError as error:
+            refused += "is damaged or incomplete" in str(error)
+    assert refused >= 30  # a code may turn into others of the same length
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg"])
