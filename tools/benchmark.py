@@ -3,11 +3,13 @@
     python tools/benchmark.py -o results
     python tools/benchmark.py --cases 4x96x96 --networks LIIF MoEISRLIIF-s --precisions float32 bfloat16
     python tools/benchmark.py --beside-liif path/to/liif --beside-lmf path/to/LMF --threads 1 2 -o results
+    python tools/benchmark.py --cases 4x96x96 --networks LIIF MoEISRLIIF-s --plain LIIF --beside-edsr
     python tools/benchmark.py --device cuda --cases 3x1280x720 --plain LIIF --without-kernels -o results
     python tools/benchmark.py --training --training-precisions float32 tf32 bfloat16 --compile -o results
 
 Each network is decoded by the package and by a plain reference that follows the publications
-(moeisr_plugin/archs/reference.py). Options add the published code. The contenders run in alternating order,
+(moeisr_plugin/archs/reference.py). Options add published code and the toolbox's
+fixed-scale EDSR. The contenders run in alternating order,
 and medians are reported. The mapper of a mixture with random weights runs, but its routing is replaced by an
 expert map with the mean cost of the paper. Trained `--weights` use their own routing.
 
@@ -30,6 +32,7 @@ import torch
 from benchmarking.budgets import measure_budgets
 from benchmarking.cases import Case, expert_map, lr_picture, parse_case, shares_of_mean_depth
 from benchmarking.contenders import ENCODERS, MEAN_EXTRA_LAYERS, NETWORKS, Network, contenders
+from benchmarking.fixed_scale import is_supported
 from benchmarking.iterations import measure_iterations
 from benchmarking.number_formats import PRECISIONS, gemm_peak
 from benchmarking.rendering import Row, add_peak_share, measure
@@ -95,6 +98,8 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
         raise ValueError("--training-precisions and --compile: need --training")
     if args.without_kernels and device.type != "cuda":
         raise ValueError("--without-kernels: needs a GPU, because only a GPU uses kernels")
+    if args.beside_edsr and not all(is_supported(case.scale) for case in args.cases):
+        raise ValueError("--beside-edsr: the toolbox has EDSR for scales 2, 3, 4, 8 ...; change --cases")
     if args.budgets and not (args.weights and args.pictures):
         raise ValueError("--budgets: needs --weights and --pictures")
     names = args.networks or (["LIIF"] if args.weights else list(NETWORKS))
@@ -129,6 +134,7 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
                 without_kernels=args.without_kernels,
                 liif=args.beside_liif,
                 lmf=args.beside_lmf,
+                fixed_scale=int(case.scale) if args.beside_edsr else None,
             )
             lr = lr_picture(case.lr_size).to(device)
             # The best of a measurement per case, because other processes may slow a single one.
@@ -338,6 +344,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--beside-liif", type=Path, metavar="DIR", help="checkout of yinboc/liif")
     parser.add_argument("--beside-lmf", type=Path, metavar="DIR", help="checkout of HeZongyao/LMF")
+    parser.add_argument(
+        "--beside-edsr",
+        action="store_true",
+        help="also measure the toolbox's EDSR-baseline of the scale, which enlarges by PixelShuffle",
+    )
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="output folder")
     return parser
 

@@ -35,7 +35,7 @@ def tool():
     """Import the modules of the benchmark."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(TOOLS)
-        parts = ("cases", "contenders", "published_code", "rendering", "tables", "timing")
+        parts = ("cases", "contenders", "fixed_scale", "published_code", "rendering", "tables", "timing")
         yield SimpleNamespace(
             main=importlib.import_module("benchmark"),
             **{part: importlib.import_module(f"benchmarking.{part}") for part in parts},
@@ -204,6 +204,23 @@ def test_trained_weights_use_their_own_mapper_and_budgets(tool, tmp_path, photog
     assert macs == sorted(set(macs))
     assert f"Means over 2 pictures of {photographs.name}, PSNR by the protocol benchmark." in page
     assert all(row["pictures"] == 2 and 5 < row["psnr"] < 60 for row in budgets)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_fixed_scale_edsr_is_that_of_the_toolbox(scale, tool):
+    theirs = tool.fixed_scale.FixedScaleEDSR(scale, torch.device("cpu"))
+    lr = torch.rand(1, 3, 5, 7)
+    size = (5 * scale, 7 * scale)
+    picture = theirs.decode(theirs.encode(lr), size)
+    assert picture.shape[2:] == size
+    torch.testing.assert_close(picture, theirs._net(lr).detach())
+
+
+def test_fixed_scale_edsr_is_measured(tool, tmp_path):
+    options = "--device cpu --cases 2x5x4 --encoder tiny --networks MoEISRLIIF-s --repeats 1 --beside-edsr"
+    assert tool.main.main([*options.split(), "-o", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    assert [(row["network"], row["code"]) for row in report["rendering"]][-1] == ("EDSR ×2", "BasicSR")
 
 
 def test_report_is_written_after_each_repeat(tool, tmp_path, monkeypatch):
@@ -419,6 +436,7 @@ def test_contenders_without_plain_reference_and_without_kernels(tool):
         ("--training 16x48", "'16x48' is not a batch"),
         ("--repeats 0", "'0' is not a whole number"),
         ("--budgets 1", "'1' is not a whole number of at least 2"),
+        ("--cases 2.5x4x4 --beside-edsr", "the toolbox has EDSR for scales 2, 3, 4, 8"),
         ("--budgets 3 --pictures .", "--budgets: needs --weights and --pictures"),
         ("--shares MoEISRLIIF-s=0.5,0.6", "with a sum of 1"),
         ("--shares MoEISRLIIF-s=0.5,0.5", "needs 4 numbers, not 2"),

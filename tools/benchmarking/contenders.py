@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarking.cases import routed
+from benchmarking.fixed_scale import FixedScaleEDSR
 from benchmarking.number_formats import autocast, in_precision
 from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
@@ -51,6 +52,7 @@ MEAN_EXTRA_LAYERS = {
 PACKAGE, PLAIN = "package", "plain"
 WITHOUT_KERNELS = "package, without kernels"
 """The package on a GPU without Triton kernels."""
+TOOLBOX = "BasicSR"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Contender:
 
     Attributes:
         name: name of the network.
-        code: `PACKAGE`, `WITHOUT_KERNELS`, `PLAIN` or the name of a repository.
+        code: `PACKAGE`, `WITHOUT_KERNELS`, `PLAIN`, `TOOLBOX` or the name of a repository.
         precision: one of `number_formats.PRECISIONS`.
         encode: maps an LR picture (1, 3, h, w) in [0, 1] to the input of `decode`.
         decode: maps the result and a size (H, W) to a picture (1, 3, H, W).
@@ -104,6 +106,7 @@ def contenders(
     without_kernels: bool = False,
     liif: Path | None = None,
     lmf: Path | None = None,
+    fixed_scale: int | None = None,
 ) -> list[Contender]:
     """Return the contenders: each network in each precision, by the plain reference and the package.
 
@@ -115,11 +118,16 @@ def contenders(
         without_kernels: also run the package without Triton kernels.
         liif: checkout of yinboc/liif to run as well.
         lmf: checkout of HeZongyao/LMF to run as well.
+        fixed_scale: scale of the toolbox's EDSR to run as well.
 
     Raises:
         ValueError: a folder is not a checkout.
     """
-    published = _published(networks, device, liif, lmf)
+    others: list[tuple[str, str, PublishedLIIF | PublishedLMLIIF | FixedScaleEDSR]] = [
+        *_published(networks, device, liif, lmf)
+    ]
+    if fixed_scale is not None:
+        others.append((f"EDSR ×{fixed_scale}", TOOLBOX, FixedScaleEDSR(fixed_scale, device)))
     found = []
     for precision in precisions:
         for network in networks:
@@ -128,7 +136,7 @@ def contenders(
             found.append(_packaged(network, precision))
             if without_kernels:
                 found.append(replace(found[-1], code=WITHOUT_KERNELS, context=triton_backend.without_kernels))
-        for name, code, theirs in published:
+        for name, code, theirs in others:
             context = partial(autocast, precision, device)
             found.append(Contender(name, code, precision, theirs.encode, theirs.decode, context))
     return found
