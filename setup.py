@@ -17,6 +17,7 @@ ENLARGING = [
     "pyyaml",
     "safetensors",
     "scipy",
+    "shtab",
     "tifffile",
     "tqdm",
 ]
