@@ -33,6 +33,9 @@ TRAINING = [
     "scikit-image",
 ]
 
+# The folder `options` of a checkout, as a part of the installed package.
+OPTION_FILES = "moeisr_plugin.option_files"
+
 
 def version() -> str:
     """Read `__version__` without importing the package, whose dependencies may not be installed yet."""
@@ -51,8 +54,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]),
-    package_data={"moeisr_plugin": ["py.typed", "weights/*.safetensors"]},
+    packages=[*find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]), OPTION_FILES],
+    package_dir={OPTION_FILES: "options"},
+    package_data={
+        "moeisr_plugin": ["py.typed", "weights/*.safetensors", "weights/*.md", "weights/*.yml"],
+        OPTION_FILES: ["**/*.yml"],
+    },
     install_requires=ENLARGING,
     extras_require={"train": TRAINING, "heic": ["pillow-heif"], "dev": ["pytest", "ruff", "pyright"]},
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
