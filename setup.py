@@ -17,6 +17,7 @@ ENLARGING = [
     "pyyaml",
     "safetensors",
     "scipy",
+    "shtab",
     "tifffile",
     "tqdm",
 ]
@@ -31,6 +32,9 @@ TRAINING = [
     "packaging",
     "scikit-image",
 ]
+
+# The folder `options` of a checkout, as a part of the installed package.
+OPTION_FILES = "moeisr_plugin.option_files"
 
 
 def version() -> str:
@@ -50,8 +54,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]),
-    package_data={"moeisr_plugin": ["py.typed", "weights/*.safetensors"]},
+    packages=[*find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]), OPTION_FILES],
+    package_dir={OPTION_FILES: "options"},
+    package_data={
+        "moeisr_plugin": ["py.typed", "weights/*.safetensors", "weights/*.md", "weights/*.yml"],
+        OPTION_FILES: ["**/*.yml"],
+    },
     install_requires=ENLARGING,
     extras_require={"train": TRAINING, "heic": ["pillow-heif"], "dev": ["pytest", "ruff", "pyright"]},
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},

@@ -11,7 +11,17 @@ from moeisr_plugin.utils.arguments import OneLineParser
 from moeisr_plugin.utils.missing import TRAINING_PACKAGES, missing_package
 from moeisr_plugin.utils.plugins import import_modules
 
-COMMANDS = ("upscale", "convert", "upcycle", "complexity", "evaluate", "publish", "options")
+COMMANDS = (
+    "upscale",
+    "networks",
+    "convert",
+    "upcycle",
+    "complexity",
+    "evaluate",
+    "publish",
+    "options",
+    "completion",
+)
 """The modules of `commands` that are subcommands, in the order of the help."""
 
 
@@ -22,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 on success; 1 if some of several pictures failed; 2 for wrong input, after one line
         on stderr; 130 after an interruption. With --debug, exceptions are raised instead.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
     args = _parser(_commands(argv)).parse_args(argv)
     return run_program(f"moeisr {args.command}", lambda: _run(args), debug=args.debug)
 
@@ -51,13 +63,17 @@ def _commands(argv: Sequence[str]) -> Sequence[str]:
     first = argv[0] if argv else None
     if first == "--version":
         return ()
-    return (first,) if first in COMMANDS else COMMANDS
+    of_all = first == "completion"
+    return (first,) if first in COMMANDS and not of_all else COMMANDS
 
 
 def _parser(commands: Sequence[str]) -> argparse.ArgumentParser:
     parser = OneLineParser(prog="moeisr", description="Arbitrary-scale super-resolution.")
     parser.add_argument("--version", action="version", version=f"moeisr {__version__}")
+    parser.set_defaults(program=parser)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    helper = subparsers.add_parser("help", help="show this help, or the help of a command")
+    helper.add_argument("of", nargs="?", choices=COMMANDS, help="the command")
     for name in commands:
         command = importlib.import_module(f"moeisr_plugin.commands.{name}")
         subparser = command.add_parser(subparsers)

@@ -10,6 +10,7 @@ from typing import Any
 from moeisr_plugin.options.checking import OptionsError, check
 from moeisr_plugin.options.contradictions import Run
 from moeisr_plugin.options.parse import force_options, resolve_options
+from moeisr_plugin.options.shipped import located_options
 from moeisr_plugin.utils.arguments import OneLineParser
 from moeisr_plugin.utils.plugins import OPTION, import_modules
 
@@ -35,6 +36,7 @@ def options_of_command(
         OptionsError: with `--debug`, instead of exit 2.
     """
     command = _parser().parse_args(arguments)
+    command.opt = located_options(command.opt)
     try:
         opt = _checked(command, Run(is_train, command.launcher, command.auto_resume, root))
     except OptionsError as error:
@@ -84,7 +86,7 @@ def _with_modules(opt: dict[str, Any], command: argparse.Namespace) -> dict[str,
 def _parser() -> argparse.ArgumentParser:
     """The toolbox's arguments, and this package's own."""
     parser = OneLineParser(allow_abbrev=False)
-    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
+    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML), or its name")
     parser.add_argument("--check", action="store_true", help="check the options and stop")
     parser.add_argument(
         "--launcher",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from moeisr_plugin.options.rules import below, nearest, shown
+from moeisr_plugin.options.shipped import located_options
 from moeisr_plugin.utils.option_yaml import OptionsDumper, OptionsLoader
 
 BASE = "_base_"
@@ -38,6 +39,7 @@ def read_options(path: str | os.PathLike[str]) -> OrderedDict[str, Any]:
 def resolve_options(path: str | os.PathLike[str]) -> Resolved:
     """Read an option file and merge it into its bases, as `mmengine.Config.fromfile` does.
 
+    The file may be given by the name of a shipped one; see `located_options`.
     `_base_` holds a file or a list of files, relative to the file in which it stands. Mappings merge, other
     values replace those of a base. A mapping with `_delete_: true` replaces the whole mapping of a base.
 
@@ -45,7 +47,7 @@ def resolve_options(path: str | os.PathLike[str]) -> Resolved:
         ValueError: a file is missing or holds something other than options, or files do not merge; one line
             with the file, and the line where it is known.
     """
-    return _resolve(os.fspath(path), "give an option file after -opt", ())
+    return _resolve(located_options(path), "give an option file after -opt", ())
 
 
 def _resolve(path: str, remedy: str, children: tuple[str, ...]) -> Resolved:

@@ -1,0 +1,72 @@
+"""`moeisr networks`: a table of the bundled networks."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moeisr_plugin.checkpoints.bundled import DEFAULT, bundled_weights
+
+DESCRIPTION = """List the networks that come with the package: size of the file in megabytes, number of
+parameters, PSNR in dB on the data set Set14 at three scales (higher is better), and when to take each. Use
+one with moeisr upscale -n NAME."""
+
+DATASET = "Set14"
+SCALES = (2, 3, 4)
+
+ADVICE = {
+    "MoEISR_LIIF_b": "the best quality",
+    "short_LIIF": "to compare: one expert for all pixels",
+    "short_MoEISR_LIIF_s": "faster, quality close to the best",
+    "tiny_LIIF": "to compare: one expert for all pixels",
+    "tiny_LTE": "to compare: one expert for all pixels, on LTE",
+    "tiny_MoEISR_LIIF_b": "fast, for drafts",
+    "tiny_MoEISR_LIIF_s": "the fastest, for many pictures or an old computer",
+}
+"""When to take each network."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    return subparsers.add_parser(
+        "networks", help="list the networks that come with the package", description=DESCRIPTION
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table.
+
+    Returns:
+        0.
+    """
+    files = bundled_weights()
+    models = _models(next(iter(files.values())).parent / "metafile.yml") if files else {}
+    header = ("network", "MB", "parameters", *(f"{DATASET} x{scale}" for scale in SCALES), "take it for")
+    rows = [header, *(_row(name, file, models.get(name, {})) for name, file in files.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *numbers, advice in rows:
+        cells = [name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:-1]), advice]
+        print("  ".join(cells).rstrip())
+    if files:
+        print(f"\nDefault: {DEFAULT}. Files: {files[DEFAULT].parent}")
+    return 0
+
+
+def _models(index: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries of a model index by name. Empty if there is no index."""
+    if not index.is_file():
+        return {}
+    return {model["Name"]: model for model in yaml.safe_load(index.read_text(encoding="utf-8"))["Models"]}
+
+
+def _row(name: str, file: Path, model: dict[str, Any]) -> tuple[str, ...]:
+    parameters = model.get("Metadata", {}).get("Parameters")
+    metrics = next((each["Metrics"] for each in model.get("Results", ()) if each["Dataset"] == DATASET), {})
+    psnrs = [metrics.get(f"PSNR x{scale}") for scale in SCALES]
+    return (
+        name,
+        f"{file.stat().st_size / 1e6:.1f}",
+        "" if parameters is None else f"{parameters:,}",
+        *("" if psnr is None else f"{psnr:.2f}" for psnr in psnrs),
+        ADVICE.get(name, "") + " (default)" * (name == DEFAULT),
+    )
