@@ -93,6 +93,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="skip pictures whose outputs exist, to continue an interrupted run",
     )
     parser.add_argument(
+        "--accept-truncated",
+        action="store_true",
+        help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled",
+    )
+    parser.add_argument(
         "--max-pixels",
         type=parse_positive,
         default=MAX_PIXELS,
@@ -162,7 +167,7 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     existing = [target for target in job.targets if target.exists()]
     if existing and not (args.overwrite or args.skip_existing):
         raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    picture = read_picture(job.source, max_pixels=args.max_pixels)
+    picture = read_picture(job.source, max_pixels=args.max_pixels, accept_truncated=args.accept_truncated)
     if picture.note is not None:
         tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
     size = _stored_output_size(job, picture, args)

@@ -114,6 +114,13 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
     return pixels.reshape(*pixels.shape[:2], *like.shape[2:])  # keeps (H', W', 1)
 
 
+def divided(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return colour (H, W, C) that was stored multiplied by alpha (H, W, 1)."""
+    white = float(np.iinfo(colour.dtype).max)
+    straight = colour * (white / np.maximum(alpha, 1))
+    return np.rint(np.minimum(straight, white)).astype(colour.dtype)
+
+
 def _fill_invisible(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Replace the colour (H, W, 3) of invisible pixels by that of the nearest visible pixel."""
     if not visible.any():

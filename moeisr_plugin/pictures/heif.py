@@ -2,10 +2,10 @@
 
 import importlib
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO
 
+from .boxes import boxes, file_boxes
 from .picture import PictureError
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -73,10 +73,10 @@ def check_heif(file: BinaryIO) -> str | None:
 def _properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:
     """Return kind and content of the primary picture's properties (ISO/IEC 23008-12, 9.3.1)."""
     meta = _meta(file)
-    boxes = dict(_boxes(meta[4:]))
-    primary = _item_number(boxes.get(b"pitm", b""))
-    containers = dict(_boxes(boxes.get(b"iprp", b"")))
-    properties = list(_boxes(containers.get(b"ipco", b"")))
+    parts = dict(boxes(meta[4:]))
+    primary = _item_number(parts.get(b"pitm", b""))
+    containers = dict(boxes(parts.get(b"iprp", b"")))
+    properties = list(boxes(containers.get(b"ipco", b"")))
     used = _associations(containers.get(b"ipma", b"")).get(primary)
     if used is None:
         return properties
@@ -84,28 +84,11 @@ def _properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:
 
 
 def _meta(file: BinaryIO) -> bytes:
-    file.seek(0)
-    while len(head := file.read(8)) == 8:
-        size, kind = struct.unpack(">I4s", head)
-        header = 8
-        if size == 1:
-            size, header = int.from_bytes(file.read(8), "big"), 16
+    for kind, start, size in file_boxes(file):
         if kind == b"meta":
-            return file.read(min(size - header, LARGEST_META) if size else LARGEST_META)
-        if size < header:  # to the end of the file, or damaged
-            break
-        file.seek(size - header, 1)
+            file.seek(start)
+            return file.read(min(size or LARGEST_META, LARGEST_META))
     return b""
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    start = 0
-    while start + 8 <= len(data):
-        size, kind = struct.unpack(">I4s", data[start : start + 8])
-        if size < 8:
-            return
-        yield kind, data[start + 8 : start + size]
-        start += size
 
 
 def _item_number(pitm: bytes) -> int:

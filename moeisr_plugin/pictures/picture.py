@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,10 @@ class Picture:
     @property
     def has_alpha(self) -> bool:
         return self.pixels.ndim == 3 and self.pixels.shape[2] in (2, 4)
+
+    def with_note(self, note: str) -> "Picture":
+        """Return the picture with one more note."""
+        return replace(self, note="; ".join(filter(None, (self.note, note))))
 
     def exif_tags(self) -> Image.Exif:
         """Return the parsed EXIF block; empty if it is missing or unreadable."""
