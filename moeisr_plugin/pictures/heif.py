@@ -5,6 +5,8 @@ import struct
 from contextlib import suppress
 from typing import BinaryIO
 
+import numpy as np
+
 from .boxes import boxes, file_boxes
 from .picture import PictureError
 
@@ -66,8 +68,36 @@ def check_heif(file: BinaryIO) -> str | None:
                         f"has colours other than sRGB (primaries {primaries}, transfer {transfer} of H.273); "
                         "convert it to sRGB first"
                     )
-    bits = max((depth for kind, data in properties if kind == b"pixi" for depth in data[5:]), default=8)
-    return f"has {bits} bits a sample; 8 are used" if bits > 8 else None
+    return "has a gain map; only the standard picture is used" if _has_gain_map(file) else None
+
+
+def deep_pixels(file: BinaryIO) -> np.ndarray | None:
+    """Decode an AVIF or HEIC file with more than 8 bits a sample, which Pillow reduces.
+
+    Returns:
+        (H, W, 3) or (H, W, 4) uint16 of the full range, or None for 8 bits.
+    """
+    depths = (depth for kind, data in _properties(file) if kind == b"pixi" for depth in data[5:])
+    bits = max(depths, default=8)
+    if not 8 < bits <= 16:
+        return None
+    heic = is_heic(file)
+    file.seek(0)
+    if heic:
+        opened = importlib.import_module("pillow_heif").open_heif(file, convert_hdr_to_8bit=False)
+        samples = np.asarray(opened) >> (16 - bits)  # (H, W[, C]), shifted to 16 bits
+    else:
+        samples = importlib.import_module("imagecodecs").avif_decode(file.read(), index=0, numthreads=1)
+    samples = samples.reshape(*samples.shape[:2], -1)
+    if samples.shape[2] <= 2:  # as Pillow, which has no grey AVIF
+        samples = samples[..., [0, 0, 0, *range(1, samples.shape[2])]]
+    return np.rint(samples * (65535 / (2**bits - 1))).astype(np.uint16)
+
+
+def _has_gain_map(file: BinaryIO) -> bool:
+    """Return whether there is a tone-mapped picture (ISO 21496-1) or the gain map of an iPhone."""
+    meta = _meta(file)
+    return b"infe" in meta and (b"tmap" in meta or b"aux:hdrgainmap" in meta)
 
 
 def _properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:

@@ -113,6 +113,8 @@ def write_png(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, siz
     if like.dpi is not None:
         per_metre = [round(dpi / METRES_PER_INCH) for dpi in like.dpi]
         file.write(chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
+    if like.xmp is not None:
+        file.write(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + like.xmp))
     if like.exif is not None:
         file.write(chunk(b"eXIf", like.exif))
     deflate = zlib.compressobj(DEFLATE_LEVEL)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import to_srgb
-from .heif import check_heif, is_heic, register_heic
+from .heif import check_heif, deep_pixels, is_heic, register_heic
 from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_header, read_profile
 from .jpegxl import is_jpegxl, read_jpegxl, read_jpegxl_header
 from .pam import is_pam, read_pam, read_pam_header
@@ -23,6 +23,7 @@ from .refused import check_refused
 from .tga import is_tga
 from .tiff import is_tiff, read_tiff, read_tiff_header
 from .truncated import completed, is_truncated
+from .xmp import has_gain_map, kept_xmp
 
 MAX_PIXELS = 2**28
 """Default limit on the size of a picture: 268 megapixels, 0.8 GB as 8-bit RGB."""
@@ -200,7 +201,9 @@ def _read_by_pillow(file: BinaryIO) -> Picture:
         if is_ppm16(image):
             return _describe(image, read_ppm16_pixels(file, image))
         if image.format in HEIF_FORMATS:
-            return replace(_decode_by_pillow(image), note=check_heif(file))
+            picture = _decode_by_pillow(image).with_note(check_heif(file))
+            deep = deep_pixels(file)
+            return picture if deep is None else replace(picture, pixels=deep)
         if image.format == "JPEG2000":
             return replace(_decode_by_pillow(image), icc_profile=read_profile(file))
         if image.format != "PNG":
@@ -240,15 +243,22 @@ def _describe(image: Image.Image, pixels: np.ndarray, *, note: str | None = None
     elif image.format == "PNG":
         with suppress(Exception):  # damaged text raises many types; only its tags are lost
             exif = _exif_of_text(image)
-    frames = getattr(image, "n_frames", 1)
-    # The further frames of an MPO are a camera's previews and gain maps, which nobody calls frames.
-    if frames > 1 and image.format != "MPO":
-        note = f"has {frames} frames; only the first is used"
+    dpi = plausible_dpi(image.info.get("dpi"))
+    picture = Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note=note)
+    xmp = kept_xmp(image.info.get("xmp"), picture.orientation)
+    return replace(picture, xmp=xmp).with_note(_note_on_parts(image))
+
+
+def _note_on_parts(image: Image.Image) -> str | None:
+    """Return a note on the parts of a file that are not read."""
+    if has_gain_map(image):
+        return "has a gain map; only the standard picture is used"
     sizes = image.info.get("sizes", ()) if image.format == "ICO" else ()
     if len(sizes) > 1:
-        note = f"has {len(sizes)} sizes; only the largest is used"
-    dpi = plausible_dpi(image.info.get("dpi"))
-    return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note=note)
+        return f"has {len(sizes)} sizes; only the largest is used"
+    count = getattr(image, "n_frames", 1)
+    kind = "pictures" if image.format in ("MPO", "HEIF") else "frames"
+    return f"has {count} {kind}; only the first is used" if count > 1 else None
 
 
 def _exif_of_text(image: Image.Image) -> bytes | None:
