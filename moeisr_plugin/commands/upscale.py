@@ -98,6 +98,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled",
     )
     parser.add_argument(
+        "--keep-hidden-colour",
+        action="store_true",
+        help="keep the colour of transparent pixels, for textures whose alpha is a mask",
+    )
+    parser.add_argument(
         "--max-pixels",
         type=parse_positive,
         default=MAX_PIXELS,
@@ -158,7 +163,11 @@ def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
     from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 
     return Upscaler(
-        args.weights, device=chosen_device(args), precision=args.precision, progress=sys.stderr.isatty()
+        args.weights,
+        device=chosen_device(args),
+        precision=args.precision,
+        progress=sys.stderr.isatty(),
+        keep_hidden_colour=args.keep_hidden_colour,
     )
 
 
