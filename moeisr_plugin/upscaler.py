@@ -29,13 +29,21 @@ class EncodedPicture:
         image: the picture.
         encodings: encoding of the colour and, unless the picture is opaque, of the alpha.
         progress: whether to show a progress bar on stderr.
+        keep_hidden_colour: whether transparent pixels keep their colour.
     """
 
     def __init__(
-        self, net: ImplicitNetwork, image: np.ndarray, encodings: list[Encoding], *, progress: bool = False
+        self,
+        net: ImplicitNetwork,
+        image: np.ndarray,
+        encodings: list[Encoding],
+        *,
+        progress: bool = False,
+        keep_hidden_colour: bool = False,
     ) -> None:
         self._net = net
         self._progress = progress
+        self._keep_hidden_colour = keep_hidden_colour
         self._image = image
         self._encodings = encodings
 
@@ -90,7 +98,8 @@ class EncodedPicture:
         if len(planes) == 1 and self._image.dtype == np.uint8 and self._image.shape[2:] == (3,):
             # Rounding on the device transfers a quarter of the bytes and saves work on the host.
             return planes[0].clamp(0, 1).mul_(255).round_().byte().contiguous().cpu().numpy()
-        return pictures.from_layers([plane.cpu().numpy() for plane in planes], like=self._image)
+        layers = [plane.cpu().numpy() for plane in planes]
+        return pictures.from_layers(layers, like=self._image, keep_hidden_colour=self._keep_hidden_colour)
 
     def within_budget(self, budget: float) -> "EncodedPicture":
         """Return the same picture with a routing of the given cost. No training is needed.
@@ -102,7 +111,13 @@ class EncodedPicture:
             ValueError: the budget is not between 0 and 1, or the network has only one expert.
         """
         encodings = [render.within_budget(self._net, encoding, budget) for encoding in self._encodings]
-        return EncodedPicture(self._net, self._image, encodings, progress=self._progress)
+        return EncodedPicture(
+            self._net,
+            self._image,
+            encodings,
+            progress=self._progress,
+            keep_hidden_colour=self._keep_hidden_colour,
+        )
 
     def expert_map(self) -> np.ndarray | None:
         """Return the expert of each LR pixel as a colour, (h, w, 3) uint8. None for a single expert."""
@@ -123,6 +138,8 @@ class Upscaler:
             on hardware that supports them. ``tf32`` rounds the factors of float32 products on NVIDIA GPUs.
             Elsewhere it equals ``float32``.
         progress: whether to show progress bars of encoding and rendering on stderr.
+        keep_hidden_colour: whether transparent pixels keep their colour, as in textures whose alpha is a
+            mask. Otherwise they become black, and edges get the colour of visible pixels only.
 
     Raises:
         CheckpointError: the weights cannot be used.
@@ -136,8 +153,10 @@ class Upscaler:
         device: str | torch.device | None = None,
         precision: str = "float32",
         progress: bool = False,
+        keep_hidden_colour: bool = False,
     ) -> None:
         self.progress = progress
+        self.keep_hidden_colour = keep_hidden_colour
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.net = to_precision(network_from(weights or DEFAULT), precision).to(self.device)
 
@@ -170,25 +189,37 @@ class Upscaler:
         if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
             raise ValueError(f"the picture has mode {image.mode}; convert it to RGB or RGBA first")
         pixels = np.asarray(image)
-        layers = encode_layers(self.net, pixels, progress=self.progress)
-        return EncodedPicture(self.net, pixels, layers, progress=self.progress)
+        layers = encode_layers(
+            self.net, pixels, progress=self.progress, keep_hidden_colour=self.keep_hidden_colour
+        )
+        return EncodedPicture(
+            self.net,
+            pixels,
+            layers,
+            progress=self.progress,
+            keep_hidden_colour=self.keep_hidden_colour,
+        )
 
     def expert_map(self, image: np.ndarray) -> np.ndarray | None:
         """Return the expert of each pixel of a picture. See :meth:`EncodedPicture.expert_map`."""
         return self.encode(image).expert_map()
 
 
-def encode_layers(net: ImplicitNetwork, pixels: np.ndarray, *, progress: bool = False) -> list[Encoding]:
+def encode_layers(
+    net: ImplicitNetwork, pixels: np.ndarray, *, progress: bool = False, keep_hidden_colour: bool = False
+) -> list[Encoding]:
     """Encode the colour of a picture and, unless it is opaque, its alpha.
 
     Args:
         net: the network, on any device.
         pixels: as in :meth:`Upscaler.__call__`.
         progress: whether to show a progress bar for each layer.
+        keep_hidden_colour: as in :class:`Upscaler`.
     """
     device = next(net.parameters()).device
     encodings = []
-    for layer in map(np.ascontiguousarray, pictures.to_layers(pixels)):
+    layers = pictures.to_layers(pixels, keep_hidden_colour=keep_hidden_colour)
+    for layer in map(np.ascontiguousarray, layers):
         lr = torch.from_numpy(layer).permute(2, 0, 1)[None].to(device)  # (1, 3, h, w)
         with _bar("encoding", "tile", progress) as bar:
             encodings.append(render.encode(net, lr, on_tile=partial(_show_tiles, bar)))

@@ -243,3 +243,17 @@ def test_alpha_of_a_hard_edge_stays_0_and_255_beyond_a_pixel_from_it():
     inside, outside = (np.asarray(distance_transform_edt(nearest == value)) / 4 for value in (255, 0))
     assert alpha[inside > 1.2].min() == 255  # distances in LR pixels
     assert alpha[outside > 1.2].max() == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_hidden_colour_is_enlarged_like_any_other_on_request(weights, dtype):
+    image = picture(9, 13, 4, dtype=dtype)
+    image[2:7, 3:9, 3] = 0
+    image[7:, :, 3] = np.iinfo(dtype).max
+    keeping = Upscaler(weights, device="cpu", keep_hidden_colour=True)
+    kept = keeping(image, scale=2.5)
+    np.testing.assert_array_equal(kept[..., :3], keeping(image[..., :3], scale=2.5))
+    plain = Upscaler(weights, device="cpu")(image, scale=2.5)
+    np.testing.assert_array_equal(kept[..., 3], plain[..., 3])
+    assert (plain[plain[..., 3] == 0][:, :3] == 0).all()
+    assert (kept[kept[..., 3] == 0][:, :3] != 0).any()

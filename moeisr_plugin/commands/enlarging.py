@@ -41,6 +41,7 @@ class Settings:
         max_pixels: limit of inputs, and of outputs that are not written band by band.
         replace: whether existing outputs are replaced.
         quality: quality of formats that have one. None for the default of the format.
+        accept_truncated: whether to enlarge files that lack their end.
     """
 
     target: Target
@@ -48,6 +49,7 @@ class Settings:
     max_pixels: int
     replace: bool
     quality: int | None = None
+    accept_truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def prepare(job: Job, settings: Settings, report: Report) -> Prepared:
     existing = [target for target in job.targets if target.exists()]
     if existing and not settings.replace:
         raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    picture = read_picture(job.source, max_pixels=settings.max_pixels)
+    picture = read_picture(
+        job.source, max_pixels=settings.max_pixels, accept_truncated=settings.accept_truncated
+    )
     if picture.note is not None:
         report.note(f"{job.source}: {picture.note}")
     size = _stored_output_size(job, picture, settings)

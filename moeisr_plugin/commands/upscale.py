@@ -65,6 +65,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         max_pixels=args.max_pixels,
         replace=args.overwrite or args.skip_existing,
         quality=args.quality,
+        accept_truncated=args.accept_truncated,
     )
 
 
@@ -103,7 +104,11 @@ def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
         device = chosen_device(args)
         use_threads(args.threads)
         upscaler = Upscaler(
-            args.weights, device=device, precision=args.precision, progress=report.shows_progress
+            args.weights,
+            device=device,
+            precision=args.precision,
+            progress=report.shows_progress,
+            keep_hidden_colour=args.keep_hidden_colour,
         )
     report.detail(f"network {args.weights or DEFAULT}, device {upscaler.device}, {args.precision}")
     return upscaler

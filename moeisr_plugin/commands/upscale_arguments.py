@@ -64,6 +64,11 @@ def _add_inputs(group: Arguments) -> None:
         metavar="N",
         help="limit in pixels of inputs, and of outputs other than PNG and TIFF (default: %(default)s)",
     )
+    group.add_argument(
+        "--accept-truncated",
+        action="store_true",
+        help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled",
+    )
 
 
 def _add_target(group: Arguments) -> None:
@@ -125,6 +130,11 @@ def _add_outputs(group: Arguments) -> None:
         "--expert-map",
         action="store_true",
         help="also write <output>_experts.png, which shows the expert of each input pixel in colour",
+    )
+    group.add_argument(
+        "--keep-hidden-colour",
+        action="store_true",
+        help="keep the colour of transparent pixels, for textures whose alpha is a mask",
     )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace existing outputs")

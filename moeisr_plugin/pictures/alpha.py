@@ -63,7 +63,7 @@ def from_unit_planes(
     return planes[..., 0] if planes.shape[2] == 1 else planes
 
 
-def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
+def to_layers(pixels: np.ndarray, *, keep_hidden_colour: bool = False) -> list[np.ndarray]:
     """Split stored pixels into RGB pictures that a network enlarges one by one.
 
     Transparent and faint pixels get the colour of the nearest visible pixel, so no halo appears at edges.
@@ -71,6 +71,7 @@ def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
 
     Args:
         pixels: see `to_unit_planes`.
+        keep_hidden_colour: leave the colour of transparent pixels as it is.
 
     Returns:
         One or two (H, W, 3) float32 in [0, 1]: the colour, and the alpha repeated three times unless the
@@ -79,20 +80,27 @@ def to_layers(pixels: np.ndarray) -> list[np.ndarray]:
     colour, alpha, _ = to_unit_planes(pixels)
     if alpha is None or (alpha == 1).all():
         return [colour]
+    layers = [colour, np.repeat(alpha[..., None], 3, axis=2)]
+    if keep_hidden_colour:
+        return layers
     from scipy.ndimage import maximum_filter  # slow to import, and opaque pictures need none
 
     visible = (alpha > 0) & (alpha >= FAINT * maximum_filter(alpha, NEIGHBOURHOOD))
-    return [_fill_invisible(colour, visible), np.repeat(alpha[..., None], 3, axis=2)]
+    return [_fill_invisible(colour, visible), layers[1]]
 
 
-def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray:
+def from_layers(
+    layers: Sequence[np.ndarray], *, like: np.ndarray, keep_hidden_colour: bool = False
+) -> np.ndarray:
     """Invert `to_layers` for enlarged layers, or for the same rows of each.
 
-    The colour is black where alpha rounds to 0. Floating point alpha is rounded like 16 bits for this.
+    The colour is black where alpha rounds to 0, unless `keep_hidden_colour` is set. Floating point alpha is
+    rounded like 16 bits for this.
 
     Args:
         layers: one or two (H', W', 3).
         like: the argument of `to_layers`.
+        keep_hidden_colour: as in `to_layers`.
 
     Returns:
         (H', W') or (H', W', C), of the dtype and channels of `like`.
@@ -107,11 +115,19 @@ def from_layers(layers: Sequence[np.ndarray], *, like: np.ndarray) -> np.ndarray
     if len(layers) == 2:
         alpha = np.clip(layers[1].mean(axis=2), 0, 1)
         levels = _white(like.dtype) if np.issubdtype(like.dtype, np.integer) else _white(np.dtype(np.uint16))
-        colour = np.where(alpha[..., None] > 0.5 / levels, colour, 0)
+        if not keep_hidden_colour:
+            colour = np.where(alpha[..., None] > 0.5 / levels, colour, 0)
     elif channels in (2, 4):
         alpha = np.ones(colour.shape[:2], np.float32)
     pixels = from_unit_planes(colour, alpha, channels <= 2, like.dtype)
     return pixels.reshape(*pixels.shape[:2], *like.shape[2:])  # keeps (H', W', 1)
+
+
+def divided(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return colour (H, W, C) that was stored multiplied by alpha (H, W, 1)."""
+    white = float(np.iinfo(colour.dtype).max)
+    straight = colour * (white / np.maximum(alpha, 1))
+    return np.rint(np.minimum(straight, white)).astype(colour.dtype)
 
 
 def _fill_invisible(colour: np.ndarray, visible: np.ndarray) -> np.ndarray:

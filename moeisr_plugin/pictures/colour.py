@@ -43,6 +43,13 @@ def lab_to_srgb(lab: np.ndarray, icc_profile: bytes | None) -> np.ndarray:
     return _converted("LAB", lab, icc_profile)
 
 
+def encoded_as_srgb(linear: np.ndarray) -> np.ndarray:
+    """Apply the sRGB curve (IEC 61966-2-1) to linear uint16 of any shape."""
+    light = np.arange(65536) / 65535
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(curve * 65535).astype(np.uint16)[linear]
+
+
 def _converted(mode: str, samples: np.ndarray, icc_profile: bytes | None) -> np.ndarray:
     height, width = samples.shape[:2]
     image = Image.frombytes(mode, (width, height), np.ascontiguousarray(samples).tobytes())

@@ -2,10 +2,12 @@
 
 import importlib
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO
 
+import numpy as np
+
+from .boxes import boxes, file_boxes
 from .picture import PictureError
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -66,17 +68,45 @@ def check_heif(file: BinaryIO) -> str | None:
                         f"has colours other than sRGB (primaries {primaries}, transfer {transfer} of H.273); "
                         "convert it to sRGB first"
                     )
-    bits = max((depth for kind, data in properties if kind == b"pixi" for depth in data[5:]), default=8)
-    return f"has {bits} bits a sample; 8 are used" if bits > 8 else None
+    return "has a gain map; only the standard picture is used" if _has_gain_map(file) else None
+
+
+def deep_pixels(file: BinaryIO) -> np.ndarray | None:
+    """Decode an AVIF or HEIC file with more than 8 bits a sample, which Pillow reduces.
+
+    Returns:
+        (H, W, 3) or (H, W, 4) uint16 of the full range, or None for 8 bits.
+    """
+    depths = (depth for kind, data in _properties(file) if kind == b"pixi" for depth in data[5:])
+    bits = max(depths, default=8)
+    if not 8 < bits <= 16:
+        return None
+    heic = is_heic(file)
+    file.seek(0)
+    if heic:
+        opened = importlib.import_module("pillow_heif").open_heif(file, convert_hdr_to_8bit=False)
+        samples = np.asarray(opened) >> (16 - bits)  # (H, W[, C]), shifted to 16 bits
+    else:
+        samples = importlib.import_module("imagecodecs").avif_decode(file.read(), index=0, numthreads=1)
+    samples = samples.reshape(*samples.shape[:2], -1)
+    if samples.shape[2] <= 2:  # as Pillow, which has no grey AVIF
+        samples = samples[..., [0, 0, 0, *range(1, samples.shape[2])]]
+    return np.rint(samples * (65535 / (2**bits - 1))).astype(np.uint16)
+
+
+def _has_gain_map(file: BinaryIO) -> bool:
+    """Return whether there is a tone-mapped picture (ISO 21496-1) or the gain map of an iPhone."""
+    meta = _meta(file)
+    return b"infe" in meta and (b"tmap" in meta or b"aux:hdrgainmap" in meta)
 
 
 def _properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:
     """Return kind and content of the primary picture's properties (ISO/IEC 23008-12, 9.3.1)."""
     meta = _meta(file)
-    boxes = dict(_boxes(meta[4:]))
-    primary = _item_number(boxes.get(b"pitm", b""))
-    containers = dict(_boxes(boxes.get(b"iprp", b"")))
-    properties = list(_boxes(containers.get(b"ipco", b"")))
+    parts = dict(boxes(meta[4:]))
+    primary = _item_number(parts.get(b"pitm", b""))
+    containers = dict(boxes(parts.get(b"iprp", b"")))
+    properties = list(boxes(containers.get(b"ipco", b"")))
     used = _associations(containers.get(b"ipma", b"")).get(primary)
     if used is None:
         return properties
@@ -84,28 +114,11 @@ def _properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:
 
 
 def _meta(file: BinaryIO) -> bytes:
-    file.seek(0)
-    while len(head := file.read(8)) == 8:
-        size, kind = struct.unpack(">I4s", head)
-        header = 8
-        if size == 1:
-            size, header = int.from_bytes(file.read(8), "big"), 16
+    for kind, start, size in file_boxes(file):
         if kind == b"meta":
-            return file.read(min(size - header, LARGEST_META) if size else LARGEST_META)
-        if size < header:  # to the end of the file, or damaged
-            break
-        file.seek(size - header, 1)
+            file.seek(start)
+            return file.read(min(size or LARGEST_META, LARGEST_META))
     return b""
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    start = 0
-    while start + 8 <= len(data):
-        size, kind = struct.unpack(">I4s", data[start : start + 8])
-        if size < 8:
-            return
-        yield kind, data[start + 8 : start + size]
-        start += size
 
 
 def _item_number(pitm: bytes) -> int:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ class Picture:
         dpi: horizontal and vertical pixels per inch, or None.
         png_colour: the chunks of a PNG that define its colour space; empty if there are none.
         note: one line on content that was not read, such as further frames, or None.
+        xmp: the XMP packet, or None.
     """
 
     pixels: np.ndarray
@@ -56,10 +57,15 @@ class Picture:
     dpi: tuple[float, float] | None = None
     png_colour: bytes = b""
     note: str | None = None
+    xmp: bytes | None = None
 
     @property
     def has_alpha(self) -> bool:
         return self.pixels.ndim == 3 and self.pixels.shape[2] in (2, 4)
+
+    def with_note(self, note: str | None) -> "Picture":
+        """Return the picture with one more note, unless it is None."""
+        return replace(self, note="; ".join(filter(None, (self.note, note))) or None)
 
     def exif_tags(self) -> Image.Exif:
         """Return the parsed EXIF block; empty if it is missing or unreadable."""

@@ -106,21 +106,23 @@ def write_png(file: BinaryIO, bands: Iterable[np.ndarray], *, like: Picture, siz
     pixel = like.pixels[0, 0]
     kind = COLOUR_TYPE[pixel.size]
     file.write(SIGNATURE)
-    _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * pixel.itemsize, kind, 0, 0, 0))
+    file.write(chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * pixel.itemsize, kind, 0, 0, 0)))
     file.write(like.png_colour)
     if like.icc_profile is not None:
-        _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(like.icc_profile))
+        file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(like.icc_profile)))
     if like.dpi is not None:
         per_metre = [round(dpi / METRES_PER_INCH) for dpi in like.dpi]
-        _chunk(file, b"pHYs", struct.pack(">IIB", *per_metre, 1))
+        file.write(chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
+    if like.xmp is not None:
+        file.write(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + like.xmp))
     if like.exif is not None:
-        _chunk(file, b"eXIf", like.exif)
+        file.write(chunk(b"eXIf", like.exif))
     deflate = zlib.compressobj(DEFLATE_LEVEL)
     for row in _filtered_rows(bands, width, pixel.nbytes):
         if data := deflate.compress(row):
-            _chunk(file, b"IDAT", data)
-    _chunk(file, b"IDAT", deflate.flush())
-    _chunk(file, b"IEND", b"")
+            file.write(chunk(b"IDAT", data))
+    file.write(chunk(b"IDAT", deflate.flush()))
+    file.write(chunk(b"IEND", b""))
 
 
 def _filtered_rows(bands: Iterable[np.ndarray], width: int, pixel_bytes: int) -> Iterator[bytes]:
@@ -141,5 +143,6 @@ def _magnitude(differences: np.ndarray) -> int:
     return np.minimum(differences, -differences).sum(dtype=np.int64)
 
 
-def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk with its length and checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -2,8 +2,8 @@
 
 import io
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -12,11 +12,18 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import to_srgb
-from .heif import check_heif, is_heic, register_heic
+from .heif import check_heif, deep_pixels, is_heic, register_heic
+from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_header, read_profile
+from .jpegxl import is_jpegxl, read_jpegxl, read_jpegxl_header
+from .pam import is_pam, read_pam, read_pam_header
 from .picture import Header, Picture, PictureError, plausible_dpi, quiet_pillow
 from .png import is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
+from .refused import check_refused
+from .tga import is_tga
 from .tiff import is_tiff, read_tiff, read_tiff_header
+from .truncated import completed, is_truncated
+from .xmp import has_gain_map, kept_xmp
 
 MAX_PIXELS = 2**28
 """Default limit on the size of a picture: 268 megapixels, 0.8 GB as 8-bit RGB."""
@@ -25,12 +32,27 @@ PICTURE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "bmp", "dib", "gif"),
-        *("ppm", "pgm", "pnm", "avif", "heic", "heif", "jp2", "j2k"),
+        *(
+            "ppm",
+            "pgm",
+            "pnm",
+            "pbm",
+            "pam",
+            "avif",
+            "heic",
+            "heif",
+            "jp2",
+            "j2k",
+            "jxl",
+            "tga",
+            "ico",
+            "qoi",
+        ),
     )
 )
 """Suffixes of the files in a folder that count as pictures."""
 
-PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF", "JPEG2000")
+PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO", "QOI")
 """Formats that Pillow may decode. It has decoders for more, and some of them start external programs."""
 
 HEIF_FORMATS = ("AVIF", "HEIF")
@@ -48,7 +70,18 @@ def is_picture_name(path: str | Path) -> bool:
     return Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
-def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+READERS: tuple[tuple[Callable, Callable, Callable], ...] = (
+    (is_tiff, read_tiff_header, read_tiff),
+    (is_pam, read_pam_header, read_pam),
+    (is_jpegxl, read_jpegxl_header, read_jpegxl),
+    (is_deep_jpeg2000, read_deep_jpeg2000_header, read_deep_jpeg2000),
+)
+"""Tests of formats that Pillow does not read fully, with readers of the header and of the picture."""
+
+
+def read_picture(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, accept_truncated: bool = False
+) -> Picture:
     """Read the first frame of a picture file; see `decode_picture`.
 
     Raises:
@@ -56,24 +89,45 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
             layout.
     """
     with errors_with_path(path), open(path, "rb") as file:
-        return decode_picture(file, max_pixels=max_pixels)
+        return decode_picture(file, max_pixels=max_pixels, accept_truncated=accept_truncated)
 
 
-def decode_picture(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode_picture(
+    file: BinaryIO, *, max_pixels: int = MAX_PIXELS, accept_truncated: bool = False
+) -> Picture:
     """Decode the first frame of a picture.
 
     Grey and RGB of 8 and 16 bits, with or without alpha, are returned as stored. 1 bit becomes grey, palettes
-    become RGB(A), and CMYK and Lab become sRGB according to their profile. TIFF is turned upright; the EXIF
-    orientation of other formats is not applied.
+    become RGB(A), and CMYK and Lab become sRGB according to their profile. TIFF and JPEG XL are turned
+    upright; the EXIF orientation of other formats is not applied.
 
     Args:
         file: a complete, seekable file. The content decides on the format, not the name.
         max_pixels: refuse larger pictures before decoding.
+        accept_truncated: decode a JPEG, PNG or WebP that lacks its end, and fill the missing part.
 
     Raises:
         PictureError: the file is empty, damaged, too large, not a picture, or of an unsupported layout. The
             message does not name the file.
     """
+    try:
+        return _decode_whole(file, max_pixels)
+    except PictureError:
+        file.seek(0)
+        data = file.read()
+        if not is_truncated(data):
+            raise
+        if not accept_truncated:
+            raise PictureError(
+                "is damaged or incomplete (it lacks its end, which --accept-truncated of moeisr upscale "
+                "fills); copy or export it again"
+            ) from None
+    with _decoder_errors_as_picture_errors():
+        filled = io.BytesIO(completed(data))
+    return _decode_whole(filled, max_pixels).with_note("lacks its end; the missing part is filled")
+
+
+def _decode_whole(file: BinaryIO, max_pixels: int) -> Picture:
     header = decode_header(file, max_pixels=max_pixels)
     with _decoder_errors_as_picture_errors():
         picture = _decode(file)
@@ -90,7 +144,9 @@ def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
     with _decoder_errors_as_picture_errors():
         if not file.seek(0, io.SEEK_END):
             raise PictureError("is empty; replace it by a picture")
-        header = read_tiff_header(file) if is_tiff(file) else _pillow_header(file)
+        check_refused(file)
+        readers = (header for fits, header, _ in READERS if fits(file))
+        header = next(readers, _pillow_header)(file)
     check_size(header, max_pixels)
     return header
 
@@ -131,30 +187,25 @@ def _pillow_header(file: BinaryIO) -> Header:
         if not (readable or is_png16(file) or is_ppm16(image)):
             raise PictureError(f"has pixels of type {image.mode}; convert it to an 8- or 16-bit PNG first")
         is_deep = image.mode.startswith("I")
-        if image.format == "JPEG2000" and not is_deep and _jpeg2000_bits(file) > 8:
-            raise PictureError(
-                "is JPEG 2000 with more than 8 bits per sample; convert it to a 16-bit PNG first"
-            )
         is_grey = is_deep or image.mode in GREY_MODES
         return Header(image.height, image.width, image.has_transparency_data, is_grey)
 
 
-def _jpeg2000_bits(file: BinaryIO) -> int:
-    """Return the bits per sample, 0 if unknown. Pillow keeps only 8 bits except for grey."""
-    file.seek(0)
-    content = file.read()
-    start = content.find(b"\xff\x4f\xff\x51")  # markers SOC and SIZ
-    return (content[start + 42] & 0x7F) + 1 if 0 <= start < len(content) - 42 else 0
-
-
 def _decode(file: BinaryIO) -> Picture:
-    if is_tiff(file):
-        return read_tiff(file)
+    readers = (picture for fits, _, picture in READERS if fits(file))
+    return next(readers, _read_by_pillow)(file)
+
+
+def _read_by_pillow(file: BinaryIO) -> Picture:
     with _open(file) as image:
         if is_ppm16(image):
             return _describe(image, read_ppm16_pixels(file, image))
         if image.format in HEIF_FORMATS:
-            return replace(_decode_by_pillow(image), note=check_heif(file))
+            picture = _decode_by_pillow(image).with_note(check_heif(file))
+            deep = deep_pixels(file)
+            return picture if deep is None else replace(picture, pixels=deep)
+        if image.format == "JPEG2000":
+            return replace(_decode_by_pillow(image), icc_profile=read_profile(file))
         if image.format != "PNG":
             return _decode_by_pillow(image)
         if is_png16(file):
@@ -189,14 +240,31 @@ def _describe(image: Image.Image, pixels: np.ndarray, *, note: str | None = None
     exif = None
     if image.info.get("exif"):
         exif = image.info["exif"].removeprefix(EXIF_PREFIX)
-    elif image.format == "PNG" and len(image.getexif()):
-        exif = image.getexif().tobytes().removeprefix(EXIF_PREFIX)  # kept as text by older writers
-    frames = getattr(image, "n_frames", 1)
-    # The further frames of an MPO are a camera's previews and gain maps, which nobody calls frames.
-    if frames > 1 and image.format != "MPO":
-        note = f"has {frames} frames; only the first is used"
+    elif image.format == "PNG":
+        with suppress(Exception):  # damaged text raises many types; only its tags are lost
+            exif = _exif_of_text(image)
     dpi = plausible_dpi(image.info.get("dpi"))
-    return Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note=note)
+    picture = Picture(pixels, image.info.get("icc_profile") or None, exif or None, dpi, note=note)
+    xmp = kept_xmp(image.info.get("xmp"), picture.orientation)
+    return replace(picture, xmp=xmp).with_note(_note_on_parts(image))
+
+
+def _note_on_parts(image: Image.Image) -> str | None:
+    """Return a note on the parts of a file that are not read."""
+    if has_gain_map(image):
+        return "has a gain map; only the standard picture is used"
+    sizes = image.info.get("sizes", ()) if image.format == "ICO" else ()
+    if len(sizes) > 1:
+        return f"has {len(sizes)} sizes; only the largest is used"
+    count = getattr(image, "n_frames", 1)
+    kind = "pictures" if image.format in ("MPO", "HEIF") else "frames"
+    return f"has {count} {kind}; only the first is used" if count > 1 else None
+
+
+def _exif_of_text(image: Image.Image) -> bytes | None:
+    """Return the EXIF block that older writers keep as text."""
+    tags = image.getexif()
+    return tags.tobytes().removeprefix(EXIF_PREFIX) if len(tags) else None
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -209,7 +277,7 @@ def _open(file: BinaryIO) -> Image.Image:
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(file, formats=_known_formats())
+            return Image.open(file, formats=["TGA"] if is_tga(file) else _known_formats())
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -232,6 +300,10 @@ def _decoder_errors_as_picture_errors() -> Iterator[None]:
         raise PictureError("is not a picture of a known format; convert it to PNG first") from None
     except Exception as error:
         reason = " ".join(str(error).split())
+        if reason.startswith("Unsupported"):
+            raise PictureError(
+                f"has a layout that is not read ({reason}); convert it to PNG first"
+            ) from error
         if " " not in reason:  # a bare key or index
             reason = f"{type(error).__name__} {reason}".strip()
         raise PictureError(f"is damaged or incomplete ({reason}); copy or export it again") from error

@@ -12,8 +12,9 @@ from .tiff_colours import to_grey_or_rgb
 from .tiff_layout import COLOURS, GREY, PROFILED, alpha_sample, check_layout, name, orientation
 from .tiff_segments import decode_samples
 from .tiff_tags import descriptive_exif, states_dpi
+from .xmp import kept_xmp
 
-ICC_TAG = 34675
+ICC_TAG, XMP_TAG = 34675, 700
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Both byte orders, of TIFF and of BigTIFF."""
 
@@ -71,6 +72,7 @@ def read_tiff(file: BinaryIO) -> Picture:
             icc_profile=None if page.photometric in PROFILED else profile,
             exif=descriptive_exif(tags),
             dpi=plausible_dpi(page.get_resolution(unit="INCH") if has_dpi else None),
+            xmp=kept_xmp(page.tags.valueof(XMP_TAG), 1),
             note="; ".join(_notes(tiff, page)) or None,
         )
 

@@ -4,6 +4,7 @@ import numpy as np
 import tifffile
 from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
+from .alpha import divided
 from .colour import cmyk_to_srgb, lab_to_srgb
 from .tiff_layout import COLOURS, GREY, LAB, alpha_sample
 
@@ -32,7 +33,7 @@ def to_grey_or_rgb(page: tifffile.TiffPage, samples: np.ndarray, profile: bytes 
     if alpha is None:
         return np.ascontiguousarray(colour[..., 0] if kind in GREY else colour)
     if alpha_kind == EXTRASAMPLE.ASSOCALPHA:
-        colour = _divided(colour, alpha)
+        colour = divided(colour, alpha)
     return np.concatenate([colour, alpha], axis=2)
 
 
@@ -74,10 +75,3 @@ def _look_up(colour_map: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """
     table = colour_map if colour_map.max() <= 255 else colour_map >> 8  # (3, N)
     return table.astype(np.uint8).T[indices.astype(np.intp)]
-
-
-def _divided(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return colour (H, W, C) that was stored multiplied by alpha (H, W, 1)."""
-    white = float(np.iinfo(colour.dtype).max)
-    straight = colour * (white / np.maximum(alpha, 1))
-    return np.rint(np.minimum(straight, white)).astype(colour.dtype)

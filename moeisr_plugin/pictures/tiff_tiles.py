@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .picture import ORIENTATION_TAG, Picture
 from .png import DEFLATE_LEVEL
 from .row_bands import regroup_bands
-from .tiff import ICC_TAG
+from .tiff import ICC_TAG, XMP_TAG
 from .tiff_tags import descriptive_tags
 
 TILE = 256
@@ -94,6 +94,9 @@ def _directory(
     if like.dpi is not None:
         directory[282], directory[283] = like.dpi
         directory[296] = 2  # per inch
+    if like.xmp is not None:
+        directory.tagtype[XMP_TAG] = TiffTags.BYTE
+        directory[XMP_TAG] = like.xmp
     if like.icc_profile is not None:
         directory.tagtype[ICC_TAG] = TiffTags.UNDEFINED
         directory[ICC_TAG] = like.icc_profile

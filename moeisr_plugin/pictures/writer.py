@@ -16,6 +16,7 @@ from .picture import Picture, PictureError, upright
 from .png import write_png
 from .row_bands import check_bands, join_bands
 from .tiff_tiles import write_tiff
+from .xmp import LONGEST_IN_JPEG
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,7 @@ def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format, quality: in
         "icc_profile": picture.icc_profile,
         "exif": _exif_block(picture, form),
         "dpi": _dpi(picture, form),
+        "xmp": _xmp(picture, form),
     }
     given = {key: value for key, value in metadata.items() if value is not None}
     options = form.options if quality is None or form.lossy is None else {**form.lossy, "quality": quality}
@@ -212,6 +214,12 @@ def _write_by_pillow(file: BinaryIO, picture: Picture, form: Format, quality: in
 def _dpi(picture: Picture, form: Format) -> tuple[float, float] | None:
     """Return the resolution, or None if the format cannot store it; Pillow would write a wrong one."""
     return picture.dpi if picture.dpi is not None and max(picture.dpi) <= form.finest_dpi else None
+
+
+def _xmp(picture: Picture, form: Format) -> bytes | None:
+    """Return the XMP packet, or None if the format cannot hold it."""
+    fits = picture.xmp is None or form.name != "JPEG" or len(picture.xmp) <= LONGEST_IN_JPEG
+    return picture.xmp if fits else None
 
 
 def _exif_block(picture: Picture, form: Format) -> bytes | None:
@@ -225,4 +233,4 @@ def _apply_metadata(picture: Picture) -> Picture:
     pixels = upright(picture.pixels, picture.orientation)
     if picture.icc_profile is not None:
         pixels = np.asarray(to_srgb(Image.fromarray(pixels), picture.icc_profile))
-    return replace(picture, pixels=pixels, icc_profile=None, exif=None)
+    return replace(picture, pixels=pixels, icc_profile=None, exif=None, xmp=None)

@@ -38,7 +38,9 @@ class Bicubic:
     budgets: list[float]
     net = None
 
-    def __init__(self, weights=None, *, device=None, precision="float32", progress=False):
+    def __init__(
+        self, weights=None, *, device=None, precision="float32", progress=False, keep_hidden_colour=False
+    ):
         self.device = device or "cpu"
         type(self).given = (weights, device, precision)
         type(self).sizes = []

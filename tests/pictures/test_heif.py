@@ -4,6 +4,7 @@ import io
 import struct
 import sys
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, features
@@ -64,14 +65,31 @@ def test_a_crop_is_refused():
         decode_picture(io.BytesIO(data.replace(b"pixi", b"clap", 1)))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("bits", [10, 12])
 @needs_avif
-def test_more_than_8_bits_give_a_note():
+def test_avif_of_10_and_12_bits_keeps_them(bits, channels):
+    shape = (18, 23) if channels == 1 else (18, 23, channels)
+    samples = np.random.default_rng(bits).integers(2**bits, size=shape).astype(np.uint16)
+    form = "400" if channels == 1 else "444"
+    data = imagecodecs.avif_encode(samples, level=100, bitspersample=bits, pixelformat=form)
+    picture = decode_picture(io.BytesIO(data))
+    expected = np.rint(samples * (65535 / (2**bits - 1)))
+    if channels == 1:
+        expected = np.repeat(expected[..., None], 3, axis=2)
+    np.testing.assert_array_equal(picture.pixels, expected.astype(np.uint16), strict=True)
+    assert picture.note is None
+
+
+@needs_avif
+def test_a_gain_map_gives_a_note():
     data = avif()
-    start = data.index(b"pixi") + 9
-    assert data[start : start + 3] == bytes([8, 8, 8])
-    deep = data[:start] + bytes([10, 10, 10]) + data[start + 3 :]
     assert check_heif(io.BytesIO(data)) is None
-    assert check_heif(io.BytesIO(deep)) == "has 10 bits a sample; 8 are used"
+    start = data.index(b"meta") - 4
+    size = struct.unpack(">I", data[start : start + 4])[0]
+    item = struct.pack(">I4sIHH4s", 20, b"infe", 2 << 24, 9, 0, b"tmap")
+    changed = data[:start] + struct.pack(">I", size + len(item)) + data[start + 4 : start + size] + item
+    assert check_heif(io.BytesIO(changed)) == "has a gain map; only the standard picture is used"
 
 
 def test_heic_without_its_package_names_it(tmp_path, monkeypatch):
@@ -89,3 +107,14 @@ def test_heic_is_read():
     picture = decode_picture(file)
     assert picture.pixels.shape == (64, 48, 3)
     assert np.abs(picture.pixels.astype(int) - 100).max() <= 2
+
+
+def test_heic_of_10_bits_keeps_them():
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif")
+    ramp = np.mgrid[:64, :48].sum(axis=0)[..., None] * np.full(3, 65535 / 110)
+    image = pillow_heif.from_bytes(mode="RGB;16", size=(48, 64), data=ramp.astype("<u2").tobytes())
+    file = io.BytesIO()
+    image.save(file, quality=-1, chroma=444)
+    picture = decode_picture(file)
+    assert picture.pixels.dtype == np.uint16
+    assert np.abs(picture.pixels - ramp).max() < 200
