@@ -45,8 +45,8 @@ def parameter_groups(net: nn.Module, rates: Mapping[str, float]) -> list[Any]:
         rates: factor of the learning rate by prefix, such as ``{"encoder": 0.1}``. The longest prefix counts.
 
     Returns:
-        The parameters, or with rates a group for each prefix after that of the other parameters. The factor is
-        the entry ``rate`` of a group; see :func:`apply_rates`.
+        The parameters. With rates, a group for each prefix, after the group of the other parameters. The
+        entry ``rate`` of a group is its factor; see :func:`apply_rates`.
 
     Raises:
         ValueError: no parameter that learns has one of the prefixes.
@@ -56,15 +56,14 @@ def parameter_groups(net: nn.Module, rates: Mapping[str, float]) -> list[Any]:
         return list(learning.values())
     members: dict[str, list[Parameter]] = {prefix: [] for prefix in ("", *rates)}
     for name, parameter in learning.items():
-        members[max((prefix for prefix in rates if is_below(name, [prefix])), key=len, default="")].append(
-            parameter
-        )
+        prefixes = [prefix for prefix in rates if is_below(name, [prefix])]
+        members[max(prefixes, key=len, default="")].append(parameter)
     for prefix in rates:
         if not members[prefix]:
             parts = ", ".join(name for name, _ in net.named_children())
             raise ValueError(
-                f"train.optim_g.rates: no parameter that learns is below {prefix!r}; the parts of the network are "
-                f"{parts}, and parts of these, such as experts.0"
+                f"train.optim_g.rates: no parameter that learns is below {prefix!r}; the network has {parts}, "
+                "and parts of these, such as experts.0"
             )
     groups = [{"params": members[prefix], "rate": rates.get(prefix, 1.0)} for prefix in members]
     return [group for group in groups if group["params"]]

@@ -181,7 +181,7 @@ def test_resume_uses_the_learning_rate_of_the_option_file(schedule, photographs,
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["type"])
 def test_rates_of_parts_hold_in_every_iteration_and_after_resume(schedule, photographs, tmp_path):
-    """Each group has the rate of a training without groups, times its factor. The warm-up has 3 iterations."""
+    """Each group has the rate of a training without groups, times its factor, also within the warm-up."""
 
     def rates(factors, *, resume):
         opt = options(photographs, scheduler=schedule, total_iter=8, warmup_iter=3)
@@ -219,6 +219,7 @@ def test_other_parts_with_rates_are_refused(photographs, tmp_path):
     ):
         models[1].resume_training(copy.deepcopy(state))
     models[2].resume_training(state)  # another factor is allowed
+    models[2].optimizer_g.step()
     models[2].update_learning_rate(4)
     rest, encoder = models[2].get_current_learning_rate()
     assert encoder == pytest.approx(0.2 * rest)

@@ -535,12 +535,12 @@ CONTRADICTIONS = {
     ),
     "a rate of no part": (
         {"train.optim_g.rates": {"encodr": 0.1}},
-        "train.optim_g.rates: no parameter that learns is below 'encodr'; the parts of the network are encoder, "
+        "train.optim_g.rates: no parameter that learns is below 'encodr'; the network has encoder, "
         "embedding, experts, mapper, base, and parts of these, such as experts.0",
     ),
     "a rate of a frozen part": (
         {"train.optim_g.rates": {"encoder": 0.1}, "train.freeze": ["encoder"]},
-        "train.optim_g.rates: no parameter that learns is below 'encoder'; the parts of the network are encoder, "
+        "train.optim_g.rates: no parameter that learns is below 'encoder'; the network has encoder, "
         "embedding, experts, mapper, base, and parts of these, such as experts.0",
     ),
     "a rate below zero": (
