@@ -14,7 +14,6 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
-from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -30,7 +29,7 @@ from moeisr_plugin.models.averaging import bias_corrected_decay, update_average
 from moeisr_plugin.models.batches import Batch, scores_of_whole_batch, unsynchronised
 from moeisr_plugin.models.distillation import Distillation, kept_outputs
 from moeisr_plugin.models.freezing import freeze, is_below, learning_experts
-from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
+from moeisr_plugin.models.optimisers import apply_rates, build_optimiser, build_scheduler, parameter_groups
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
@@ -66,6 +65,8 @@ class ImplicitSRModel(ResumableModel):
     - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
     - ``train.channels_last``, ``train.compile``, ``train.tf32``: see :mod:`.acceleration`.
     - ``train.optim_g`` and ``train.scheduler``: see :mod:`.optimisers`.
+    - ``train.optim_g.rates``: factors of the learning rate by part, such as ``{encoder: 0.1}``. They hold in
+      every iteration, the warm-up and the lowest rate of the schedule included.
     - ``val.routing_health``: report the quality of the routing on each validation set.
     - ``datasets.val*.protocol``: protocol of the metrics of this set.
     """
@@ -105,13 +106,13 @@ class ImplicitSRModel(ResumableModel):
     def setup_optimizers(self) -> None:
         """Set up the optimiser as the toolbox does, with one log line for all frozen parts."""
         options = dict(self.opt["train"]["optim_g"])
-        learning = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
-        self.optimizer_g = self.get_optimizer(options.pop("type"), learning, **options)
+        groups = parameter_groups(self._bare(self.net_g), options.pop("rates", None) or {})
+        self.optimizer_g = self.get_optimizer(options.pop("type"), groups, **options)
         self.optimizers.append(self.optimizer_g)
         if frozen := self.opt["train"].get("freeze"):
             get_root_logger().info(f"Frozen: {', '.join(frozen)}.")
 
-    def get_optimizer(self, optim_type: str, params: list[Parameter], lr: float, **kwargs: Any) -> Optimizer:
+    def get_optimizer(self, optim_type: str, params: list[Any], lr: float, **kwargs: Any) -> Optimizer:
         return build_optimiser(optim_type, params, lr=lr, **kwargs)
 
     def setup_schedulers(self) -> None:
@@ -126,6 +127,8 @@ class ImplicitSRModel(ResumableModel):
         """Set the learning rate. Recursive schedules continue from their own rate, not from the warm-up's."""
         self._set_lr([scheduler.get_last_lr() for scheduler in self.schedulers])
         super().update_learning_rate(current_iter, warmup_iter)
+        for optimiser in self.optimizers:
+            apply_rates(optimiser)
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move the network to the device and wrap it in DistributedDataParallel for several processes.

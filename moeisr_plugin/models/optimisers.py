@@ -1,15 +1,18 @@
 """Optimisers and learning rate schedules of torch, built by name."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+
+from moeisr_plugin.models.freezing import is_below
 
 # Classes unsuitable for a training that calls step() once per iteration with all weights and biases.
 _UNSUITABLE_OPTIMISERS = {
@@ -25,23 +28,65 @@ _UNSUITABLE_SCHEDULERS = {
     "SequentialLR": "needs other schedulers",
 }
 # Entries of a parameter group that come from the option file. Schedules may change the other numbers.
-_GROUP_SETTINGS = ("initial_lr", "max_lr", "min_lr", "weight_decay")
+_GROUP_SETTINGS = ("initial_lr", "max_lr", "min_lr", "weight_decay", "rate")
 # Options of train.optim_g by their entries in a group.
-_OPTIONS = {"initial_lr": "lr", "weight_decay": "weight_decay"}
+_OPTIONS = {"initial_lr": "lr", "weight_decay": "weight_decay", "rate": "rates"}
 # Optimisers with a fused CUDA implementation in every supported version of torch.
 _FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
 # Options that choose the implementation and do not change the algorithm.
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
 
-def build_optimiser(name: str, parameters: Sequence[Parameter], **options: Any) -> Optimizer:
+def parameter_groups(net: nn.Module, rates: Mapping[str, float]) -> list[Any]:
+    """Return the parameters that learn, for an optimiser.
+
+    Args:
+        net: the network.
+        rates: factor of the learning rate by prefix, such as ``{"encoder": 0.1}``. The longest prefix counts.
+
+    Returns:
+        The parameters. With rates, a group for each prefix, after the group of the other parameters. The
+        entry ``rate`` of a group is its factor; see :func:`apply_rates`.
+
+    Raises:
+        ValueError: no parameter that learns has one of the prefixes.
+    """
+    learning = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
+    if not rates:
+        return list(learning.values())
+    members: dict[str, list[Parameter]] = {prefix: [] for prefix in ("", *rates)}
+    for name, parameter in learning.items():
+        prefixes = [prefix for prefix in rates if is_below(name, [prefix])]
+        members[max(prefixes, key=len, default="")].append(parameter)
+    for prefix in rates:
+        if not members[prefix]:
+            parts = ", ".join(name for name, _ in net.named_children())
+            raise ValueError(
+                f"train.optim_g.rates: no parameter that learns is below {prefix!r}; the network has {parts}, "
+                "and parts of these, such as experts.0"
+            )
+    groups = [{"params": members[prefix], "rate": rates.get(prefix, 1.0)} for prefix in members]
+    return [group for group in groups if group["params"]]
+
+
+def apply_rates(optimiser: Optimizer) -> None:
+    """Multiply the learning rate of each group by its factor.
+
+    A schedule sets the same rate for all groups. So the factor also scales the lowest rate of a schedule.
+    """
+    for group in optimiser.param_groups:
+        if "rate" in group:
+            group["lr"] = group["lr"] * group["rate"]
+
+
+def build_optimiser(name: str, parameters: Sequence[Any], **options: Any) -> Optimizer:
     """Build an optimiser of torch.optim, by default fused on CUDA, which is faster.
 
     The optimiser keeps its own implementation when it loads a state that was saved with another.
 
     Args:
         name: name of the class, such as AdamW.
-        parameters: the parameters to optimise.
+        parameters: the parameters to optimise, or groups of them.
         options: arguments of the class, see the documentation of torch.
 
     Raises:
@@ -49,7 +94,7 @@ def build_optimiser(name: str, parameters: Sequence[Parameter], **options: Any) 
     """
     kind = _class_named(name, torch.optim, suitable_optimisers(), _UNSUITABLE_OPTIMISERS, key="train.optim_g")
     is_chosen = options.keys() & set(_IMPLEMENTATIONS)
-    if name in _FUSED_ON_CUDA and not is_chosen and all(p.is_cuda for p in parameters):
+    if name in _FUSED_ON_CUDA and not is_chosen and all(p.is_cuda for p in _members(parameters)):
         options["fused"] = True
     optimiser: Optimizer = _instantiate(kind, parameters, options, key="train.optim_g")
     optimiser.register_load_state_dict_pre_hook(_keep_implementation)
@@ -104,14 +149,16 @@ def settle_optimiser(
         The options of the optimiser that differ from those in the saved state.
     """
     changed: set[str] = set()
-    for group, own in zip(optimiser.param_groups, settings, strict=True):
+    last_lr = []
+    for group, own, lr in zip(optimiser.param_groups, settings, scheduler.get_last_lr(), strict=True):
         changed |= {key for key, value in own.items() if group.get(key, value) != value}
         if "initial_lr" in own:
-            group["lr"] *= own["initial_lr"] / group.get("initial_lr", own["initial_lr"])
+            lr *= own["initial_lr"] / group.get("initial_lr", own["initial_lr"])
+        last_lr.append(lr)
         group.update(own)
     if "initial_lr" in changed:
         scheduler.base_lrs = [group["initial_lr"] for group in optimiser.param_groups]
-        scheduler._last_lr = [group["lr"] for group in optimiser.param_groups]
+        scheduler._last_lr = last_lr
     return [option for key, option in _OPTIONS.items() if key in changed]
 
 
@@ -123,6 +170,12 @@ def suitable_optimisers() -> dict[str, type[Any]]:
 def suitable_schedulers() -> dict[str, type[Any]]:
     """Return the schedules of torch that can be used, by name."""
     return _suitable(lr_scheduler, LRScheduler, _UNSUITABLE_SCHEDULERS)
+
+
+def _members(parameters: Iterable[Any]) -> Iterator[Parameter]:
+    """Yield the parameters of groups, or those that are given without a group."""
+    for each in parameters:
+        yield from each["params"] if isinstance(each, Mapping) else [each]
 
 
 def _keep_implementation(optimiser: Optimizer, state: dict[str, Any]) -> dict[str, Any]:

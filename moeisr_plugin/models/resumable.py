@@ -110,6 +110,7 @@ class ResumableModel(SRModel):
                 "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
                 "kinds": self._kinds(),
                 "freeze": self._frozen(),
+                "rates": self._parts_with_rates(),
             }
             save_checkpoint(self._state_path(current_iter), state)
         self.saved_iter = current_iter
@@ -117,6 +118,10 @@ class ResumableModel(SRModel):
     def _frozen(self) -> list[str]:
         """The parts that do not learn."""
         return sorted(self.opt["train"].get("freeze", []))
+
+    def _parts_with_rates(self) -> list[str]:
+        """The parts with a learning rate of their own, in the order of the parameter groups."""
+        return list(self.opt["train"]["optim_g"].get("rates") or {})
 
     def _kinds(self) -> dict[str, list[str]]:
         """Return the class names of the optimisers and schedules."""
@@ -132,7 +137,8 @@ class ResumableModel(SRModel):
         Schedules and learning rates keep their progress, but use the settings of the current option file.
 
         Raises:
-            ValueError: the optimiser, the schedule or the frozen parts differ from those of the state.
+            ValueError: the state has another optimiser, another schedule, other frozen parts or other parts with
+                a learning rate of their own.
         """
         for key, kinds in self._kinds().items():
             saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # missing in states of the toolbox
@@ -145,6 +151,12 @@ class ResumableModel(SRModel):
         if saved_frozen != self._frozen():
             raise ValueError(
                 f"train.freeze: is {self._frozen()}, but the training state has {saved_frozen}; set it back, "
+                "or start anew without --auto_resume"
+            )
+        saved_parts, parts = resume_state.get("rates", []), self._parts_with_rates()
+        if saved_parts != parts:
+            raise ValueError(
+                f"train.optim_g.rates: is for {parts}, but the training state has {saved_parts}; set them back, "
                 "or start anew without --auto_resume"
             )
         named = self.opt["train"]["scheduler"]

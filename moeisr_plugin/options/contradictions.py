@@ -23,7 +23,12 @@ from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.distillation import DEEPEST
 from moeisr_plugin.models.freezing import freeze, learning_experts
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
-from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler, suitable_schedulers
+from moeisr_plugin.models.optimisers import (
+    build_optimiser,
+    build_scheduler,
+    parameter_groups,
+    suitable_schedulers,
+)
 from moeisr_plugin.models.validation import dataset_label
 from moeisr_plugin.options.rules import UnsoundError, nearest
 from moeisr_plugin.options.schema import IMPLICIT_MODEL
@@ -268,13 +273,14 @@ def experts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Parts that the network does not have, and trainings that leave nothing to learn."""
+    """Parts that the network does not have or that are frozen, and trainings that leave nothing to learn."""
     train, options = opt.get("train") or {}, opt.get("network_g") or {}
-    parts, known = train.get("freeze"), dict(iter(ARCH_REGISTRY))
+    parts, known = train.get("freeze") or [], dict(iter(ARCH_REGISTRY))
+    rates = (train.get("optim_g") or {}).get("rates") or {}
     network_class = find(known, options.get("type"))
     encoder = {key: value for key, value in (options.get("encoder") or {}).items() if key != "pretrained"}
     encoder_class = find(known, encoder.pop("type", None))
-    if not parts or not run.is_train or not is_own_network(network_class) or encoder_class is None:
+    if not (parts or rates) or not run.is_train or not is_own_network(network_class) or encoder_class is None:
         return
     rest = {key: value for key, value in options.items() if key not in ("type", "encoder")}
     try:
@@ -286,6 +292,7 @@ def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         return  # what the network's options lack is reported by itself
     try:
         freeze(net, parts)
+        parameter_groups(net, rates)
     except ValueError as error:
         path, _, text = str(error).partition(": ")
         yield path, text
@@ -308,6 +315,7 @@ def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """What torch itself refuses, or fails at in the first iterations."""
     train = opt.get("train") or {}
     settings, optimiser = (dict(train.get(key) or {}) for key in ("scheduler", "optim_g"))
+    optimiser.pop("rates", None)
     kind = settings.pop("type", None)
     if kind not in suitable_schedulers().keys() - TOOLBOX_SCHEDULES or "type" not in optimiser:
         return

@@ -23,6 +23,7 @@ from moeisr_plugin.options.rules import (
     below,
     nearest,
     needed,
+    number,
     one_of,
     or_empty,
     shown,
@@ -46,7 +47,7 @@ OPTIMISER = Registered(
     noun="optimiser",
     registry=suitable_optimisers,
     rules=keys.OPTIMISER_RANGES,
-    extra={"lr": needed(keys.OPTIMISER_RANGES["lr"])},
+    extra={"lr": needed(keys.OPTIMISER_RANGES["lr"]), "rates": or_empty(EachKey(rule=number(above=0)))},
     supplied=frozenset({"params", "lr"}),
 )
 SCHEDULER = Registered(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from moeisr_plugin.models import optimisers
-from moeisr_plugin.models.optimisers import build_optimiser, build_scheduler
+from moeisr_plugin.models.optimisers import apply_rates, build_optimiser, build_scheduler, parameter_groups
 
 
 def parameters():
@@ -137,3 +137,45 @@ def test_schedule_equals_that_of_torch():
 def test_unsuitable_schedules_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         build_scheduler(name, build_optimiser("Adam", parameters(), lr=1.0), **options)
+
+
+def network():
+    torch.manual_seed(0)
+    experts = nn.ModuleList([nn.Linear(4, 3), nn.Linear(4, 3)])
+    return experts, nn.ModuleDict({"encoder": nn.Linear(3, 4), "experts": experts})
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD", "RMSprop", "Adagrad"])
+def test_a_rate_scales_the_steps_of_its_part(name):
+    """One step of each optimiser is proportional to the learning rate."""
+    plain, scaled = network()[1], network()[1]
+    begun = copy.deepcopy(plain.state_dict())
+    for net, rates in ((plain, {}), (scaled, {"encoder": 0.1, "experts": 0.5, "experts.1": 2})):
+        optimiser = build_optimiser(name, parameter_groups(net, rates), lr=1e-3)
+        apply_rates(optimiser)
+        torch.cat([weight.flatten() for weight in net.parameters()]).square().sum().backward()
+        optimiser.step()
+    factors = {"encoder": 0.1, "experts.0": 0.5, "experts.1": 2}
+    for key, value in scaled.state_dict().items():
+        factor = factors[key.rpartition(".")[0]]
+        step = plain.state_dict()[key] - begun[key]
+        assert step.abs().max() > 0
+        torch.testing.assert_close(value - begun[key], factor * step, rtol=1e-3, atol=1e-7)
+
+
+def test_frozen_parameters_are_in_no_group():
+    experts, net = network()
+    experts[0].requires_grad_(False)
+    groups = parameter_groups(net, {"experts": 0.5})
+    assert [(len(group["params"]), group["rate"]) for group in groups] == [(2, 1.0), (2, 0.5)]
+    assert [parameter.shape for parameter in parameter_groups(net, {})] == [(4, 3), (4,), (3, 4), (3,)]
+    everything = parameter_groups(net, {"encoder": 0.1, "experts": 0.5})
+    assert [group["rate"] for group in everything] == [0.1, 0.5]
+
+
+@pytest.mark.parametrize("prefix", ["encoders", "experts.2", "experts.0"])
+def test_a_rate_without_learning_parameters_is_refused(prefix):
+    experts, net = network()
+    experts[0].requires_grad_(False)
+    with pytest.raises(ValueError, match=f"no parameter that learns is below '{prefix}'; the network has"):
+        parameter_groups(net, {prefix: 0.1})

@@ -1,5 +1,6 @@
 """An interrupted and resumed training gives exactly the result of an uninterrupted one."""
 
+import copy
 import math
 import os
 import random
@@ -146,16 +147,15 @@ def test_schedule_can_be_extended(photographs, tmp_path):
     assert sixth["schedulers"][0]["periods"] == [3, 6]
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        {"type": "MultiStepLR", "milestones": [2, 5], "gamma": 0.5},
-        {"type": "CosineAnnealingLR", "T_max": 8},
-        {"type": "CosineAnnealingRestartLR", "periods": [8]},
-        {"type": "ExponentialLR", "gamma": 0.9},
-    ],
-    ids=lambda schedule: schedule["type"],
-)
+SCHEDULES = [
+    {"type": "MultiStepLR", "milestones": [2, 5], "gamma": 0.5},
+    {"type": "CosineAnnealingLR", "T_max": 8},
+    {"type": "CosineAnnealingRestartLR", "periods": [8], "eta_min": 2e-4},
+    {"type": "ExponentialLR", "gamma": 0.9},
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["type"])
 def test_resume_uses_the_learning_rate_of_the_option_file(schedule, photographs, tmp_path):
     """The rates equal those of a training that had this learning rate from the start."""
 
@@ -177,6 +177,52 @@ def test_resume_uses_the_learning_rate_of_the_option_file(schedule, photographs,
         return found
 
     assert rates(1e-3, 1e-5)[3:] == pytest.approx(rates(1e-5, 1e-5)[3:], rel=1e-6)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["type"])
+def test_rates_of_parts_hold_in_every_iteration_and_after_resume(schedule, photographs, tmp_path):
+    """Each group has the rate of a training without groups, times its factor, also within the warm-up."""
+
+    def rates(factors, *, resume):
+        opt = options(photographs, scheduler=schedule, total_iter=8, warmup_iter=3)
+        opt["train"]["optim_g"] = {"type": "Adam", "lr": 1e-3, "rates": factors}
+        model = model_of(opt, training_states=tmp_path, models=tmp_path)
+        found = []
+        for iteration in range(1, 8):
+            model.optimizer_g.step()
+            model.update_learning_rate(iteration)
+            found.append(model.get_current_learning_rate())
+            if iteration in resume:
+                model.save_training_state(0, iteration)
+                state = torch.load(tmp_path / f"{iteration}.state", weights_only=False)
+                model = model_of(opt, training_states=tmp_path, models=tmp_path)
+                model.resume_training(state)
+        return found
+
+    expected = [lr for (lr,) in rates(None, resume=())]
+    for resume in ((), (2, 5)):
+        found = rates({"encoder": 0.1, "mapper": 3}, resume=resume)
+        for lrs, lr in zip(found, expected, strict=True):
+            assert lrs == pytest.approx([lr, 0.1 * lr, 3 * lr], rel=1e-6)
+
+
+def test_other_parts_with_rates_are_refused(photographs, tmp_path):
+    models = []
+    for factors in ({"encoder": 0.1}, {"mapper": 0.1}, {"encoder": 0.2}):
+        opt = options(photographs)
+        opt["train"]["optim_g"]["rates"] = factors
+        models.append(model_of(opt, training_states=tmp_path, models=tmp_path))
+    models[0].save_training_state(0, 3)
+    state = torch.load(tmp_path / "3.state", weights_only=False)
+    with pytest.raises(
+        ValueError, match=r"rates: is for \['mapper'\], but the training state has \['encoder'\];"
+    ):
+        models[1].resume_training(copy.deepcopy(state))
+    models[2].resume_training(state)  # another factor is allowed
+    models[2].optimizer_g.step()
+    models[2].update_learning_rate(4)
+    rest, encoder = models[2].get_current_learning_rate()
+    assert encoder == pytest.approx(0.2 * rest)
 
 
 def test_cyclic_schedule_is_resumed(photographs, tmp_path):

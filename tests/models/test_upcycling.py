@@ -199,6 +199,7 @@ def frozen_options(photographs):
     distillation = {"type": "L1Loss", "loss_weight": 0.5, "reduction": "mean", "teacher": "deepest"}
     return options(
         photographs,
+        optim_g={"type": "Adam", "lr": 1e-3, "rates": {"mapper": 0.5}},
         freeze=["encoder", "experts.1"],
         random_gates_iter=7,
         mapper_alone_iter=3,

@@ -533,6 +533,20 @@ CONTRADICTIONS = {
         {"train.freeze": "encoder"},
         "train.freeze: is 'encoder'; give a list, a text each",
     ),
+    "a rate of no part": (
+        {"train.optim_g.rates": {"encodr": 0.1}},
+        "train.optim_g.rates: no parameter that learns is below 'encodr'; the network has encoder, "
+        "embedding, experts, mapper, base, and parts of these, such as experts.0",
+    ),
+    "a rate of a frozen part": (
+        {"train.optim_g.rates": {"encoder": 0.1}, "train.freeze": ["encoder"]},
+        "train.optim_g.rates: no parameter that learns is below 'encoder'; the network has encoder, "
+        "embedding, experts, mapper, base, and parts of these, such as experts.0",
+    ),
+    "a rate below zero": (
+        {"train.optim_g.rates": {"encoder": -0.1}},
+        "train.optim_g.rates.encoder: is -0.1; give a number above 0",
+    ),
     "all frozen": (
         {"train.freeze": ["encoder", "experts", "mapper"]},
         "train.freeze: is encoder, experts, mapper, which leaves nothing to learn; remove one of them",
