@@ -24,13 +24,20 @@ class Expert(nn.Module):
         depth: number of linear layers, at least 2.
         identity_start: initialise the hidden layers after the first one near the identity. The identity
             does not change the output of a ReLU, so a deep expert starts as accurate as a shallow one.
+        out_features: width of the output, 3 for RGB.
 
     Raises:
         ValueError: If `depth` is less than 2.
     """
 
     def __init__(
-        self, *, in_features: int, hidden_dim: int, depth: int, identity_start: bool = False
+        self,
+        *,
+        in_features: int,
+        hidden_dim: int,
+        depth: int,
+        identity_start: bool = False,
+        out_features: int = 3,
     ) -> None:
         super().__init__()
         if depth < 2:
@@ -38,7 +45,8 @@ class Expert(nn.Module):
         self.in_features = in_features
         self.hidden_dim = hidden_dim
         self.depth = depth
-        widths = [in_features, *[hidden_dim] * (depth - 1), 3]
+        self.out_features = out_features
+        widths = [in_features, *[hidden_dim] * (depth - 1), out_features]
         linears = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths)]
         if identity_start:
             for hidden in linears[1:-1]:
@@ -81,11 +89,16 @@ class Expert(nn.Module):
 
         Layers are counted as built. Wrappers and replacements are not counted.
         """
-        return self.hidden_dim * (self.in_features + (self.depth - 2) * self.hidden_dim + 3)
+        return self.hidden_dim * (self.in_features + (self.depth - 2) * self.hidden_dim + self.out_features)
 
 
 def make_experts(
-    *, in_features: int, hidden_dim: int, depths: Sequence[int], identity_start: bool = False
+    *,
+    in_features: int,
+    hidden_dim: int,
+    depths: Sequence[int],
+    identity_start: bool = False,
+    out_features: int = 3,
 ) -> nn.ModuleList:
     """Build one expert for each depth.
 
@@ -93,7 +106,7 @@ def make_experts(
         in_features: width of the embedding.
         hidden_dim: width of each hidden layer.
         depths: numbers of linear layers, strictly increasing.
-        identity_start: see :class:`Expert`.
+        identity_start, out_features: see :class:`Expert`.
 
     Raises:
         ValueError: If `depths` is empty or does not increase, or if a depth is less than 2.
@@ -102,7 +115,13 @@ def make_experts(
     if not depths or depths != sorted(set(depths)):
         raise ValueError(f"expert_depths must grow from the shallowest expert to the deepest, not {depths}")
     return nn.ModuleList(
-        Expert(in_features=in_features, hidden_dim=hidden_dim, depth=depth, identity_start=identity_start)
+        Expert(
+            in_features=in_features,
+            hidden_dim=hidden_dim,
+            depth=depth,
+            identity_start=identity_start,
+            out_features=out_features,
+        )
         for depth in depths
     )
 

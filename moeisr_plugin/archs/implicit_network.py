@@ -91,6 +91,13 @@ class ImplicitNetwork(nn.Module):
         return max(1, len(self.experts))
 
     @property
+    def refined_channels(self) -> int:
+        """The width D' of what `refine` returns."""
+        channels = self.encoder.latent_channels
+        assert isinstance(channels, int)
+        return channels
+
+    @property
     def precise_parts(self) -> Sequence[str]:
         return ()
 

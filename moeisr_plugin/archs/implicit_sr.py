@@ -14,7 +14,7 @@ from moeisr_plugin.ops.precision import at_least_float32
 
 __all__ = ["OWN_NETWORKS", "Decoding", "Encoding", "ImplicitSR", "Routing"]
 
-OWN_NETWORKS = "LIIF, LTE, MoEISRLIIF, MoEISRLTE or another ImplicitNetwork"
+OWN_NETWORKS = "LIIF, LTE, CiaoSR, MoEISRLIIF, MoEISRLTE, MoEISRCiaoSR or another ImplicitNetwork"
 """The registered networks of this package, as listed in messages."""
 
 

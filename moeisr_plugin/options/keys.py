@@ -224,6 +224,7 @@ NETWORK_RANGES: dict[str, Rule] = {
     "hidden_dim": whole(1),
     "depth": whole(2),
     "expert_depths": DEPTHS,
+    "non_local_scales": list_of(whole(2)),
     "mapper_depth": whole(1),
     "mapper_kernel_size": ODD,
     "mapper_hidden_dim": or_empty(whole(1)),

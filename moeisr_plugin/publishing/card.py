@@ -23,6 +23,11 @@ _PAPERS = {
         "2311.12077",
     ),
     "LIIF": ("Learning Continuous Image Representation with Local Implicit Image Function", "2012.09161"),
+    "CiaoSR": (
+        "CiaoSR: Continuous Implicit Attention-in-Attention Network for Arbitrary-Scale Image "
+        "Super-Resolution",
+        "2212.04362",
+    ),
     "LTE": ("Local Texture Estimator for Implicit Representation Function", "2111.08918"),
 }
 

@@ -160,6 +160,4 @@ def _along_axis(net: ImplicitNetwork, n: int, n_lr: int) -> tuple[Tensor, int]:
 
 
 def _latent_channels(net: ImplicitNetwork) -> int:
-    channels = net.encoder.latent_channels
-    assert isinstance(channels, int)
-    return channels
+    return net.refined_channels

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import moeisr_plugin.test
 import moeisr_plugin.train
+from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
 from moeisr_plugin.options import OptionsError, Run, check, contradictions
 from moeisr_plugin.options.parse import force_options, read_options
 from moeisr_plugin.utils.messages import one_line
@@ -604,8 +605,7 @@ CONTRADICTIONS = {
     ),
     "network": (
         {"network_g": {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3}, "train.balance_opt": GONE},
-        "network_g.type: is EDSR, but ImplicitSRModel trains LIIF, LTE, MoEISRLIIF or MoEISRLTE; change one "
-        "or the other",
+        f"network_g.type: is EDSR, but ImplicitSRModel trains {OWN_NETWORKS}; change one or the other",
     ),
     "balance of one": (
         {"network_g.expert_depths": GONE, "network_g.type": "LIIF"},

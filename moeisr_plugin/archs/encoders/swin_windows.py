@@ -1,31 +1,8 @@
-"""Make the toolbox's SwinIR accept images of any size: padding to whole windows, and attention masks."""
+"""Make the toolbox's SwinIR accept images of any size: attention masks."""
 
 import torch
 from basicsr.archs.swinir_arch import SwinIR, SwinTransformerBlock
 from torch import Tensor
-
-
-def pad_to_windows(image: Tensor, window_size: int) -> Tensor:
-    """Pad an image below and to the right by reflection, up to whole windows.
-
-    The result equals that of `F.pad` where `F.pad` accepts the image. `F.pad` refuses images smaller than
-    the padding; here the reflection is repeated, and a single row or column is copied.
-
-    Args:
-        image: (B, C, h, w), h, w >= 1.
-        window_size: Side of a window, in pixels.
-
-    Returns:
-        (B, C, h', w'), the next multiples of the window size.
-    """
-    for dim in (-2, -1):
-        size = image.shape[dim]
-        padded = -(-size // window_size) * window_size
-        if padded != size:
-            period = max(2 * size - 2, 1)
-            index = torch.arange(padded, device=image.device) % period
-            image = image.index_select(dim, torch.minimum(index, period - index))
-    return image
 
 
 class AnySizeBlock(SwinTransformerBlock):

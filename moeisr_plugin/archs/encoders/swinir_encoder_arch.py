@@ -6,6 +6,7 @@ from basicsr.archs.swinir_arch import SwinIR
 from torch import Tensor
 
 from moeisr_plugin.archs.encoders import swin_windows
+from moeisr_plugin.archs.encoders.padding import pad_to_multiple
 from moeisr_plugin.archs.registry import register
 
 
@@ -73,6 +74,6 @@ class SwinIREncoder(SwinIR):
     def forward(self, lr: Tensor) -> Tensor:
         """Encode `lr` (B, 3, h, w), RGB in [-1, 1], into a latent (B, 64, h, w)."""
         h, w = lr.shape[-2:]
-        shallow = self.conv_first(swin_windows.pad_to_windows(lr, self.window_size))
+        shallow = self.conv_first(pad_to_multiple(lr, self.window_size))
         deep = self.conv_after_body(self.forward_features(shallow))
         return self.conv_before_upsample(shallow + deep)[:, :, :h, :w]

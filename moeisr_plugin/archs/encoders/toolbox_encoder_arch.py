@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs.encoders import swin_windows
 from moeisr_plugin.archs.encoders.encoder_interface import convolution_halo
+from moeisr_plugin.archs.encoders.padding import pad_to_multiple
 from moeisr_plugin.archs.pretrained import load_cut_network, read_weights
 from moeisr_plugin.archs.registry import register
 
@@ -59,7 +60,7 @@ def rrdb_features(net: RRDBNet, image: Tensor) -> Tensor:
 
 def swinir_features(net: SwinIR, image: Tensor) -> Tensor:
     h, w = image.shape[-2:]
-    padded = swin_windows.pad_to_windows(image, swin_windows.window_size_of(net))
+    padded = pad_to_multiple(image, swin_windows.window_size_of(net))
     shallow = net.conv_first((padded - net.mean.to(image)) * net.img_range)
     return (shallow + net.conv_after_body(net.forward_features(shallow)))[:, :, :h, :w]
 

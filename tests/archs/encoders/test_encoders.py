@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from moeisr_plugin.archs.encoders.edsr_encoder_arch import EDSREncoder
 from moeisr_plugin.archs.encoders.encoder_interface import Encoder
+from moeisr_plugin.archs.encoders.padding import pad_to_multiple
 from moeisr_plugin.archs.encoders.rdn_encoder_arch import RDNEncoder
-from moeisr_plugin.archs.encoders.swin_windows import pad_to_windows
 from moeisr_plugin.archs.encoders.swinir_encoder_arch import SwinIREncoder
 from moeisr_plugin.archs.encoders.toolbox_encoder_arch import FAMILIES, ToolboxEncoder
 
@@ -239,14 +239,14 @@ def test_names_are_registered_beside_those_of_the_toolbox():
 
 def test_padding_is_reflection_where_that_is_possible():
     lr = image(5, 9)
-    torch.testing.assert_close(pad_to_windows(lr, 8), F.pad(lr, (0, 7, 0, 3), "reflect"), rtol=0, atol=0)
-    torch.testing.assert_close(pad_to_windows(image(8, 16), 8), image(8, 16), rtol=0, atol=0)
+    torch.testing.assert_close(pad_to_multiple(lr, 8), F.pad(lr, (0, 7, 0, 3), "reflect"), rtol=0, atol=0)
+    torch.testing.assert_close(pad_to_multiple(image(8, 16), 8), image(8, 16), rtol=0, atol=0)
 
 
 def test_padding_of_images_smaller_than_the_padding():
     row = torch.tensor([[[[1.0, 2.0, 3.0]]]])
     expected = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0, 2.0, 3.0, 2.0]).expand(1, 1, 8, 8)
-    torch.testing.assert_close(pad_to_windows(row, 8), expected, rtol=0, atol=0)
+    torch.testing.assert_close(pad_to_multiple(row, 8), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
