@@ -1,5 +1,6 @@
 """Packaging of moeisr_plugin; the settings of its tools are in pyproject.toml."""
 
+import os
 import re
 from pathlib import Path
 
@@ -46,13 +47,52 @@ def version() -> str:
     return found.group(1)
 
 
+def long_description() -> str:
+    """Return README.md for a package index, where relative links and pictures lead nowhere.
+
+    With the address of the repository in MOEISR_REPOSITORY, they become absolute. Otherwise pictures are left
+    out, and links become plain text.
+    """
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    home = os.environ.get("MOEISR_REPOSITORY", "").rstrip("/")
+    relative = r"\((?!https?:|#)([^)\s]+)\)"
+    if home:
+        text = re.sub(rf"(!\[[^\]]*\]){relative}", rf"\1({home}/raw/HEAD/\2)", text)
+        return re.sub(rf"(?<!!)(\[[^\]]*\]){relative}", rf"\1({home}/blob/HEAD/\2)", text)
+    text = re.sub(rf"!\[[^\]]*\]{relative}\n*", "", text)
+    return re.sub(rf"\[([^\]]*)\]{relative}", r"\1", text)
+
+
 setup(
     name="moeisr_plugin",
     version=version(),
     description="Arbitrary-scale super-resolution by a mixture of implicit decoders, as a plugin for BasicSR",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    author="The moeisr_plugin developers",
+    keywords=["super-resolution", "upscaling", "arbitrary-scale", "implicit", "LIIF", "LTE", "BasicSR"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: End Users/Desktop",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Graphics :: Graphics Conversion",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
+    project_urls={
+        "Paper": "https://arxiv.org/abs/2311.12077",
+        "BasicSR": "https://github.com/XPixelGroup/BasicSR",
+        **({"Source": os.environ["MOEISR_REPOSITORY"]} if os.environ.get("MOEISR_REPOSITORY") else {}),
+    },
     python_requires=">=3.10",
     packages=[*find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]), OPTION_FILES],
     package_dir={OPTION_FILES: "options"},
@@ -61,6 +101,11 @@ setup(
         OPTION_FILES: ["**/*.yml"],
     },
     install_requires=ENLARGING,
-    extras_require={"train": TRAINING, "heic": ["pillow-heif"], "dev": ["pytest", "ruff", "pyright"]},
+    extras_require={
+        "train": TRAINING,
+        "heic": ["pillow-heif"],
+        "docs": ["mkdocs-material>=9.6"],
+        "dev": ["pytest", "ruff", "pyright"],
+    },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

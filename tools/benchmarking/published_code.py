@@ -58,6 +58,54 @@ class PublishedLIIF:
             return _picture(torch.cat([self._model.query_rgb(*chunk) for chunk in chunks], dim=1), size)
 
 
+class PublishedLTE:
+    """jaewon-lee-b/lte with the encoder and the decoder weights of an LTE of this package.
+
+    Args:
+        folder: a checkout.
+        net: the LTE.
+        device: device of the network.
+
+    Raises:
+        ValueError: the folder does not contain the network.
+    """
+
+    def __init__(self, folder: Path, net: Any, device: torch.device) -> None:
+        self._net = net
+        options = net.hyper_parameters
+        hidden = {
+            "out_dim": 3,
+            "hidden_list": [options["hidden_dim"]] * (options["depth"] - 1),
+        }
+        self._model = _make(
+            folder,
+            "lte",
+            net.encoder,
+            imnet_spec={"name": "mlp", "args": hidden},
+            hidden_dim=options["num_freq_features"],
+        )
+        self._model.imnet.load_state_dict(net.experts[0].state_dict())
+        for name in ("coef", "freq", "phase"):
+            getattr(self._model, name).load_state_dict(getattr(net.embedding, name).state_dict())
+        self._model.to(device).eval()
+        self._device = device
+
+    @torch.no_grad()
+    def encode(self, lr: Tensor) -> Tensor:
+        with _without_gpu(self._device):
+            self._model.gen_feat((lr - 0.5) / 0.5)
+        return lr
+
+    @torch.no_grad()
+    def decode(self, lr: Tensor, size: tuple[int, int]) -> Tensor:
+        coord, cell = _queries(size, self._device)
+        # As in its test.py, cells of scales above the trained ones are clipped, here for each axis.
+        limit = self._net.hyper_parameters["max_trained_scale"]
+        cell = cell.maximum(cell.new_tensor([2 / (limit * n) for n in lr.shape[2:]]))
+        with _without_gpu(self._device):
+            return _picture(self._model.query_rgb(coord, cell), size)
+
+
 class PublishedLMLIIF:
     """LM-LIIF of HeZongyao/LMF in the configuration for EDSR-baseline, on its fast path.
 

@@ -1,0 +1,440 @@
+"""README.md and docs/: examples run, numbers are those of docs/results, and sentences are short."""
+
+import argparse
+import contextlib
+import importlib
+import json
+import re
+import shlex
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from basicsr.utils.registry import ARCH_REGISTRY
+from PIL import Image
+from skimage import data
+from training_files import write_card, write_experiment, write_results
+
+from moeisr_plugin import cli
+from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
+from moeisr_plugin.checkpoints.network import save_checkpoint
+from moeisr_plugin.commands import upscale
+from moeisr_plugin.options import keys
+from moeisr_plugin.options.command_line import options_of_command
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
+README = PAGES["README.md"]
+
+
+def blocks(language):
+    """Return (page, content) of every code block of a language."""
+    pattern = rf"^```{language}\n(.*?)^```"
+    return [
+        (page, content)
+        for page, text in PAGES.items()
+        for content in re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+    ]
+
+
+COMMANDS = [
+    (page, shlex.split(line, comments=True))
+    for page, content in blocks("bash")
+    for line in content.replace("\\\n", " ").splitlines()
+    if shlex.split(line, comments=True)
+]
+# These take minutes to hours or need data that the tests lack, so that only their arguments are checked.
+LONG = ("evaluate", "upcycle", "publish")
+
+
+@pytest.fixture
+def users_folder(tmp_path, monkeypatch):
+    """Create a working directory with the files that the pages mention."""
+    torch.manual_seed(0)
+    encoder = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
+    net = MoEISRLIIF(encoder=encoder, hidden_dim=8)
+    for name in ("net_g_latest.pth", "a.pth", "b.pth", "mine.pth"):
+        save_checkpoint(tmp_path / name, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    torch.save(published_liif(LIIF(encoder=encoder, hidden_dim=8)), tmp_path / "edsr-baseline-liif.pth")
+    for folder in ("photos", "datasets/Set5"):
+        (tmp_path / folder).mkdir(parents=True)
+    for path in ("photo.png", "photos/one.png", "datasets/Set5/one.png"):
+        Image.fromarray(data.chelsea()[100:121, 100:133]).save(tmp_path / path)
+    write_card(tmp_path / "card.yml")
+    experiment = tmp_path / "experiments/train_EDSR_MoEISR_LIIF_s"
+    write_experiment(experiment)
+    write_results(tmp_path / "results/Set14/results.json", experiment / "models/net_g_latest.pth")
+    (tmp_path / "options").symlink_to(ROOT / "options")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def published_liif(net):
+    """Return a LIIF on EDSR in the format of the published code."""
+    args = {
+        "encoder_spec": {
+            "name": "edsr-baseline",
+            "args": {"no_upsampling": True, "n_feats": 8, "n_resblocks": 1},
+        },
+        "imnet_spec": {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [8] * 4}},
+    }
+    weights = {key.replace("experts.0.", "imnet."): value for key, value in net.state_dict().items()}
+    return {"model": {"name": "liif", "args": args, "sd": weights}}
+
+
+# --- examples ---
+
+
+@pytest.mark.parametrize("page", sorted({page for page, _ in blocks("python")}))
+def test_python_examples_run(users_folder, page):
+    code = "\n".join(content for name, content in blocks("python") if name == page)
+    try:
+        exec(compile(code, page, "exec"), {})
+    finally:
+        ARCH_REGISTRY._obj_map.pop("OneConvolution", None)
+    if "enlarged.png" in code:
+        assert Image.open(users_folder / "enlarged.png").size == (round(33 * 3.7), round(21 * 3.7))
+
+
+def test_commands_run(users_folder, capsys):
+    """Commands run in the order of the pages, each in a folder where the outputs of others may exist."""
+    ran = 0
+    for page, command in COMMANDS:
+        if command[0] != "moeisr" or command[1] in LONG:
+            continue
+        for output in users_folder.glob("*_x*"):
+            output.rename(users_folder / f"earlier{ran}{output.suffix}")
+        present = {path: path.stat().st_mtime_ns for path in users_folder.rglob("*")}
+        existing = "--skip-existing" in command
+        assert cli.main(command[1:]) == 0, f"{page}: {shlex.join(command)}\n{capsys.readouterr().err}"
+        now = {path: path.stat().st_mtime_ns for path in users_folder.rglob("*")}
+        assert now != present or existing or capsys.readouterr().out, shlex.join(command)
+        ran += 1
+    assert ran >= 12
+
+
+class ParsedError(Exception):
+    """The arguments of a command were accepted."""
+
+
+@pytest.fixture
+def parses(monkeypatch):
+    """Return a function that checks whether a program accepts its arguments."""
+    original = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        raise ParsedError
+
+    def check(main, arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+            with pytest.raises(ParsedError):
+                main(arguments)
+
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return check
+
+
+def test_arguments_of_long_commands_are_accepted(parses):
+    long = [command for _, command in COMMANDS if command[0] == "moeisr" and command[1] in LONG]
+    assert {command[1] for command in long} == set(LONG)
+    for command in long:
+        parses(cli.main, command[1:])
+
+
+def test_arguments_of_tools_are_accepted(parses):
+    tools = [command[1:] for _, command in COMMANDS if command[:1] == ["python"] and "tools/" in command[1]]
+    assert len(tools) >= 8
+    for tool, *arguments in tools:
+        assert (ROOT / tool).is_file()
+        if tool != "tools/quickstart.py":
+            parses(importlib.import_module(Path(tool).stem).main, arguments)
+
+
+def test_arguments_of_trainings_are_accepted(parses):
+    found = 0
+    for _, command in COMMANDS:
+        for module in ("moeisr_plugin.train", "moeisr_plugin.test"):
+            if module in command:
+                arguments = command[command.index(module) + 1 :]
+                option_file = Path(arguments[arguments.index("-opt") + 1])
+                assert (ROOT / option_file).is_file()
+                parses(lambda words: options_of_command(words, str(ROOT), is_train=True), arguments)
+                found += 1
+    assert found >= 8
+
+
+def test_files_of_other_commands_exist():
+    named = [word for _, command in COMMANDS for word in command]
+    paths = [word for word in named if word.startswith(("options/", "tools/", ".ci/"))]
+    assert len(paths) >= 20
+    assert all((ROOT / path).is_file() for path in paths)
+    known = {"moeisr", "python", "python3", "bash", "pip", "source", "docker", "torchrun", "srun", "unzip"}
+    assert {command[0] for _, command in COMMANDS} <= known
+
+
+def test_extras_that_pip_commands_name_exist():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    extras = {
+        name
+        for _, command in COMMANDS
+        if command[0] == "pip"
+        for word in command
+        for name in re.findall(r"^\.\[(.+)\]$", word)
+    }
+    assert extras == {"train", "heic"}
+    assert all(f'"{name}": ' in setup for name in extras)
+
+
+def test_yaml_examples_are_valid():
+    for page, content in blocks("yaml"):
+        assert isinstance(yaml.safe_load(content), dict), page
+
+
+def test_every_flag_of_upscale_is_used_in_an_example():
+    parser = upscale.add_parser(argparse.ArgumentParser().add_subparsers())
+    options = {
+        string for action in parser._actions for string in action.option_strings if string.startswith("--")
+    }
+    used = {word for _, command in COMMANDS if command[:2] == ["moeisr", "upscale"] for word in command}
+    assert options - used == {"--help"}
+
+
+# --- messages ---
+
+TROUBLES = {
+    "there is no such file; check the name": "upscale nowhere.png --scale 2",
+    "is not a picture of a known format": "upscale text.png --scale 2",
+    "is damaged or incomplete": "upscale half.png --scale 2",
+    "is empty; replace it by a picture": "upscale empty.png --scale 2",
+    "is more than the limit of": "upscale photo.png --scale 2 --max-pixels 10",
+    "contains no pictures": "upscale nothing --scale 2",
+    "already exists; choose another -o or add --overwrite": "upscale photo.png --scale 2 -o photos/one.png",
+    "would be overwritten; choose another -o": "upscale photo.png --scale 2 -o photo.png",
+    "several outputs need a folder": "upscale photo.png photos/one.png --scale 2 -o card.yml",
+    "is smaller than the picture": "upscale photo.png --size 3x3",
+    "PyTorch finds no GPU": "upscale photo.png --scale 2 --device cuda",
+    "a CPU does not support it": "upscale photo.png --scale 2 --device cpu --precision tf32",
+    "no such file of weights": "upscale photo.png --scale 2 --weights nowhere.pth",
+    "no such folder; name a folder of HR pictures": "evaluate --weights a.pth --data nowhere",
+    "has no network_g": "complexity -opt card.yml",
+    "unknown; did you mean weight_decay?": ["train:optim_g:weigth_decay=0"],
+    "give [smallest, largest], both at least 1": ["datasets:train:scale_range=[4,1]"],
+}
+
+
+def test_messages_of_troubleshooting_are_provoked_here():
+    text = PAGES["docs/troubleshooting.md"].partition("## Messages of other programs")[0]
+    assert re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE) == sorted(
+        TROUBLES, key=lambda message: text.index(f"`{message}`")
+    )
+
+
+@pytest.mark.parametrize("message", TROUBLES)
+def test_message_of_troubleshooting_appears(users_folder, capsys, message):
+    if message == "PyTorch finds no GPU" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    (users_folder / "nothing").mkdir()
+    (users_folder / "empty.png").touch()
+    (users_folder / "text.png").write_text("no picture")
+    whole = (users_folder / "photo.png").read_bytes()
+    (users_folder / "half.png").write_bytes(whole[: len(whole) // 2])
+    provoked = TROUBLES[message]
+    if isinstance(provoked, str):
+        with contextlib.suppress(SystemExit):
+            assert cli.main(shlex.split(provoked)) != 0
+    else:
+        option_file = "options/train/tiny/train_tiny_LIIF.yml"
+        forced = [
+            "-opt",
+            option_file,
+            "--check",
+            "--force_yml",
+            "datasets:train:dataroot_gt=photos",
+            *provoked,
+        ]
+        with pytest.raises(SystemExit):
+            options_of_command(forced, str(users_folder), is_train=True)
+    assert message in capsys.readouterr().err
+
+
+# --- language ---
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 170
+    assert len(README.split()) <= 1600
+
+
+@pytest.mark.parametrize("page", ["README.md"])
+def test_sentences_are_short(page):
+    text = re.sub(r"```.*?```|<!--.*?-->", "\n\n", PAGES[page], flags=re.DOTALL)
+    text = re.sub(r"^(\||#|!\[).*$", "\n", text, flags=re.MULTILINE)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    for paragraph in re.split(r"\n\s*\n|\n(?=- |\d\. )", text):
+        for sentence in re.split(r"(?<=[.:;?])\s", " ".join(paragraph.split())):
+            assert len(sentence.split()) <= 30, sentence
+
+
+def test_set_up_commands_are_on_the_first_screen():
+    first = "\n".join(README.splitlines()[:25])
+    assert "bash tools/quickstart.sh" in first
+    assert "bash tools/test.sh" in first
+
+
+# --- generated parts and numbers ---
+
+
+@pytest.fixture
+def make_docs(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("make_docs")
+
+
+def test_generated_parts_are_up_to_date(make_docs, capsys):
+    assert make_docs.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_markers_without_partner_or_block_are_refused(make_docs):
+    for text in ("<!-- begin:facts -->", "<!-- begin:nothing -->\n<!-- end:nothing -->\n"):
+        with pytest.raises(ValueError, match=r"end marker|unknown block nothing"):
+            make_docs.with_blocks(text, None)
+
+
+def test_meanings_of_options_are_of_known_keys():
+    meanings = yaml.safe_load((ROOT / "docs/options.yml").read_text(encoding="utf-8"))
+    for section, described in meanings.items():
+        if section == "DATASETS":
+            known = {key for rules in keys.DATASETS.values() for key in rules}
+        elif section == "PATH_OF_NETWORK":
+            known = {f"{key}_g" for key in keys.PATH_OF_NETWORK}
+        else:
+            known = set(getattr(keys, section))
+        assert set(described) <= known, section
+        assert all(len(entry) == 2 for entry in described.values()), section
+
+
+def table_rows(page, heading):
+    """Return the rows of the table of a page with this first heading, as {first cell: other cells}."""
+    _, _, below = PAGES[page].partition(f"| {heading} |")
+    lines = below.split("\n\n", 1)[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert rows
+    return {name: cells for name, *cells in rows}
+
+
+def kept(name):
+    return json.loads((ROOT / "docs/results" / name).read_text(encoding="utf-8"))
+
+
+def test_networks_of_the_readme_are_those_of_the_index():
+    index = yaml.safe_load((ROOT / "moeisr_plugin/weights/metafile.yml").read_text(encoding="utf-8"))
+    rows = {name.split("`")[1]: cells for name, cells in table_rows("README.md", "Network").items()}
+    assert set(rows) == {model["Name"] for model in index["Models"]}
+    for model in index["Models"]:
+        (metrics,) = (result["Metrics"] for result in model["Results"] if result["Dataset"] == "Set14")
+        megabytes, _, *psnrs, use = rows[model["Name"]]
+        assert psnrs == [f"{metrics[f'PSNR x{scale}']:.2f}" for scale in "234"]
+        size = (ROOT / "moeisr_plugin/weights" / model["Weights"]).stat().st_size
+        assert megabytes == f"{size / 1e6:.1f}"
+        assert use != "See its card."
+
+
+def test_published_rows_are_those_of_the_paper():
+    paper = json.loads((ROOT / "tools/published_tables.json").read_text(encoding="utf-8"))["tables"]["2"]
+    rows = table_rows("README.md", "PSNR in dB")
+    published = {name: cells for name, cells in rows.items() if "as published" in name}
+    assert len(published) == 5
+    for name, cells in published.items():
+        (numbers,) = (row["psnr"] for row in paper["rows"] if f"*{row['method']}, as published*" == name)
+        columns = dict(zip(paper["columns"], numbers, strict=True))
+        wanted = [columns[f"{dataset} ×{scale}"] for dataset in ("Set5", "Set14") for scale in "234"]
+        assert [cell.strip("*") for cell in cells] == [f"{number:.2f}" for number in wanted]
+
+
+@pytest.mark.parametrize(
+    ("heading", "file", "cases", "threads", "precisions"),
+    [
+        ("Times as fast", "benchmark.json", ("4x96x96", "8x64x64"), (1, 2), ("float32", "bfloat16")),
+        (
+            "Times as fast on a GPU",
+            "benchmark_on_a_gpu.json",
+            ("4x96x96", "8x64x64"),
+            (1,),
+            ("float32", "tf32", "bfloat16"),
+        ),
+        (
+            "Times as fast from 720p to 4K",
+            "benchmark_on_a_gpu_to_4k.json",
+            ("3x1280x720",),
+            (1,),
+            ("float32", "tf32", "bfloat16"),
+        ),
+    ],
+)
+def test_speed_matches_the_reports(heading, file, cases, threads, precisions):
+    seconds = {
+        (row["network"], row["code"], row["precision"], row["case"], row["threads"]): row["seconds"]
+        for row in kept(file)["rendering"]
+    }
+    for name, cells in table_rows("docs/speed.md", heading).items():
+        plain, name = "LTE" if "LTE" in name else "LIIF", name.replace("R-", "R")
+        times = [
+            seconds[plain, "plain", "float32", case, count] / seconds[name, "package", precision, case, count]
+            for case, precision, count in product(cases, precisions, threads)
+        ]
+        assert cells == [f"{each:.1f}" for each in times]
+
+
+def test_speed_beside_a_fixed_scale_matches_the_report():
+    rows = {
+        row["network"]: row["seconds"]
+        for row in kept("benchmark_beside_edsr.json")["rendering"]
+        if row["code"] != "plain" and row["case"] == "4x96x96"
+    }
+    heading = "Seconds of EDSR by PixelShuffle ÷ seconds of"
+    for name, cells in table_rows("docs/speed.md", heading).items():
+        network = name.strip("`").removesuffix(", random weights")
+        assert cells[-1] == f"{rows['EDSR ×4'] / rows[network]:.2f}"
+    fact = next(
+        line for line in README.splitlines() if "PixelShuffle takes" in line or "for ×4 alone" in line
+    )
+    for ratio, name in re.findall(r"([\d.]+) times as long as `(\w+)`", fact):
+        assert ratio == f"{rows['EDSR ×4'] / rows[name]:.1f}"
+
+
+def test_every_fact_with_a_number_links_to_its_file():
+    _, _, below = README.partition("<!-- begin:facts -->\n")
+    facts = below.partition("<!-- end:facts -->")[0].strip().splitlines()
+    assert len(facts) >= 6
+    for fact in facts:
+        (file,) = re.findall(r"\(docs/results/(\w+\.json)\)", fact)
+        assert (ROOT / "docs/results" / file).is_file()
+
+
+def test_numbers_of_facts_match_their_files():
+    parity = kept("parity.json")
+    assert f"over {parity['cases']} cases" in README
+    assert f"off by up to {parity['bfloat16_samples']:.1f} of 255" in README
+    to_4k = next(
+        row["seconds"]
+        for row in kept("benchmark_on_a_gpu_to_4k.json")["rendering"]
+        if (row["network"], row["code"], row["precision"]) == ("MoEISRLIIF-s", "package", "bfloat16")
+    )
+    assert f"enlarges {1 / to_4k:.0f} frames a second from 720p to 4K" in README
+
+
+def test_figures_are_small_and_used():
+    figures = list((ROOT / "docs/images").iterdir())
+    assert figures
+    for figure in figures:
+        assert figure.stat().st_size < 300_000, figure.name
+        assert any(f"images/{figure.name}" in text for text in PAGES.values()), figure.name

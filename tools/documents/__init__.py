@@ -1,0 +1,1 @@
+"""Blocks of README.md and docs/ that are made from measurements; see tools/make_docs.py."""

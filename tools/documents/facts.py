@@ -1,0 +1,103 @@
+"""Sentences with numbers, each with a link to its source."""
+
+from collections.abc import Callable
+
+from documents import speed
+from documents.results import source_of
+from documents.sources import SCALES, Sources
+
+PARITY = "parity.json"
+
+
+def listed(sources: Sources) -> str:
+    """Return the list of README. A fact without measurements is left out."""
+    facts: list[Callable[[Sources], str | None]] = [
+        default_beside_its_source,
+        faster_than_published,
+        beside_fixed_scale,
+        frames_on_a_gpu,
+        parity,
+        half_precision,
+        grey_picture,
+    ]
+    return "\n".join(f"- {sentence}" for sentence in (fact(sources) for fact in facts) if sentence)
+
+
+def default_beside_its_source(sources: Sources) -> str | None:
+    """Compare the default network with the published LIIF of its encoder."""
+    model = next(each for each in sources.models if each.is_default)
+    measured, source = sources.measured(model, "Set14"), source_of(sources, model)
+    if measured is None or source is None:
+        return None
+    rows = [(measured.row(scale), source.row(scale)) for scale in SCALES]
+    behind = max(base["psnr"] - row["psnr"] for row, base in rows)
+    cost = [100 * row["decoder_macs_executed"] / base["decoder_macs_published"] for row, base in rows]
+    return (
+        f"On Set14, `{model.name}` is at most {behind:.2f} dB below the published EDSR-LIIF, "
+        f"and decodes with {min(cost):.0f} to {max(cost):.0f} % of its multiply-accumulates "
+        f"({sources.link(measured.file)})."
+    )
+
+
+def faster_than_published(sources: Sources) -> str:
+    report = sources.benchmark(speed.CPU)
+    smaller, larger = (
+        speed.times_plain(report, name, "float32", "4x96x96") for name in ("MoEISRLIIF-s", "MoEISRLIIF-b")
+    )
+    return (
+        f"At ×4 on one thread, a MoEISR-LIIF-s of published size is {smaller:.0f} times and a -b "
+        f"{larger:.1f} times as fast as LIIF decoded as published ({sources.link(speed.CPU)})."
+    )
+
+
+def beside_fixed_scale(sources: Sources) -> str:
+    report = sources.benchmark(speed.BESIDE_EDSR)
+    names = [name for name in report["weights"] if not name.startswith("tiny_")]
+    times = [
+        speed.edsr(report, "4x96x96")["seconds"] / speed.packaged(report, name, "4x96x96")["seconds"]
+        for name in names
+    ]
+    listed = " and ".join(
+        f"{ratio:.1f} times as long as `{name}`" for name, ratio in zip(names, times, strict=True)
+    )
+    return (
+        f"At ×4 on one thread, BasicSR's EDSR with PixelShuffle, for ×4 alone, takes {listed} "
+        f"({sources.link(speed.BESIDE_EDSR)})."
+    )
+
+
+def frames_on_a_gpu(sources: Sources) -> str:
+    report = sources.benchmark(speed.TO_4K)
+    seconds = speed.packaged(report, "MoEISRLIIF-s", "3x1280x720", "bfloat16")["seconds"]
+    return (
+        f"One {report['machine']['gpu']} enlarges {1 / seconds:.0f} frames a second from 720p to 4K with "
+        f"MoEISR-LIIF-s in bfloat16 ({sources.link(speed.TO_4K)})."
+    )
+
+
+def parity(sources: Sources) -> str:
+    found = sources.benchmark(PARITY)
+    return (
+        f"Converted networks answer as the published code: within {found['liif']:.0e} for LIIF and "
+        f"{found['lte']:.0e} for LTE, over {found['cases']} cases in float32 ({sources.link(PARITY)})."
+    ).replace("e-0", "e-")
+
+
+def half_precision(sources: Sources) -> str:
+    found = sources.benchmark(PARITY)
+    return (
+        f"In bfloat16 single samples are off by up to {found['bfloat16_samples']:.1f} of 255, where rounding "
+        f"changes the expert of a pixel ({sources.link(PARITY)})."
+    )
+
+
+def grey_picture(sources: Sources) -> str | None:
+    """State how a grey picture of Set14 counts."""
+    for name, report in sources.reports:
+        note = next((note for note in report["notes"] if note.startswith("Grey counts")), None)
+        if report["dataset"] == "Set14" and note:
+            return (
+                "One of the 14 pictures of Set14 is grey and counts as RGB here, also in the bicubic row. "
+                f"Evaluations in MATLAB score it lower ({sources.link(name)})."
+            )
+    return None

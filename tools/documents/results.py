@@ -1,0 +1,92 @@
+"""Tables of quality."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from documents.sources import SCALES, Measured, Model, Sources, decibels, table
+
+DATASETS = ("Set5", "Set14")
+PUBLISHED = ("RDN-LIIF", "RDN-MoEISR(LIIF)-s", "RDN-MoEISR(LIIF)-b", "SwinIR-LIIF", "SwinIR-MoEISR(LIIF)-b")
+
+
+def beside_published(sources: Sources) -> str:
+    """Return the table of README: bicubic, the networks of the package, and rows of the paper."""
+    rows = [["PSNR in dB", *(f"{dataset} ×{scale}" for dataset in DATASETS for scale in SCALES)]]
+    rows.append(["bicubic", *(decibels(psnr) for dataset in DATASETS for psnr in sources.bicubic(dataset))])
+    for model in reversed(sources.models):
+        numbers = [model.psnr(dataset, scale) for dataset in DATASETS for scale in SCALES]
+        rows.append([f"`{model.name}`", *map(decibels, numbers)])
+    if (liif := _source_of_default(sources)) is not None:
+        cells = [decibels(liif.row(scale)["psnr"]) for scale in SCALES]
+        rows.append(["EDSR-LIIF, its published weights", *["–"] * len(SCALES), *cells])
+    for method in PUBLISHED:
+        rows.append([f"*{method}, as published*", *_published(sources, method)])
+    return table(rows, "l")
+
+
+def half_precision(sources: Sources) -> str:
+    """Return the loss of PSNR on Set5 in 16 bits, for each network with reports in all precisions."""
+    precisions = ("bfloat16", "float16")
+    rows = [["dB lost on Set5", *(f"{precision}, ×{scale}" for precision in precisions for scale in SCALES)]]
+    files: dict[str, None] = {}
+    for model in sources.models:
+        full = sources.measured(model, "Set5")
+        halved = [sources.measured(model, "Set5", precision) for precision in precisions]
+        if full is None or None in halved:
+            continue
+        found = [each for each in (full, *halved) if each is not None]
+        files |= dict.fromkeys(each.file for each in found)
+        lost = [full.row(s)["psnr"] - each.row(s)["psnr"] for each in found[1:] for s in SCALES]
+        rows.append([f"`{model.name}`", *(f"{round(psnr, 3) + 0.0:.3f}" for psnr in lost)])
+    linked = ", ".join(sources.link(name, name.removesuffix(".json")) for name in files)
+    return table(rows, "l") + f"\n\nFrom {linked}."
+
+
+def upcycled(sources: Sources) -> str:
+    """Return the routing of the default network beside its source, on each data set with a report."""
+    heading = ["Set", "Scale", "LIIF", "default", "MACs as published", "MACs as executed", "Shares", "Gain"]
+    rows = [heading]
+    model = next(each for each in sources.models if each.is_default)
+    measured = sources.measured(model, "Set14")
+    source = _source_of_default(sources)
+    if measured is None or source is None:
+        return "The default network has not been measured beside its source."
+    depths = measured.report["networks"][measured.name]["network_g"]["expert_depths"]
+    for scale in SCALES:
+        row, base = measured.row(scale), source.row(scale)
+        shares = " / ".join(f"{100 * row[f'share_d{depth}']:.0f}" for depth in depths)
+        whole = base["decoder_macs_published"]
+        rows.append(
+            [
+                measured.dataset,
+                f"×{scale}",
+                decibels(base["psnr"]),
+                decibels(row["psnr"]),
+                f"{100 * row['decoder_macs_published'] / whole:.0f} %",
+                f"{100 * row['decoder_macs_executed'] / whole:.0f} %",
+                f"{shares} %",
+                f"{row['gain']:+.2f} dB" if "gain" in row else "–",
+            ]
+        )
+    return table(rows, "ll") + f"\n\nFrom {sources.link(measured.file, measured.file.removesuffix('.json'))}."
+
+
+def source_of(sources: Sources, model: Model) -> Measured | None:
+    """Return the LIIF in the report of a network, or None."""
+    measured = sources.measured(model, "Set14")
+    if measured is None:
+        return None
+    networks: Mapping[str, Any] = measured.report["networks"]
+    names = [name for name, network in networks.items() if network["type"] == "LIIF"]
+    return Measured(measured.file, measured.report, names[0]) if names else None
+
+
+def _source_of_default(sources: Sources) -> Measured | None:
+    return source_of(sources, next(each for each in sources.models if each.is_default))
+
+
+def _published(sources: Sources, method: str) -> list[str]:
+    columns = sources.published["2"]["columns"]
+    numbers = next(row["psnr"] for row in sources.published["2"]["rows"] if row["method"] == method)
+    by_column = dict(zip(columns, numbers, strict=True))
+    return [f"*{by_column[f'{dataset} ×{s}']:.2f}*" for dataset in DATASETS for s in SCALES]

@@ -1,0 +1,1 @@
+"""Figures of README.md and docs/; see tools/figures.py."""

@@ -1,0 +1,107 @@
+"""Plot PSNR on Set14 at ×4 against cost, for all networks of the package with a report."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # draws without a display
+
+from documents.results import source_of
+from documents.sources import Measured, Sources
+from evidence.labels import Label, write_labels
+from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from PIL import Image
+
+_INK = "#333333"
+_COLOURS = {"MoEISR": "#e07b00", "LIIF": "#2f6db5", "LTE": "#2a9d77"}
+_STYLE: dict[Any, Any] = {
+    "font.size": 15,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+_SCALE = "4"
+
+
+def psnr_against_macs() -> bytes:
+    """Return the plot against executed multiply-accumulates of the decoder."""
+
+    def cost(measured: Measured) -> float:
+        macs = measured.row(_SCALE)["decoder_macs_executed"]
+        return macs / measured.megapixels(_SCALE) / 1e9
+
+    return _plot(cost, "thousand multiply-accumulates of the decoder per output pixel, as executed", False)
+
+
+def psnr_against_seconds() -> bytes:
+    """Return the plot against seconds per megapixel. The marker tells the machine."""
+    return _plot(
+        lambda measured: measured.seconds_per_megapixel(_SCALE), "seconds per megapixel on one thread", True
+    )
+
+
+def _points(sources: Sources) -> list[tuple[str, str, Measured]]:
+    """Return label, type and report of each network, and of the LIIF that the default one comes from."""
+    points = []
+    for model in sources.models:
+        measured = sources.measured(model, "Set14")
+        if measured is not None:
+            points.append((model.name, model.metadata["Architecture"][0], measured))
+    default = next(model for model in sources.models if model.is_default)
+    if (source := source_of(sources, default)) is not None:
+        points.append(("published EDSR-LIIF", "LIIF", source))
+    return points
+
+
+def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> bytes:
+    sources = Sources()
+    points = _points(sources)
+    machines = list(dict.fromkeys(measured.report["machine"]["cpu"] for *_, measured in points))
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(10, 5.6), layout="constrained")
+        axes.set_xscale("log")
+        axes.grid(True, color="#e4e4e4")
+        axes.set_axisbelow(True)
+        labels = []
+        for name, kind, measured in points:
+            colour = _COLOURS["MoEISR" if kind.startswith("MoEISR") else kind]
+            where = cost(measured), measured.row(_SCALE)["psnr"]
+            number = machines.index(measured.report["machine"]["cpu"])
+            axes.plot(*where, color=colour, marker="os^Dv"[number] if by_machine else "o", markersize=13)
+            labels.append(Label(name, where, colour))
+        axes.margins(x=0.22, y=0.16)
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=20))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(axis)
+        axes.set_ylabel("PSNR (dB), Set14 ×4")
+        if by_machine and len(machines) > 1:
+            _name_machines(axes, machines)
+        write_labels(axes, labels)
+        content = io.BytesIO()
+        figure.savefig(content, dpi=100, metadata={"Software": None})
+        plt.close(figure)
+    return _small(content)
+
+
+def _name_machines(axes: Any, machines: Sequence[str]) -> None:
+    for number, machine in enumerate(machines):
+        name = machine.replace("(R)", "").replace(" Processor", "")
+        axes.plot([], [], "os^Dv"[number], color="#8a8a8a", label=name, markersize=11)
+    axes.legend(frameon=False, loc="lower right")
+
+
+def _small(content: io.BytesIO) -> bytes:
+    """Return a PNG with few colours, on white, so that it is readable on dark pages too."""
+    palette = Image.open(content).convert("RGB").quantize(96)
+    small = io.BytesIO()
+    palette.save(small, "PNG", optimize=True)
+    return small.getvalue()

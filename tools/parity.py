@@ -1,0 +1,100 @@
+"""Compare the pictures of this package with those of the published code, and bfloat16 with float32.
+
+    python tools/parity.py --liif path/to/liif --lte path/to/lte -o docs/results/parity.json
+
+The folders are checkouts of yinboc/liif and jaewon-lee-b/lte. Their decoders get the trained weights of
+bundled networks: the deepest expert of the default network, and tiny_LTE. Both codes enlarge a photograph of
+random size to a random size. The bfloat16 figures compare the default network with itself.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarking.cases import lr_picture
+from benchmarking.number_formats import in_precision
+from benchmarking.published_code import PublishedLIIF, PublishedLTE
+
+from moeisr_plugin import render
+from moeisr_plugin.archs.implicit_arch import LIIF
+from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.checkpoints.bundled import DEFAULT
+from moeisr_plugin.checkpoints.network import network_from
+from moeisr_plugin.evaluation.machine import machine
+from moeisr_plugin.utils.atomic import atomic_write
+
+CPU = torch.device("cpu")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and write the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--liif", type=Path, required=True, metavar="DIR", help="checkout of yinboc/liif")
+    parser.add_argument("--lte", type=Path, required=True, metavar="DIR", help="checkout of jaewon-lee-b/lte")
+    parser.add_argument("--cases", type=int, default=103, metavar="N", help="cases of each (default: 103)")
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FILE", help="JSON to write")
+    args = parser.parse_args(argv)
+    try:
+        report = run(args.liif, args.lte, args.cases)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    with atomic_write(args.out) as file:
+        file.write((json.dumps(report, indent=2) + "\n").encode())
+    print(json.dumps(report, indent=2))
+    return 0
+
+
+def run(liif_folder: Path, lte_folder: Path, cases: int) -> dict[str, Any]:
+    """Return the largest differences, with colours from 0 to 1 in float32 and from 0 to 255 in bfloat16."""
+    mixture = network_from(DEFAULT).eval()
+    liif = LIIF(encoder=mixture.encoder)
+    liif.experts[0].load_state_dict(mixture.experts[-1].state_dict())
+    lte = network_from("tiny_LTE").eval()
+    largest = {
+        "liif": largest_difference(
+            liif.eval(), PublishedLIIF(liif_folder, liif.encoder, liif.experts[0], CPU), cases
+        ),
+        "lte": largest_difference(lte, PublishedLTE(lte_folder, lte, CPU), cases),
+    }
+    return {"machine": machine(CPU), "cases": 2 * cases, **largest, **bfloat16_differences(mixture)}
+
+
+@torch.inference_mode()
+def largest_difference(net: ImplicitSR, published: Any, cases: int) -> float:
+    """Return the largest difference of a sample over random sizes and scales from 1 to 8."""
+    random = np.random.default_rng(0)
+    found = 0.0
+    for _ in range(cases):
+        lr_size = tuple(int(n) for n in random.integers(4, 33, 2))
+        size = tuple(round(n * random.uniform(1, 8)) for n in lr_size)
+        lr = lr_picture(lr_size)
+        ours = render.render(net, render.encode(net, lr), size)
+        theirs = published.decode(published.encode(lr), size)
+        found = max(found, (ours - theirs).abs().max().item())
+    return found
+
+
+@torch.inference_mode()
+def bfloat16_differences(net: ImplicitSR) -> dict[str, float]:
+    """Return the largest and the mean difference of a sample of 255, and the share of changed experts."""
+    lr, size = lr_picture((150, 225)), (600, 900)
+    halved = in_precision(net, "bfloat16")
+    exact, rounded = render.encode(net, lr), render.encode(halved, lr)
+    difference = 255 * (render.render(net, exact, size) - render.render(halved, rounded, size).float()).abs()
+    changed = render.expert_map(exact) != render.expert_map(rounded)
+    return {
+        "bfloat16_samples": difference.max().item(),
+        "bfloat16_mean": difference.mean().item(),
+        "bfloat16_changed_experts": changed.float().mean().item(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
