@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from moeisr_plugin import __version__
 from moeisr_plugin.commands.programs import run_program
 from moeisr_plugin.utils.arguments import OneLineParser
-from moeisr_plugin.utils.missing import TRAINING_PACKAGES, missing_package
+from moeisr_plugin.utils.missing import toolbox_needed
 
 COMMANDS = ("upscale", "convert", "upcycle", "complexity", "evaluate", "publish", "options")
 """The modules of `commands` that are subcommands, in the order of the help."""
@@ -27,17 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Run the subcommand.
-
-    Raises:
-        ValueError: it needs a package that only training needs, and that is not installed.
-    """
-    try:
+    """Run the subcommand; a missing package that only training needs is a ValueError."""
+    with toolbox_needed(args.command):
         return args.run(args)
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] not in TRAINING_PACKAGES:
-            raise
-        raise ValueError(missing_package(args.command, error.name)) from error
 
 
 def _commands(argv: Sequence[str]) -> Sequence[str]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from moeisr_plugin.utils.missing import missing_package
+from moeisr_plugin.utils.missing import toolbox_needed
 
 NETWORKS: dict[str, type[nn.Module]] = {}
 """The networks of this package that have been imported."""
@@ -23,10 +23,6 @@ _MODULES_ON_TOOLBOX = ("encoders.swinir_encoder_arch", "encoders.toolbox_encoder
 """Modules whose networks are made of toolbox networks."""
 
 _Network = TypeVar("_Network", bound=type[nn.Module])
-
-
-class MissingToolboxError(ValueError):
-    """A network needs the toolbox, which is not installed."""
 
 
 def register(network: _Network) -> _Network:
@@ -75,9 +71,7 @@ def _find(name: str) -> type[nn.Module]:
         importlib.import_module(f"moeisr_plugin.archs.{module}")
     if name in NETWORKS:
         return NETWORKS[name]
-    try:
+    with toolbox_needed(name):
         import basicsr  # noqa: F401  registers the networks on it, too
         from basicsr.utils.registry import ARCH_REGISTRY
-    except ModuleNotFoundError as error:
-        raise MissingToolboxError(missing_package(name, error.name)) from error
     return ARCH_REGISTRY.get(name)
