@@ -101,6 +101,11 @@ def test_a_command_that_needs_the_toolbox_says_so_in_one_line(photographs):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_publishing_loads_nothing_of_a_training():
+    done = run_python("import sys\nimport moeisr_plugin.publishing.publish\n" + loaded(TRAINING_PACKAGES))
+    assert done.stdout.strip() == "loaded []", done.stderr
+
+
 @pytest.mark.parametrize("module", ["train", "test", "run"])
 def test_an_entry_point_without_the_toolbox_says_how_to_install_it_in_one_line(module, tmp_path):
     script = tmp_path / "script.py"
