@@ -1,4 +1,4 @@
-"""`moeisr options`: print the options of a file with its bases merged."""
+"""`moeisr options`: print the options of a file with its bases merged, or what options there are."""
 
 import argparse
 import sys
@@ -6,14 +6,20 @@ from pathlib import Path
 
 DESCRIPTION = """Print the options of a file, merged with its bases (_base_) and changed by --force_yml. The
 output is an option file that needs no other. The options are not checked: moeisr_plugin.train and
-moeisr_plugin.test do that with --check."""
+moeisr_plugin.test do that with --check. With --schema or --table, print instead what options there are; both
+need BasicSR."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "options", help="print an option file with its bases merged", description=DESCRIPTION
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="option file (YAML)")
+    printed = parser.add_mutually_exclusive_group(required=True)
+    printed.add_argument("file", nargs="?", type=Path, metavar="FILE", help="option file (YAML)")
+    printed.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of option files, for editors"
+    )
+    printed.add_argument("--table", action="store_true", help="print tables of all options, in Markdown")
     parser.add_argument(
         "--force_yml", nargs="+", default=[], metavar="KEY:KEY=VALUE", help="override options of the file"
     )
@@ -29,7 +35,25 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: the files or the entries of --force_yml cannot be read; one line.
     """
+    sys.stdout.write(_schema() if args.schema else _tables() if args.table else _options(args))
+    return 0
+
+
+def _options(args: argparse.Namespace) -> str:
     from moeisr_plugin.options.parse import force_options, read_options, write_options
 
-    sys.stdout.write(write_options(force_options(read_options(args.file), args.force_yml)))
-    return 0
+    return write_options(force_options(read_options(args.file), args.force_yml))
+
+
+def _schema() -> str:
+    import json
+
+    from moeisr_plugin.options.json_schema import json_schema
+
+    return json.dumps(json_schema(), indent=1) + "\n"
+
+
+def _tables() -> str:
+    from moeisr_plugin.options.tables import option_tables
+
+    return option_tables()

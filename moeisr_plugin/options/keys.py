@@ -5,6 +5,7 @@ signature. The tables here hold only their ranges, which a signature does not st
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from basicsr.models import lr_scheduler as toolbox_schedulers
@@ -69,14 +70,39 @@ def read_compile(value: Any) -> bool | str:
     return value if value in COMPILE_MODES else flag().read(value)
 
 
-SCALE = Value(words="a number of at least 1, or two, [vertical, horizontal]", read=read_scale)
-SCALE_RANGE = Value(words="[smallest, largest], both at least 1", read=read_scale_range)
-DEPTHS = Value(words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]", read=read_growing)
-ODD = Value(words="an odd whole number of at least 1", read=read_odd)
-NUM_GPU = Value(words="the number of GPUs, 0 for the CPU, or auto", read=read_num_gpu)
-COMPILE = Value(words=f"true, false, {', '.join(COMPILE_MODES)}", read=read_compile)
-WEIGHTS = Value(words="a file of weights", read=text().read)
-FOLDER = Value(words="a folder of pictures or an LMDB", read=text().read)
+_AT_LEAST_1 = number(least=1)
+SCALE = Value(
+    words="a number of at least 1, or two, [vertical, horizontal]",
+    read=read_scale,
+    json={"anyOf": [_AT_LEAST_1.json, list_of(_AT_LEAST_1, length=2).json]},
+)
+SCALE_RANGE = Value(
+    words="[smallest, largest], both at least 1",
+    read=read_scale_range,
+    json=list_of(_AT_LEAST_1, length=2).json,
+)
+DEPTHS = Value(
+    words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]",
+    read=read_growing,
+    json={**list_of(whole(2)).json, "minItems": 1, "uniqueItems": True},
+)
+ODD = Value(
+    words="an odd whole number of at least 1",
+    read=read_odd,
+    json={**whole(1).json, "not": {"multipleOf": 2}},
+)
+NUM_GPU = Value(
+    words="the number of GPUs, 0 for the CPU, or auto",
+    read=read_num_gpu,
+    json={"anyOf": [whole(0).json, {"const": "auto"}]},
+)
+COMPILE = Value(
+    words=f"true, false, {', '.join(COMPILE_MODES)}",
+    read=read_compile,
+    json={"enum": [True, False, *COMPILE_MODES]},
+)
+WEIGHTS = replace(text(), words="a file of weights")
+FOLDER = replace(text(), words="a folder of pictures or an LMDB")
 
 # What the toolbox's trainer and data loaders read
 
