@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from moeisr_plugin import __version__
 from moeisr_plugin.commands.programs import run_program
 from moeisr_plugin.utils.arguments import OneLineParser
-from moeisr_plugin.utils.missing import TRAINING_PACKAGES, missing_package
+from moeisr_plugin.utils.missing import toolbox_needed
 from moeisr_plugin.utils.plugins import import_modules
 
 COMMANDS = (
@@ -50,12 +50,8 @@ def _run(args: argparse.Namespace) -> int:
         import_modules(args.modules)
     except ValueError as error:
         raise ValueError(f"--import: {error}") from error
-    try:
+    with toolbox_needed(args.command):
         return args.run(args)
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] not in TRAINING_PACKAGES:
-            raise
-        raise ValueError(missing_package(args.command, error.name)) from error
 
 
 def _commands(argv: Sequence[str]) -> Sequence[str]:

@@ -6,12 +6,14 @@ The `basicsr` of the clone is used even if another one is installed. The script 
 train.py and test.py of BasicSR write below the root of the clone. `torchrun -m` works, too.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
-from moeisr_plugin import train  # isort: skip  (installs the import hook before basicsr)
-import basicsr
+from moeisr_plugin import train
+from moeisr_plugin.utils.messages import errors_in_one_line
+from moeisr_plugin.utils.missing import toolbox_needed
 
 USAGE = "usage: python -m moeisr_plugin.run path/to/BasicSR/basicsr/train.py [arguments of the script]"
 
@@ -27,7 +29,9 @@ def main() -> None:
     if not script.is_file():
         sys.exit(f"{script}: no such script; {USAGE}")
     clone = find_clone(script)
-    if clone is not None and not clone.samefile(imported_from()):
+    with errors_in_one_line("run", debug="--debug" in sys.argv), toolbox_needed(script.name):
+        toolbox = imported_from()
+    if clone is not None and not clone.samefile(toolbox):
         start_again_with(clone)
     sys.argv = [str(script), *sys.argv[2:]]
     if clone is not None and script.samefile(clone / "basicsr/train.py"):
@@ -46,8 +50,8 @@ def find_clone(script: Path) -> Path | None:
 
 
 def imported_from() -> Path:
-    """Return the folder that contains the imported `basicsr` package."""
-    return Path(str(basicsr.__file__)).absolute().parents[1]
+    """Import `basicsr` and return the folder that contains it."""
+    return Path(str(importlib.import_module("basicsr").__file__)).absolute().parents[1]
 
 
 def start_again_with(clone: Path) -> None:

@@ -8,15 +8,15 @@ Results and logs are written below the current directory.
 import os
 import sys
 
-import moeisr_plugin  # noqa: F401  # isort: skip  (installs the import hook)
-from basicsr.test import test_pipeline
-
 from moeisr_plugin.utils.messages import errors_in_one_line
+from moeisr_plugin.utils.missing import toolbox_needed
 
 
 def main() -> None:
     """Test as the command line says."""
-    with errors_in_one_line("test", debug="--debug" in sys.argv):
+    with errors_in_one_line("test", debug="--debug" in sys.argv), toolbox_needed("testing"):
+        from basicsr.test import test_pipeline
+
         test_pipeline(os.getcwd())
 
 

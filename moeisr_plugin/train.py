@@ -8,17 +8,18 @@ Experiments, logs and checkpoints are written below the current directory.
 import os
 import sys
 
-import moeisr_plugin  # noqa: F401  # isort: skip  (installs the import hook)
-from basicsr.train import train_pipeline
-
-from moeisr_plugin.models.memory import keep_freed_memory
 from moeisr_plugin.utils.messages import errors_in_one_line
+from moeisr_plugin.utils.missing import toolbox_needed
 
 
 def main(root: str | None = None) -> None:
     """Train as the command line says; write below `root`, by default the current directory."""
-    keep_freed_memory()
-    with errors_in_one_line("train", debug="--debug" in sys.argv):
+    with errors_in_one_line("train", debug="--debug" in sys.argv), toolbox_needed("training"):
+        from basicsr.train import train_pipeline
+
+        from moeisr_plugin.models.memory import keep_freed_memory
+
+        keep_freed_memory()
         train_pipeline(root or os.getcwd())
 
 

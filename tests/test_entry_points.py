@@ -63,11 +63,15 @@ def start(monkeypatch, *arguments: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "pipeline"), [(moeisr_plugin.train, "train_pipeline"), (moeisr_plugin.test, "test_pipeline")]
+    ("module", "pipeline"),
+    [
+        (moeisr_plugin.train, "basicsr.train.train_pipeline"),
+        (moeisr_plugin.test, "basicsr.test.test_pipeline"),
+    ],
 )
 def test_output_goes_below_the_current_directory(module, pipeline, tmp_path, monkeypatch):
     roots = []
-    monkeypatch.setattr(module, pipeline, roots.append)
+    monkeypatch.setattr(pipeline, roots.append)
     monkeypatch.chdir(tmp_path)
     module.main()
     assert roots == [str(tmp_path)]

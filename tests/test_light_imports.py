@@ -101,6 +101,33 @@ def test_a_command_that_needs_the_toolbox_says_so_in_one_line(photographs):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_publishing_loads_nothing_of_a_training():
+    done = run_python("import sys\nimport moeisr_plugin.publishing.publish\n" + loaded(TRAINING_PACKAGES))
+    assert done.stdout.strip() == "loaded []", done.stderr
+
+
+@pytest.mark.parametrize("module", ["train", "test", "run"])
+def test_an_entry_point_without_the_toolbox_says_how_to_install_it_in_one_line(module, tmp_path):
+    script = tmp_path / "script.py"
+    script.touch()
+    arguments = [str(script)] if module == "run" else ["-opt", "none.yml"]
+    code = BLOCKER + f"import runpy\nrunpy.run_module('moeisr_plugin.{module}', run_name='__main__')\n"
+    done = run_python(code, *arguments)
+    user = {"train": "training", "test": "testing", "run": "script.py"}[module]
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{module}: {user} needs BasicSR, but basicsr is not installed; install")
+    assert 'pip install ".[train]"' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_options_are_printed_without_torch_and_the_toolbox(tmp_path):
+    (tmp_path / "base.yml").write_text("name: base\n")
+    (tmp_path / "a.yml").write_text("_base_: base.yml\nscale: 2\n")
+    code = BLOCKER + MOEISR + "assert status == 0\n" + loaded(("torch", *TRAINING_PACKAGES))
+    done = run_python(code, "options", str(tmp_path / "a.yml"))
+    assert done.stdout.splitlines() == ["name: base", "scale: 2", "loaded []"], done.stderr
+
+
 def _bundled() -> str:
     from moeisr_plugin.checkpoints.bundled import bundled_weights
 

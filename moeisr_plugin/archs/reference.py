@@ -1,24 +1,18 @@
 """The networks as their publications write them, for any query, with nothing folded or grouped.
 
 Each layer runs through its own forward, so that hooks, wrappers, parametrisations and quantised layers act.
-The rest of the package computes the same faster. Tests and benchmarks compare it with this module, and
-networks that the fast path does not serve (`fast_path`) are evaluated by it.
+The rest of the package computes the same faster: tests and benchmarks compare it with this module, and
+`fast_path` says which networks this module evaluates. Equations without a name are those of MoEISR.
+`ImplicitSR.encode` gives z = E(I_LR) (Eq. 1) and D = M(z) (Eq. 3). With one expert, Eq. 4 is Eq. 2.
 
-=================================  =======================================================
-:meth:`.ImplicitSR.encode`         z = E(I_LR), Eq. 1, and D = M(z), Eq. 3 (MoEISR)
-:func:`soft_mixture`               Eq. 5: training
-:func:`hard_choice`                Eq. 4: inference; of one expert, Eq. 2
-:func:`local_ensemble`             Eq. 4 of LIIF
-:func:`feature_maps`               feature unfolding of LIIF; amplitudes, frequencies of LTE
-:func:`expert_input`               (z_k, x_q - x_k) and the cell, as LIIF and LTE write it
-=================================  =======================================================
-
-Shapes: B pictures, Q queries, J experts, D channels of the latent, C channels of an expert's input. A
-coordinate is (y, x) in [-1, 1]², a cell the size of an output pixel, (2/H, 2/W).
+Shapes: B pictures, Q queries, J experts, C channels, h x w LR pixels. `coord` (B, Q, 2) holds coordinates
+(y, x) in [-1, 1]², `cell` (B, 2) the size (2/H, 2/W) of an output pixel. Colours (B, Q, 3) are RGB, nominally
+in [0, 1], not clamped.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,33 +25,20 @@ from moeisr_plugin.ops.precision import at_least_float32, float32_or_better, wit
 if TYPE_CHECKING:
     from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
 
-# Queries decoded at a time in the published configurations of LIIF and LTE (`eval_bsize`).
-CHUNK = 30_000
+CHUNK = 30_000  # `eval_bsize` of the published configurations of LIIF and LTE
 
-# From an expert's input (B, Q, C) and the coordinates of latents (B, Q, 2) to colours in [-1, 1], (B, Q, 3).
+# From the input of an expert (B, Q, C) and coordinates near latents (B, Q, 2) to colours in [-1, 1].
 Decoder = Callable[[Tensor, Tensor], Tensor]
 
 
 def soft_mixture(
     net: "ImplicitSR", encoding: "Encoding", coord: Tensor, cell: Tensor, gates: Tensor
 ) -> Tensor:
-    """Return s_q = Σ_j g(D_k)_j f_j(z_k, x_q - x_k) (MoEISR, section 3.2, Eq. 5).
+    """Return s_q = Σ_j g(D_k)_j f_j(z_k, x_q - x_k), Eq. 5, from the gates g(D), (B, J, h, w)."""
 
-    Args:
-        net: the network.
-        encoding: of B pictures.
-        coord: (B, Q, 2) in [-1, 1], y first.
-        cell: (B, 2).
-        gates: g(D), the weight of each expert at each LR pixel, (B, J, h, w).
-
-    Returns:
-        RGB, nominally in [0, 1], (B, Q, 3).
-    """
-
-    def decode(inputs: Tensor, of_latents: Tensor) -> Tensor:
+    def decode(inputs: Tensor, at_latents: Tensor) -> Tensor:
         answers = torch.stack([call(expert, inputs) for expert in net.experts], dim=-1)  # (B, Q, 3, J)
-        weights = nearest(gates, of_latents)[..., None, :]  # (B, Q, 1, J)
-        return (answers * weights).sum(-1)
+        return (answers * nearest(gates, at_latents)[..., None, :]).sum(-1)  # by (B, Q, 1, J)
 
     return local_ensemble(net, encoding, feature_maps(net.embedding, encoding.latent), coord, cell, decode)
 
@@ -65,43 +46,20 @@ def soft_mixture(
 def hard_choice(
     net: "ImplicitSR", encoding: "Encoding", coord: Tensor, cell: Tensor, choice: Tensor | None = None
 ) -> Tensor:
-    """Return s_q = f_j(z_k, x_q - x_k), j = arg max_i D_ki (MoEISR, section 3.2, Eq. 4).
-
-    Args:
-        net: the network.
-        encoding: of B pictures.
-        coord: (B, Q, 2) in [-1, 1], y first.
-        cell: (B, 2).
-        choice: j of each LR pixel, (B, h, w) in [0, J); the arg max if not given.
-
-    Returns:
-        RGB, nominally in [0, 1], (B, Q, 3).
-    """
-    maps = feature_maps(net.embedding, encoding.latent)
-    choice = encoding.scores.argmax(1) if choice is None else choice  # (B, h, w)
-    return local_ensemble(net, encoding, maps, coord, cell, _chosen(net, choice))
+    """Return s_q = f_j(z_k, x_q - x_k), Eq. 4; `choice` (B, h, w) holds j, by default arg max_j D_kj."""
+    decode = _chosen(net, encoding.scores.argmax(1) if choice is None else choice)
+    return local_ensemble(net, encoding, feature_maps(net.embedding, encoding.latent), coord, cell, decode)
 
 
 @torch.no_grad()
 def render(net: "ImplicitSR", encoding: "Encoding", size: tuple[int, int], *, chunk: int = CHUNK) -> Tensor:
-    """Return a whole output grid by Eq. 4, some queries at a time.
-
-    Args:
-        net: the network.
-        encoding: of B pictures.
-        size: (H, W) of the output.
-        chunk: queries decoded at a time.
-
-    Returns:
-        (B, 3, H, W), nominally in [0, 1], not clamped.
-    """
-    latent, dtype = encoding.latent, float32_or_better(encoding.latent)
-    maps = feature_maps(net.embedding, latent)
-    coord = _centres(size, latent.to(dtype)).flatten(1).mT.expand(len(latent), -1, -1)  # (B, H*W, 2)
-    in_latents = coord.new_tensor(latent.shape[2:])  # (2,)
-    height, width = latent.shape[2:]
-    cell = coord.new_tensor(net.embedding.rel_cell(size, (height, width))) / in_latents  # (2,)
-    cell, decode = cell.expand(len(latent), 2), _chosen(net, encoding.scores.argmax(1))
+    """Return pictures (B, 3, H, W) of the given (H, W) by Eq. 4, `chunk` queries at a time."""
+    height, width = encoding.latent.shape[2:]
+    like = encoding.latent.to(float32_or_better(encoding.latent))
+    coord = _centres(size, like).flatten(1).mT.expand(len(like), -1, -1)  # (B, H*W, 2)
+    cell = like.new_tensor(net.embedding.rel_cell(size, (height, width))) / like.new_tensor([height, width])
+    cell, maps = cell.expand(len(like), 2), feature_maps(net.embedding, encoding.latent)
+    decode = _chosen(net, encoding.scores.argmax(1))
     parts = [local_ensemble(net, encoding, maps, part, cell, decode) for part in coord.split(chunk, dim=1)]
     return torch.cat(parts, dim=1).mT.unflatten(2, size)  # (B, 3, H, W)
 
@@ -114,38 +72,34 @@ def local_ensemble(
     cell: Tensor,
     decode: Decoder,
 ) -> Tensor:
-    """Return Σ_t (S_t / S) f(z_t, x_q - x_t), each neighbour t by its diagonally opposite area (LIIF, Eq. 4).
+    """Return base + ½ Σ_t (S_t / S) f(z_t, x_q - x_t) (LIIF, Eq. 4); S_t is the area opposite to neighbour t.
 
-    The sum is halved and added to mid-grey on LIIF, to the bilinearly enlarged LR picture on LTE.
+    The base is mid-grey in LIIF, and the bilinearly enlarged LR picture in LTE.
     """
     latent_size = encoding.latent.shape[2:]
     centres = _centres(latent_size, coord).expand(len(coord), -1, -1, -1)  # (B, 2, h, w)
     in_latents = coord.new_tensor(latent_size)  # (2,)
     rel_cell = (cell * in_latents)[:, None].expand(coord.shape)  # (B, Q, 2)
     answers, areas = [], []
-    for of_latents in _neighbours(coord, latent_size, ensemble=net.local_ensemble):
-        rel = (coord - nearest(centres, of_latents)) * in_latents  # (B, Q, 2)
-        found = [nearest(each, of_latents) for each in maps]  # (B, Q, C) each
-        answers.append(decode(expert_input(net.embedding, found, rel, rel_cell), of_latents))
+    for at_latents in _neighbours(coord, latent_size, ensemble=net.local_ensemble):
+        rel = (coord - nearest(centres, at_latents)) * in_latents  # (B, Q, 2), x_q - x_t
+        found = [nearest(each, at_latents) for each in maps]  # (B, Q, C) each
+        answers.append(decode(expert_input(net.embedding, found, rel, rel_cell), at_latents))
         areas.append(rel.prod(-1).abs() + 1e-9)
-    weights = torch.stack(areas[::-1]) / torch.stack(areas).sum(0)  # (V, B, Q), the opposite ones' areas
+    weights = torch.stack(areas[::-1]) / torch.stack(areas).sum(0)  # (T, B, Q), S_t / S
     blended = (torch.stack(answers) * weights[..., None]).sum(0)  # (B, Q, 3)
     return net.base(encoding.lr, coord) + 0.5 * blended
 
 
 def feature_maps(embedding: Embedding, latent: Tensor) -> list[Tensor]:
-    """Return what queries read of each LR pixel, (B, C, h, w) each, from the latent (B, D, h, w).
-
-    LIIF: the 3x3 neighbourhood, channel by channel (section 3, feature unfolding). LTE: amplitudes and
-    frequencies (section 3), the latter in float32 or better.
-    """
+    """Return the maps (B, C, h, w) that queries read, from the latent: 3x3 patches, or amplitudes and F."""
     if isinstance(embedding, LIIFEmbedding):
-        unfolded = F.unfold(latent, 2 * embedding.radius + 1, padding=embedding.radius)  # (B, D*9, h*w)
+        unfolded = F.unfold(latent, 2 * embedding.radius + 1, padding=embedding.radius)  # (B, C*9, h*w)
         return [unfolded.unflatten(2, latent.shape[2:])]
     if isinstance(embedding, LTEEmbedding):
         with without_autocast(latent):
-            freq = call(embedding.freq, at_least_float32(latent))
-        return [call(embedding.coef, latent), freq]
+            frequencies = call(embedding.freq, at_least_float32(latent))
+        return [call(embedding.coef, latent), frequencies]
     raise TypeError(
         f"archs.reference has no equations for {type(embedding).__name__}; "
         "add them, or use experts without wrapped layers and hooks"
@@ -153,15 +107,9 @@ def feature_maps(embedding: Embedding, latent: Tensor) -> list[Tensor]:
 
 
 def expert_input(embedding: Embedding, found: Sequence[Tensor], rel: Tensor, rel_cell: Tensor) -> Tensor:
-    """Return what an expert reads of a query and one latent, (..., C).
+    """Return [z; x_q - x_k; cell] of LIIF, or A ⊙ [cos π(F·(x_q - x_k) + P); sin π(...)] of LTE, (..., C).
 
-    LIIF: [z; x_q - x_k; cell] (section 3). LTE: A ⊙ [cos π(F·(x_q - x_k) + P); sin π(...)] (section 3).
-
-    Args:
-        embedding: of the network.
-        found: the feature maps at the latent, (..., C) each, broadcastable.
-        rel: x_q - x_k, in latents, (..., 2).
-        rel_cell: the cell in latents, (..., 2), broadcastable.
+    `found` holds the feature maps at the latent, (..., C) each; `rel` and `rel_cell` are in latents.
     """
     if isinstance(embedding, LIIFEmbedding):
         parts = [*found, rel, rel_cell[..., : embedding.cell_columns]]
@@ -175,7 +123,7 @@ def expert_input(embedding: Embedding, found: Sequence[Tensor], rel: Tensor, rel
 
 
 def nearest(picture: Tensor, coord: Tensor) -> Tensor:
-    """Return a picture (B, C, h, w) at the pixels nearest to coordinates (B, Q, 2), (B, Q, C)."""
+    """Return the pixels (B, Q, C) of a picture (B, C, h, w) nearest to coordinates (B, Q, 2)."""
     grid = coord.flip(-1)[:, None]  # (B, 1, Q, 2), x first
     return F.grid_sample(picture.to(grid), grid, mode="nearest", align_corners=False)[:, :, 0].mT
 
@@ -187,13 +135,13 @@ def call(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _chosen(net: "ImplicitSR", choice: Tensor) -> Decoder:
-    """Return the decoder in which each latent has one expert, j of (B, h, w)."""
+    """Return the decoder that evaluates one expert per latent, j of (B, h, w)."""
 
-    def decode(inputs: Tensor, of_latents: Tensor) -> Tensor:
+    def decode(inputs: Tensor, at_latents: Tensor) -> Tensor:
         if len(net.experts) == 1:
             return call(net.experts[0], inputs)
-        j_of_query = nearest(choice[:, None], of_latents)[..., 0]  # (B, Q)
-        answers = of_latents.new_empty(*inputs.shape[:-1], 3)
+        j_of_query = nearest(choice[:, None], at_latents)[..., 0]  # (B, Q)
+        answers = at_latents.new_empty(*inputs.shape[:-1], 3)
         for j, expert in enumerate(net.experts):
             answers[j_of_query == j] = call(expert, inputs[j_of_query == j]).to(answers)
         return answers
@@ -202,15 +150,14 @@ def _chosen(net: "ImplicitSR", choice: Tensor) -> Decoder:
 
 
 def _neighbours(coord: Tensor, latent_size: Sequence[int], *, ensemble: bool) -> Iterator[Tensor]:
-    """Yield where a query's neighbours are looked up: half a latent up or down and left or right of it."""
+    """Yield coordinates (B, Q, 2) half a latent up or down and left or right; without ensemble, `coord`."""
     steps, epsilon = ((-1, 1), 1e-6) if ensemble else ((0,), 0)
-    for step_y in steps:
-        for step_x in steps:
-            shift = coord.new_tensor([step_y / latent_size[0], step_x / latent_size[1]]) + epsilon
-            yield (coord + shift).clamp(-1 + 1e-6, 1 - 1e-6)
+    for y, x in product(steps, repeat=2):
+        shift = coord.new_tensor([y / latent_size[0], x / latent_size[1]]) + epsilon
+        yield (coord + shift).clamp(-1 + 1e-6, 1 - 1e-6)
 
 
 def _centres(size: Sequence[int], like: Tensor) -> Tensor:
-    """Return the coordinates of a picture's pixels as a picture, (2, height, width), y first."""
+    """Return the coordinates of the pixels of a picture, (2, height, width), y first."""
     axes = [-1 + 1 / n + 2 / n * torch.arange(n, dtype=like.dtype, device=like.device) for n in size]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))

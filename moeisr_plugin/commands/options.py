@@ -1,4 +1,4 @@
-"""`moeisr options`: print the options of a file with its bases merged, or list the shipped files."""
+"""`moeisr options`: print the options of a file with its bases merged, or what files and options exist."""
 
 import argparse
 import sys
@@ -6,7 +6,8 @@ from pathlib import Path
 
 DESCRIPTION = """Print the options of a file, merged with its bases (_base_) and changed by --force_yml. The
 output is an option file that needs no other. The options are not checked: moeisr_plugin.train and
-moeisr_plugin.test do that with --check."""
+moeisr_plugin.test do that with --check. With --schema or --table, print instead what options there are; both
+need BasicSR."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -25,6 +26,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="list the option files of the package; moeisr_plugin.train and moeisr_plugin.test take their "
         "names after -opt",
     )
+    source.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of option files, for editors"
+    )
+    source.add_argument("--table", action="store_true", help="print tables of all options, in Markdown")
     parser.add_argument(
         "--force_yml", nargs="+", default=[], metavar="KEY:KEY=VALUE", help="override options of the file"
     )
@@ -40,16 +45,35 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: the files or the entries of --force_yml cannot be read; one line.
     """
+    sys.stdout.write(_schema() if args.schema else _tables() if args.table else _options(args))
+    return 0
+
+
+def _options(args: argparse.Namespace) -> str:
     from moeisr_plugin.options.parse import force_options, read_options, write_options
+
+    return write_options(force_options(read_options(args.file), args.force_yml))
+
+
+def _files() -> str:
     from moeisr_plugin.options.shipped import shipped_options
 
-    if args.list:
-        files = shipped_options()
-        if not files:
-            raise ValueError("this installation holds no option files; install the package again")
-        width = max(map(len, files))
-        for name, file in files.items():
-            print(f"{name:{width}}  {file}")
-    else:
-        sys.stdout.write(write_options(force_options(read_options(args.file), args.force_yml)))
-    return 0
+    files = shipped_options()
+    if not files:
+        raise ValueError("this installation holds no option files; install the package again")
+    width = max(map(len, files))
+    return "".join(f"{name:{width}}  {file}\n" for name, file in files.items())
+
+
+def _schema() -> str:
+    import json
+
+    from moeisr_plugin.options.json_schema import json_schema
+
+    return json.dumps(json_schema(), indent=1) + "\n"
+
+
+def _tables() -> str:
+    from moeisr_plugin.options.tables import option_tables
+
+    return option_tables()

@@ -1,4 +1,4 @@
-"""Names of the losses of the mapper. It imports nothing: models read it while the losses load."""
+"""Names of the losses of the mapper."""
 
 SCORE_LOSSES = {"balance": "expert_weights", "cost": "expert_costs"}
 """Losses of the scores of the mapper: their names, and their parameters with one value per expert.

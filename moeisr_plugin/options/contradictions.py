@@ -32,7 +32,7 @@ from moeisr_plugin.models.optimisers import (
 from moeisr_plugin.models.validation import dataset_label
 from moeisr_plugin.options.rules import UnsoundError, nearest
 from moeisr_plugin.options.schema import IMPLICIT_MODEL
-from moeisr_plugin.options.signatures import find, named_parameters
+from moeisr_plugin.options.signatures import defaults, find
 
 Finding = tuple[str, str]
 
@@ -436,11 +436,9 @@ def _num_experts(network: Mapping[str, Any]) -> int | None:
 
 
 def _defaults(network: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults of a network of this package's, none of any other."""
+    """Return the defaults of a network of this package; those of another network are not known."""
     network_class = find(dict(iter(ARCH_REGISTRY)), network.get("type"))
-    if not is_own_network(network_class):
-        return {}
-    return {parameter.name: parameter.default for parameter in named_parameters(network_class)}
+    return defaults(network_class) if is_own_network(network_class) else {}
 
 
 Check = Callable[[Mapping[str, Any], Run], Iterator[Finding]]

@@ -11,18 +11,29 @@ from moeisr_plugin.utils.processes import rank
 
 KEPT = "options.yml"
 
-_resolved: dict[str, str] = {}
+
+class OptionFile(str):
+    """The path of an option file, with the resolved options of the run.
+
+    The toolbox parses the options first and makes the folder of the experiment later. In between it passes on
+    only this path, the `opt` of the command line.
+    """
+
+    resolved: str = ""
+    """The options as YAML."""
 
 
-def remember(option_file: str, options: Mapping[str, Any], seed: int) -> None:
-    """Remember the options of a run until its folder exists.
+def with_options(path: str, options: Mapping[str, Any], seed: int) -> OptionFile:
+    """Return the path of an option file, with the options to write.
 
     Args:
-        option_file: as named on the command line.
+        path: as named on the command line.
         options: as resolved and checked, without the additions of the toolbox.
         seed: the seed in use, which the toolbox draws where the options have none.
     """
-    _resolved[option_file] = write_options({**options, "manual_seed": seed})
+    file = OptionFile(path)
+    file.resolved = write_options({**options, "manual_seed": seed})
+    return file
 
 
 def copy_options(copy_opt_file: Callable[[str, str], None], option_file: str, experiment: str) -> None:
@@ -32,7 +43,7 @@ def copy_options(copy_opt_file: Callable[[str, str], None], option_file: str, ex
 
     Args:
         copy_opt_file: copies the raw file, as the function of the toolbox does.
-        option_file: as named on the command line.
+        option_file: as named on the command line; an `OptionFile` holds the resolved options.
         experiment: the folder of the experiment.
     """
     if rank() != 0:
@@ -40,8 +51,8 @@ def copy_options(copy_opt_file: Callable[[str, str], None], option_file: str, ex
     raw = Path(option_file)
     if raw.name != KEPT and raw.resolve() != Path(experiment, raw.name).resolve():
         copy_opt_file(option_file, experiment)
-    if option_file in _resolved:
+    if isinstance(option_file, OptionFile):
         command = " ".join(sys.argv)
         header = f"# Options of this training, resolved from {raw.name}.\n# CMD:\n# {command}\n\n"
         with atomic_write(Path(experiment, KEPT)) as file:
-            file.write((header + _resolved[option_file]).encode())
+            file.write((header + option_file.resolved).encode())

@@ -5,6 +5,7 @@ signature. The tables here hold only their ranges, which a signature does not st
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from basicsr.models import lr_scheduler as toolbox_schedulers
@@ -74,19 +75,44 @@ def read_compile(value: Any) -> bool | str:
     return value if value in COMPILE_MODES else flag().read(value)
 
 
-SCALE = Value(words="a number of at least 1, or two, [vertical, horizontal]", read=read_scale)
+_AT_LEAST_1 = number(least=1)
+SCALE = Value(
+    words="a number of at least 1, or two, [vertical, horizontal]",
+    read=read_scale,
+    json={"anyOf": [_AT_LEAST_1.json, list_of(_AT_LEAST_1, length=2).json]},
+)
 PROBABILITY = number(least=0, most=1)
 QUALITIES = range_of(
     whole(JPEG_QUALITY[0], most=JPEG_QUALITY[1]), f"whole numbers from {JPEG_QUALITY[0]} to {JPEG_QUALITY[1]}"
 )
-DEPTHS = Value(words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]", read=read_growing)
-ODD = Value(words="an odd whole number of at least 1", read=read_odd)
-NUM_GPU = Value(words="the number of GPUs, 0 for the CPU, or auto", read=read_num_gpu)
-COMPILE = Value(words=f"true, false, {', '.join(COMPILE_MODES)}", read=read_compile)
-TEACHER = Value(words=f"{DEEPEST}, or a file of weights", read=text().read)
-MODULES = Value(words="a list of modules, such as [my_package.my_encoder]", read=read_modules)
-WEIGHTS = Value(words="a file of weights", read=text().read)
-FOLDER = Value(words="a folder of pictures or an LMDB", read=text().read)
+DEPTHS = Value(
+    words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]",
+    read=read_growing,
+    json={**list_of(whole(2)).json, "minItems": 1, "uniqueItems": True},
+)
+ODD = Value(
+    words="an odd whole number of at least 1",
+    read=read_odd,
+    json={**whole(1).json, "not": {"multipleOf": 2}},
+)
+NUM_GPU = Value(
+    words="the number of GPUs, 0 for the CPU, or auto",
+    read=read_num_gpu,
+    json={"anyOf": [whole(0).json, {"const": "auto"}]},
+)
+COMPILE = Value(
+    words=f"true, false, {', '.join(COMPILE_MODES)}",
+    read=read_compile,
+    json={"enum": [True, False, *COMPILE_MODES]},
+)
+TEACHER = replace(text(), words=f"{DEEPEST}, or a file of weights")
+MODULES = Value(
+    words="a list of modules, such as [my_package.my_encoder]",
+    read=read_modules,
+    json={"anyOf": [text().json, list_of(text()).json]},
+)
+WEIGHTS = replace(text(), words="a file of weights")
+FOLDER = replace(text(), words="a folder of pictures or an LMDB")
 
 # What the toolbox's trainer and data loaders read
 

@@ -6,7 +6,7 @@ import reprlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -68,8 +68,19 @@ class Rule(ABC):
         report(path, f"is empty; give {self.words}{'' if self.required else ', or remove the line'}")
         return FAULTY
 
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of the values for editors, without what is required: a base may hold it."""
+        schema = self._json_schema()
+        if self.nullable and schema:
+            schema = _json_or_null(schema)
+        words = f"{self.words}, or empty" if self.nullable else self.words
+        return {"description": f"{words}; required" if self.required else words, **schema}
+
     @abstractmethod
     def _apply(self, value: Any, path: str, report: Report) -> Any: ...
+
+    @abstractmethod
+    def _json_schema(self) -> dict[str, Any]: ...
 
 
 AnyRule = TypeVar("AnyRule", bound=Rule)
@@ -80,6 +91,11 @@ def needed(rule: AnyRule) -> AnyRule:
     return replace(rule, required=True)
 
 
+def requiring(rules: Mapping[str, Rule], keys: Collection[str]) -> dict[str, Rule]:
+    """Return rules by which some keys must be present."""
+    return {key: needed(rule) if key in keys else rule for key, rule in rules.items()}
+
+
 def or_empty(rule: AnyRule) -> AnyRule:
     """Return the rule of a key whose value may be empty."""
     return replace(rule, nullable=True)
@@ -87,9 +103,15 @@ def or_empty(rule: AnyRule) -> AnyRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Value(Rule):
-    """Any value but a section; `read` returns it in its type or raises ValueError."""
+    """Any value but a section.
+
+    Attributes:
+        read: returns the value in its type or raises ValueError.
+        json: the JSON schema of the values that `read` accepts, without numbers given as texts.
+    """
 
     read: Callable[[Any], Any]
+    json: Mapping[str, Any] = field(default_factory=dict)
 
     def _apply(self, value: Any, path: str, report: Report) -> Any:
         try:
@@ -97,6 +119,9 @@ class Value(Rule):
         except ValueError:
             report(path, f"is {shown(value)}; give {self.words}")
             return FAULTY
+
+    def _json_schema(self) -> dict[str, Any]:
+        return dict(self.json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +143,9 @@ class Section(Rule):
             return FAULTY
         return apply_to_keys(self.keys, value, path, report, open=self.open)
 
+    def _json_schema(self) -> dict[str, Any]:
+        return json_object(self.keys, open=self.open)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EachKey(Rule):
@@ -130,6 +158,9 @@ class EachKey(Rule):
         keys = dict.fromkeys(value, self.rule) if isinstance(value, Mapping) else {}
         return Section(keys=keys).apply(value, path, report)
 
+    def _json_schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": self.rule.json_schema()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unread(Rule):
@@ -141,6 +172,9 @@ class Unread(Rule):
     def _apply(self, value: Any, path: str, report: Report) -> Any:
         report(path, f"is read by nothing, {self.words}; remove the line")
         return FAULTY
+
+    def _json_schema(self) -> dict[str, Any]:
+        return {"not": {}}
 
 
 def apply_to_keys(
@@ -166,6 +200,32 @@ def apply_to_keys(
             faulty.add(key)
     sound.faulty = frozenset(faulty.difference(sound))
     return sound
+
+
+def _json_or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    if "type" not in schema:  # an enum
+        return {"anyOf": [schema, {"type": "null"}]}
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return {**schema, "type": [*kinds, "null"]}
+
+
+def json_object(
+    rules: Mapping[str, Rule], *, open: bool, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the JSON schema of a section; `open` allows other keys."""
+    properties = {key: rule.json_schema() for key, rule in rules.items()}
+    for key, default in (defaults or {}).items():
+        if key in properties and isinstance(default, bool | int | float | str | list | tuple | None):
+            properties[key]["default"] = default
+    return {"type": "object", "properties": properties, "additionalProperties": open}
+
+
+def json_cases(sections: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the JSON schemas that apply one schema for each `type`."""
+    return [
+        {"if": {"properties": {"type": {"const": kind}}, "required": ["type"]}, "then": section}
+        for kind, section in sections.items()
+    ]
 
 
 def below(path: str, key: object) -> str:
@@ -197,11 +257,11 @@ def anything() -> Value:
 
 
 def flag() -> Value:
-    return Value(words="true or false", read=_read_flag)
+    return Value(words="true or false", read=_read_flag, json={"type": "boolean"})
 
 
 def text() -> Value:
-    return Value(words="a text", read=_read_text)
+    return Value(words="a text", read=_read_text, json={"type": ["string", "integer"], "minLength": 1})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +274,9 @@ class Choice(Value):
         if value is None and not self.nullable and "none" in self.names:
             return "none"
         return super().apply(value, path, report)
+
+    def _json_schema(self) -> dict[str, Any]:
+        return {"enum": [*self.names, *([None] if "none" in self.names else [])]}
 
 
 def one_of(*names: str) -> Choice:
@@ -241,7 +304,7 @@ def number(
     def read(value: Any) -> float:
         return _within(_read_number(value), above, least, below, most)
 
-    return Value(words=words, read=read)
+    return Value(words=words, read=read, json=_json_range("number", above, least, below, most))
 
 
 def whole(least: float = -math.inf, *, below: float = math.inf, most: float = math.inf) -> Value:
@@ -254,7 +317,7 @@ def whole(least: float = -math.inf, *, below: float = math.inf, most: float = ma
             raise ValueError
         return int(read_value)
 
-    return Value(words=words, read=read)
+    return Value(words=words, read=read, json=_json_range("integer", -math.inf, least, below, most))
 
 
 def list_of(item: Value, *, length: int | None = None) -> Value:
@@ -266,7 +329,9 @@ def list_of(item: Value, *, length: int | None = None) -> Value:
             raise ValueError
         return [item.read(part) for part in value]
 
-    return Value(words=f"a list, {count}{item.words} each", read=read)
+    size = {} if length is None else {"minItems": length, "maxItems": length}
+    json = {"type": "array", "items": item.json_schema(), **size}
+    return Value(words=f"a list, {count}{item.words} each", read=read, json=json)
 
 
 def range_of(item: Value, words: str) -> Value:
@@ -278,7 +343,7 @@ def range_of(item: Value, words: str) -> Value:
             raise ValueError
         return [smallest, largest]
 
-    return Value(words=f"[smallest, largest], {words}", read=read)
+    return Value(words=f"[smallest, largest], {words}", read=read, json=list_of(item, length=2).json)
 
 
 def mapping() -> Value:
@@ -289,15 +354,16 @@ def mapping() -> Value:
             raise ValueError
         return value
 
-    return Value(words="a section of keys and values", read=read)
+    return Value(words="a section of keys and values", read=read, json={"type": "object"})
 
 
 def like(default: Any) -> Value:
-    """What suits a parameter of foreign code, of which the default alone is known."""
+    """Return the rule of a parameter of other packages that has a default and no annotation."""
     for types, rule in (((bool,), flag()), ((int, float), number())):
         if isinstance(default, types):
             # Lists and sections pass: 64 may stand for [64, 64].
-            return replace(rule, read=_or_no_scalar(rule.read), nullable=True)
+            json = {"type": [rule.json["type"], "array", "object"]}
+            return replace(rule, read=_or_no_scalar(rule.read), json=json, nullable=True)
     return anything()
 
 
@@ -337,6 +403,16 @@ def _within(value: float, above: float, least: float, below: float, most: float)
     if not (above < value < below and least <= value <= most):
         raise ValueError
     return value
+
+
+def _json_range(kind: str, above: float, least: float, below: float, most: float) -> dict[str, Any]:
+    limits = {
+        "exclusiveMinimum": above,
+        "minimum": least,
+        "exclusiveMaximum": below,
+        "maximum": most,
+    }
+    return {"type": kind, **{word: limit for word, limit in limits.items() if math.isfinite(limit)}}
 
 
 def _range_words(above: float, least: float, below: float, most: float) -> str:

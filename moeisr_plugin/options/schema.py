@@ -21,11 +21,13 @@ from moeisr_plugin.options.rules import (
     Section,
     apply_to_keys,
     below,
+    json_cases,
     nearest,
     needed,
     number,
     one_of,
     or_empty,
+    requiring,
     shown,
 )
 from moeisr_plugin.options.signatures import Registered, named
@@ -80,21 +82,18 @@ def schema(opt: Mapping[str, Any], *, is_train: bool) -> Section:
     model = opt.get("model_type")
     strict = model in STRICT_MODELS
     networks = {key: NETWORK for key in opt if isinstance(key, str) and key.startswith("network_")}
-    required = needed if is_train else _as_it_is
-    return Section(
-        keys={
-            **keys.TOP,
-            **networks,
-            **({"network_g": needed(NETWORK)} if strict else {}),
-            "datasets": needed(Datasets(is_train=is_train)),
-            "path": needed(Section(keys=_path(networks, model, is_train), open=not strict)),
-            "train": required(_train(model, is_train)),
-            "val": or_empty(_val(model, is_train)) if is_train else needed(_val(model, is_train)),
-            "logger": required(_with_needed(keys.LOGGER, is_train)),
-            "dist_params": or_empty(Section(keys=keys.DIST, open=True)),
-        },
-        open=not strict,
-    )
+    sections = {
+        **networks,
+        **({"network_g": needed(NETWORK)} if strict else {}),
+        "datasets": Datasets(is_train=is_train),
+        "path": Section(keys=_path(networks, model, is_train), open=not strict),
+        "train": _train(model, is_train),
+        "val": or_empty(_val(model, is_train)) if is_train else _val(model, is_train),
+        "logger": Section(keys=requiring(keys.LOGGER, keys.LOGGER.keys() - {"wandb"} if is_train else ())),
+        "dist_params": or_empty(Section(keys=keys.DIST, open=True)),
+    }
+    used = ("datasets", "path", "train", "logger") if is_train else ("datasets", "path", "val")
+    return Section(keys={**keys.TOP, **requiring(sections, used)}, open=not strict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +128,12 @@ class Datasets(Rule):
             return self.is_train
         return str(name).split("_")[0] in (("val",) if self.is_train else ("val", "test"))
 
+    def _json_schema(self) -> dict[str, Any]:
+        """Return the schema of the phases of trainings and of tests."""
+        dataset = DATASET.json_schema()
+        phases = {"^train$": dataset, "^(val|test)(_.*)?$": dataset}
+        return {"type": "object", "patternProperties": phases, "additionalProperties": False}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Rule):
@@ -139,20 +144,25 @@ class Dataset(Rule):
 
     def _apply(self, value: Any, path: str, report: Report) -> Any:
         kind = value.get("type") if isinstance(value, Mapping) else None
-        name = needed(named("data set", lambda: dict(iter(DATASET_REGISTRY))))
+        return self._section(kind).apply(value, path, report)
+
+    def _section(self, kind: Any) -> Section:
         own = keys.DATASETS.get(str(kind))
-        rules = {"type": name, **self.loader, **(keys.FOREIGN_PICTURES if own is None else own)}
-        return Section(keys=rules, open=own is None).apply(value, path, report)
+        rules = {"type": DATASET_TYPE, **self.loader, **(keys.FOREIGN_PICTURES if own is None else own)}
+        return Section(keys=rules, open=own is None)
+
+    def _json_schema(self) -> dict[str, Any]:
+        sections = {kind: self._section(kind).json_schema() for kind in keys.DATASETS}
+        return {
+            "type": "object",
+            "properties": {"type": DATASET_TYPE.json_schema()},
+            "allOf": json_cases(sections),
+        }
 
 
+DATASET_TYPE = needed(named("data set", lambda: dict(iter(DATASET_REGISTRY))))
 DATASET = Dataset(loader=keys.LOADER)
-TRAIN_SET = Dataset(
-    loader={
-        **keys.LOADER,
-        "batch_size_per_gpu": needed(keys.LOADER["batch_size_per_gpu"]),
-        "num_worker_per_gpu": needed(keys.LOADER["num_worker_per_gpu"]),
-    }
-)
+TRAIN_SET = Dataset(loader=requiring(keys.LOADER, ("batch_size_per_gpu", "num_worker_per_gpu")))
 
 
 def _path(networks: Mapping[str, Rule], model: Any, is_train: bool) -> dict[str, Rule]:
@@ -166,42 +176,26 @@ def _path(networks: Mapping[str, Rule], model: Any, is_train: bool) -> dict[str,
 
 
 def _train(model: Any, is_train: bool) -> Section:
-    required = needed if is_train else _as_it_is
-    if model not in STRICT_MODELS:
-        return Section(keys={**keys.SCHEDULE, "total_iter": required(keys.SCHEDULE["total_iter"])}, open=True)
     implicit = model == IMPLICIT_MODEL
-    return Section(
-        keys={
-            **keys.SCHEDULE,
-            "total_iter": required(keys.SCHEDULE["total_iter"]),
-            "optim_g": required(OPTIMISER),
-            "scheduler": required(SCHEDULER),
-            "pixel_opt": required(PIXEL_LOSS) if implicit else or_empty(LOSS),
+    rules: dict[str, Rule] = dict(keys.SCHEDULE)
+    if model in STRICT_MODELS:
+        rules |= {
+            "optim_g": OPTIMISER,
+            "scheduler": SCHEDULER,
+            "pixel_opt": PIXEL_LOSS if implicit else or_empty(LOSS),
             "perceptual_opt": or_empty(LOSS),
-            **({f"{name}_opt": or_empty(LOSS) for name in SCORE_LOSSES} if implicit else {}),
-            **({"distillation_opt": or_empty(DISTILLATION)} if implicit else {}),
-            **(keys.IMPLICIT_TRAIN if implicit else {}),
         }
-    )
+    if implicit:
+        rules |= {f"{name}_opt": or_empty(LOSS) for name in SCORE_LOSSES}
+        rules |= {"distillation_opt": or_empty(DISTILLATION), **keys.IMPLICIT_TRAIN}
+    used = ("total_iter", "optim_g", "scheduler", *(("pixel_opt",) if implicit else ()))
+    return Section(keys=requiring(rules, used if is_train else ()), open=model not in STRICT_MODELS)
 
 
 def _val(model: Any, is_train: bool) -> Section:
-    frequency = keys.VAL["val_freq"]
-    return Section(
-        keys={
-            **keys.VAL,
-            "val_freq": needed(frequency) if is_train else frequency,
-            "metrics": or_empty(EachKey(rule=METRIC)),
-            **(keys.IMPLICIT_VAL if model == IMPLICIT_MODEL else {}),
-        },
-        open=model not in STRICT_MODELS,
-    )
-
-
-def _with_needed(rules: Mapping[str, Rule], is_train: bool) -> Section:
-    wanted = ("print_freq", "save_checkpoint_freq", "use_tb_logger") if is_train else ()
-    return Section(keys={key: needed(rule) if key in wanted else rule for key, rule in rules.items()})
-
-
-def _as_it_is(rule: Any) -> Any:
-    return rule
+    rules = {
+        **keys.VAL,
+        "metrics": or_empty(EachKey(rule=METRIC)),
+        **(keys.IMPLICIT_VAL if model == IMPLICIT_MODEL else {}),
+    }
+    return Section(keys=requiring(rules, ("val_freq",) if is_train else ()), open=model not in STRICT_MODELS)

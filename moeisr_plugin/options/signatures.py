@@ -14,6 +14,8 @@ from moeisr_plugin.options.rules import (
     anything,
     apply_to_keys,
     flag,
+    json_cases,
+    json_object,
     like,
     list_of,
     mapping,
@@ -30,6 +32,8 @@ from moeisr_plugin.options.rules import (
 OWN_PACKAGES = ("moeisr_plugin", "basicsr", "torch")
 IMPORTABLE = ("network", "loss", "metric", "data set", "model")
 """What modules of other packages can register."""
+SUFFIX = "_basicsr"
+"""The toolbox adds it to the name of a class of its own if another class is registered under that name."""
 PLAIN = {bool: flag(), int: whole(), float: number(), str: text()}
 
 
@@ -60,9 +64,29 @@ class Registered(Rule):
         if target is None:
             apply_to_keys({"type": name}, value, path, report, open=True)
             return FAULTY
-        rules = parameter_rules(target, self.rules, self.supplied)
-        rules = {"type": name, **self.extra, **rules}
+        rules = {"type": name, **self.keys_of(target)}
         return apply_to_keys(rules, value, path, report, open=takes_any(target))
+
+    def keys_of(self, target: Callable) -> dict[str, Rule]:
+        """Return the rules of the keys beside `type` for a class or function."""
+        return {**self.extra, **parameter_rules(target, self.rules, self.supplied)}
+
+    def _json_schema(self) -> dict[str, Any]:
+        registry = self.registry()
+        type_rule = named(self.noun, self.registry)
+        sections = {
+            name: json_object(
+                {"type": one_of(name), **self.keys_of(target)},
+                open=takes_any(target),
+                defaults=defaults(target),
+            )
+            for name, target in registry.items()
+        }
+        return {
+            "type": "object",
+            "properties": {"type": type_rule.json_schema()},
+            "allOf": json_cases(sections),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +105,10 @@ class Named(Rule):
             return FAULTY
         return value
 
+    def _json_schema(self) -> dict[str, Any]:
+        names = list(self.names())
+        return {"enum": names + [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]}
+
 
 def named(noun: str, names: Callable[[], Mapping[str, Any]]) -> Named:
     """Return the rule of a name; `names` is called at each check."""
@@ -89,7 +117,7 @@ def named(noun: str, names: Callable[[], Mapping[str, Any]]) -> Named:
 
 def find(registry: Mapping[str, Any], name: Any) -> Any:
     """Return the entry that the toolbox finds under a name, or None; its own may carry a suffix."""
-    names = (name, f"{name}_basicsr") if isinstance(name, str) else ()
+    names = (name, f"{name}{SUFFIX}") if isinstance(name, str) else ()
     return next((registry[key] for key in names if key in registry), None)
 
 
@@ -120,6 +148,11 @@ def named_parameters(target: Callable) -> list[inspect.Parameter]:
         signature = inspect.signature(target)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [parameter for parameter in signature.parameters.values() if parameter.kind in by_name]
+
+
+def defaults(target: Callable) -> dict[str, Any]:
+    """Return the defaults of the parameters that have one."""
+    return {p.name: p.default for p in named_parameters(target) if p.default is not p.empty}
 
 
 def takes_any(target: Callable) -> bool:

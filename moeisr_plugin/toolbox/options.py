@@ -52,7 +52,7 @@ def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]
         resolved = copy.deepcopy(opt)  # the toolbox adds entries to its own
         with options_in_place(opt, arguments):
             opt, args = parse_options(root_path, is_train)
-        kept.remember(args.opt, resolved, opt["manual_seed"])
+        args.opt = kept.with_options(args.opt, resolved, opt["manual_seed"])
         return opt, args
 
     return strict

@@ -3,8 +3,8 @@
 import importlib
 from types import ModuleType
 
-PACKAGES = ("losses", "data", "models")
-"""Packages that only training uses; their modules register with the toolbox as they are imported."""
+PACKAGES = ("data", "models")
+"""Packages whose modules register with the toolbox as they are imported."""
 
 
 def register_all(toolbox: ModuleType) -> None:
@@ -14,11 +14,14 @@ def register_all(toolbox: ModuleType) -> None:
     """
     from basicsr.utils.registry import METRIC_REGISTRY
 
+    from moeisr_plugin import losses
     from moeisr_plugin.archs.registry import register_with_toolbox
     from moeisr_plugin.metrics import calculate_psnr_protocol, calculate_ssim_protocol
 
     register_with_toolbox()
     for metric in (calculate_psnr_protocol, calculate_ssim_protocol):
         METRIC_REGISTRY.register(metric)
+    for module in losses.MODULES.values():
+        importlib.import_module(f"moeisr_plugin.losses.{module}")
     for package in PACKAGES:
         importlib.import_module(f"moeisr_plugin.{package}")

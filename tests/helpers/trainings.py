@@ -17,7 +17,7 @@ import yaml
 from basicsr.models import build_model
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["moeisr_plugin.train"])
+CONTEXT.set_forkserver_preload(["moeisr_plugin.train", "basicsr.train"])
 
 
 def options(photographs: Path, **train: Any) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def faults(mode, **environment):
 
 def test_training_keeps_freed_memory(monkeypatch):
     calls = []
-    monkeypatch.setattr(train, "keep_freed_memory", lambda: calls.append("keep"))
-    monkeypatch.setattr(train, "train_pipeline", lambda root: calls.append(root))
+    monkeypatch.setattr("moeisr_plugin.models.memory.keep_freed_memory", lambda: calls.append("keep"))
+    monkeypatch.setattr("basicsr.train.train_pipeline", lambda root: calls.append(root))
     train.main("root")
     assert calls == ["keep", "root"]
 

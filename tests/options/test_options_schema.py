@@ -930,7 +930,7 @@ def test_later_failure_is_one_line(run, monkeypatch):
     def fail(root):
         raise ValueError("a.png: damaged")
 
-    monkeypatch.setattr(moeisr_plugin.train, "train_pipeline", fail)
+    monkeypatch.setattr("basicsr.train.train_pipeline", fail)
     assert run() == (2, ["train: a.png: damaged (--debug shows where)"], [])
     monkeypatch.setattr(sys, "argv", ["train.py", "--debug"])
     with pytest.raises(ValueError, match=r"a\.png"):
