@@ -13,6 +13,9 @@ from pathlib import Path
 from moeisr_plugin import train  # isort: skip  (installs the import hook before basicsr)
 import basicsr
 
+from moeisr_plugin.utils.interrupts import STATUS as INTERRUPTED
+from moeisr_plugin.utils.interrupts import interrupts_raised
+
 USAGE = "usage: python -m moeisr_plugin.run path/to/BasicSR/basicsr/train.py [arguments of the script]"
 
 
@@ -37,7 +40,12 @@ def main() -> None:
     sys.path.insert(0, str(script.parent))
     # runpy would replace the main module. A spawned worker imports the main module first, and would then
     # import basicsr without this package.
-    exec(compile(script.read_bytes(), script, "exec"), {"__name__": "__main__", "__file__": str(script)})
+    code = compile(script.read_bytes(), script, "exec")
+    with interrupts_raised("run"):
+        try:
+            exec(code, {"__name__": "__main__", "__file__": str(script)})
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
 
 def find_clone(script: Path) -> Path | None:

@@ -11,13 +11,20 @@ import sys
 import moeisr_plugin  # noqa: F401  # isort: skip  (installs the import hook)
 from basicsr.test import test_pipeline
 
-from moeisr_plugin.utils.messages import errors_in_one_line
+from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
 
 
 def main() -> None:
     """Test as the command line says."""
-    with errors_in_one_line("test", debug="--debug" in sys.argv):
-        test_pipeline(os.getcwd())
+    status = run_program(
+        "test",
+        lambda: test_pipeline(os.getcwd()) or 0,
+        debug="--debug" in sys.argv,
+        hint=DEBUG_HINT,
+        memory_remedy="close other programs, or test on smaller pictures",
+    )
+    if status:
+        sys.exit(status)
 
 
 # Spawned data workers import this file, and must not start another test.

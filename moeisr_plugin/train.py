@@ -11,15 +11,22 @@ import sys
 import moeisr_plugin  # noqa: F401  # isort: skip  (installs the import hook)
 from basicsr.train import train_pipeline
 
+from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
 from moeisr_plugin.models.memory import keep_freed_memory
-from moeisr_plugin.utils.messages import errors_in_one_line
 
 
 def main(root: str | None = None) -> None:
     """Train as the command line says; write below `root`, by default the current directory."""
     keep_freed_memory()
-    with errors_in_one_line("train", debug="--debug" in sys.argv):
-        train_pipeline(root or os.getcwd())
+    status = run_program(
+        "train",
+        lambda: train_pipeline(root or os.getcwd()) or 0,
+        debug="--debug" in sys.argv,
+        hint=DEBUG_HINT,
+        memory_remedy="lower batch_size_per_gpu, lr_size or sample_q, or close other programs",
+    )
+    if status:
+        sys.exit(status)
 
 
 # Spawned data workers import this file, and must not start another training.

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.jobs import Job, ignored_files, plan_jobs
+from moeisr_plugin.commands.programs import discard_stdout, failure_of
 from moeisr_plugin.commands.sizes import displayed_output_size, parse_scale, parse_target
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import (
@@ -31,7 +32,8 @@ from moeisr_plugin.pictures import (
     write_picture,
     writes_in_bands,
 )
-from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.leftovers import sweep
+from moeisr_plugin.utils.messages import printable
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import EncodedPicture, Upscaler
@@ -117,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
     )
     for note in filter(None, map(ignored_files, args.inputs)):
         tqdm.write(f"moeisr upscale: {note}", file=sys.stderr)
+    for folder in {target.parent for job in jobs for target in job.targets}:
+        sweep(folder)
     planned = len(jobs)
     if args.skip_existing:
         jobs = [job for job in jobs if not all(target.exists() for target in job.targets)]
@@ -131,11 +135,12 @@ def run(args: argparse.Namespace) -> int:
     for job in tqdm(jobs, unit="picture", disable=None):
         try:
             summary = _enlarge(job, upscaler, args)
-        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # RuntimeError: GPU out of memory
-            if args.debug:
+        except Exception as error:
+            message = failure_of(error, job.source)
+            if args.debug or message is None:
                 raise
             failures += 1
-            tqdm.write(f"moeisr upscale: {one_line(error)}", file=sys.stderr)
+            tqdm.write(f"moeisr upscale: {message}", file=sys.stderr)
         else:
             _report(summary)
     if failures:
@@ -145,8 +150,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(message: str) -> None:
     """Print a message. Ignore errors of the terminal, because the picture is already written."""
-    with suppress(OSError, UnicodeEncodeError):
-        tqdm.write(message)
+    try:
+        tqdm.write(printable(message))
+        sys.stdout.flush()
+    except OSError:
+        discard_stdout()
 
 
 def _load_upscaler(args: argparse.Namespace) -> "Upscaler":

@@ -11,6 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from moeisr_plugin.utils.shortage import memory_shortage
+
 from .colour import to_srgb
 from .heif import check_heif, is_heic, register_heic
 from .picture import Header, Picture, PictureError, plausible_dpi
@@ -230,6 +232,8 @@ def _decoder_errors_as_picture_errors() -> Iterator[None]:
     except UnidentifiedImageError:
         raise PictureError("is not a picture of a known format; convert it to PNG first") from None
     except Exception as error:
+        if memory_shortage(error):
+            raise MemoryError(str(error)) from error
         reason = " ".join(str(error).split())
         if " " not in reason:  # a bare key or index
             reason = f"{type(error).__name__} {reason}".strip()
