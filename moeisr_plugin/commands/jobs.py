@@ -138,4 +138,4 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
 
 def _identity(path: Path) -> str:
     """Return a key that is equal for all paths of a file, also on case-insensitive file systems."""
-    return str(path.resolve()).casefold()
+    return os.path.realpath(path).casefold()  # unlike Path.resolve, accepts loops of symbolic links

@@ -77,7 +77,8 @@ def _mend_streams() -> None:
         if stream is None:  # tqdm and others call its isatty()
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # it flushes
+                stream.reconfigure(errors="backslashreplace")
 
 
 def _say(message: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,11 @@ from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.jobs import Job, ignored_files, plan_jobs
+from moeisr_plugin.commands.memory import check_memory_of_input, check_memory_of_output
 from moeisr_plugin.commands.programs import discard_stdout, failure_of
 from moeisr_plugin.commands.sizes import displayed_output_size, parse_scale, parse_target
+from moeisr_plugin.commands.streams import parse_input, read_input, streams_as_files
+from moeisr_plugin.commands.targets import prepare_target
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import (
     MAX_PIXELS,
@@ -26,7 +30,6 @@ from moeisr_plugin.pictures import (
     Picture,
     PictureError,
     check_format_fits,
-    read_picture,
     upright,
     write_bands,
     write_picture,
@@ -34,6 +37,7 @@ from moeisr_plugin.pictures import (
 )
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import printable
+from moeisr_plugin.utils.shortage import in_bytes
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import EncodedPicture, Upscaler
@@ -49,14 +53,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "upscale", help="enlarge pictures to any scale or size", description=DESCRIPTION
     )
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT", help="picture, or folder of pictures"
+        "inputs",
+        nargs="+",
+        type=parse_input,
+        metavar="INPUT",
+        help="picture, or folder of pictures; - for standard input",
     )
     parser.add_argument(
         "-o",
         dest="out",
         metavar="OUT",
-        help="output file (for one picture) or folder (default: photo_x3.7.png beside photo.jpg, and "
-        "photos_x3.7 beside the folder photos)",
+        help="output file (for one picture), folder, or - for standard output (default: photo_x3.7.png "
+        "beside photo.jpg, and photos_x3.7 beside the folder photos)",
     )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
@@ -113,6 +121,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the options cannot be used, or the only picture failed.
     """
+    with streams_as_files(args) as args:
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     target = args.scale or args.size
     jobs = plan_jobs(
         args.inputs, args.out, label=target.label, suffix=args.format, expert_map=args.expert_map
@@ -123,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         sweep(folder)
     planned = len(jobs)
     if args.skip_existing:
-        jobs = [job for job in jobs if not all(target.exists() for target in job.targets)]
+        jobs = [job for job in jobs if not all(os.path.exists(target) for target in job.targets)]
         _report(f"skipping {planned - len(jobs)} of {planned} pictures whose outputs exist")
     if not jobs:
         return 0
@@ -167,17 +180,18 @@ def _load_upscaler(args: argparse.Namespace) -> "Upscaler":
 
 def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     """Run one job and return a one-line summary."""
+    for target in job.targets:
+        prepare_target(target)
     existing = [target for target in job.targets if target.exists()]
     if existing and not (args.overwrite or args.skip_existing):
         raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    picture = read_picture(job.source, max_pixels=args.max_pixels)
+    check_header = partial(check_memory_of_input, job.source, upscaler=upscaler)
+    picture = read_input(job.source, max_pixels=args.max_pixels, check=check_header)
     if picture.note is not None:
         tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
     size = _stored_output_size(job, picture, args)
     check_format_fits(job.output, picture, size)
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(job.output.parent, os.W_OK):  # checked before the long work
-        raise ValueError(f"{job.output.parent}: is not writable; choose another -o")
+    check_memory_of_output(job.source, job.output, picture, size, upscaler)
     _warn_of_low_disk_space(job.output, picture, size)
     encoded = upscaler.encode(picture.pixels)
     if args.budget is not None:
@@ -220,7 +234,7 @@ def _warn_of_low_disk_space(path: Path, picture: Picture, size: tuple[int, int])
     """Warn if the uncompressed picture exceeds the free disk space. The compressed one may still fit."""
     needed, free = math.prod(size) * picture.pixels[0, 0].nbytes, shutil.disk_usage(path.parent).free
     if needed > free:
-        space = f"may need up to {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free"
+        space = f"may need up to {in_bytes(needed)}, but {in_bytes(free)} are free"
         tqdm.write(f"moeisr upscale: {path}: {space}", file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
 """Reading a picture with full bit depth, colour profile and EXIF block."""
 
+import errno
 import io
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.regular_files import require_file
 from moeisr_plugin.utils.shortage import memory_shortage
 
 from .colour import to_srgb
@@ -57,8 +60,10 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         PictureError: the file is missing, empty, damaged, too large, not a picture, or of an unsupported
             layout.
     """
-    with errors_with_path(path), open(path, "rb") as file:
-        return decode_picture(file, max_pixels=max_pixels)
+    with errors_with_path(path):
+        require_file(path)
+        with open(path, "rb") as file:
+            return decode_picture(file, max_pixels=max_pixels)
 
 
 def decode_picture(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -122,6 +127,8 @@ def errors_with_path(path: str | Path) -> Iterator[None]:
     except IsADirectoryError:
         raise PictureError(f"{path}: is a folder; name a picture in it") from None
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise PictureError(one_line(error)) from error
         raise PictureError(f"{path}: cannot be read ({error.strerror or error}); check the disk") from error
     except ValueError as error:
         raise PictureError(f"{path}: {error}") from error

@@ -75,6 +75,7 @@ class Bicubic:
 @pytest.fixture(autouse=True)
 def upscaler(monkeypatch):
     monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Bicubic)
+    monkeypatch.setattr("moeisr_plugin.commands.memory._of_network", lambda *_: (0, 0))
     monkeypatch.setattr(Bicubic, "mapped", True)
     return Bicubic
 
