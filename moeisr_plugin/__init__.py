@@ -6,10 +6,14 @@ and metrics of this package are registered with it. Import this package before `
 cannot be imported without repairs.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from moeisr_plugin.utils import interrupts
 
-from moeisr_plugin.toolbox import import_hook
+interrupts.end_program_on_signals()  # before the imports, which take long
+
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from moeisr_plugin.toolbox import import_hook  # noqa: E402
 
 if TYPE_CHECKING:
     from moeisr_plugin import archs, data, losses, metrics, models

@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 from moeisr_plugin import train
-from moeisr_plugin.utils.messages import errors_in_one_line
+from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
+from moeisr_plugin.utils.interrupts import STATUS as INTERRUPTED
+from moeisr_plugin.utils.interrupts import interrupts_raised
 from moeisr_plugin.utils.missing import toolbox_needed
 
 USAGE = "usage: python -m moeisr_plugin.run path/to/BasicSR/basicsr/train.py [arguments of the script]"
@@ -29,10 +31,11 @@ def main() -> None:
     if not script.is_file():
         sys.exit(f"{script}: no such script; {USAGE}")
     clone = find_clone(script)
-    with errors_in_one_line("run", debug="--debug" in sys.argv), toolbox_needed(script.name):
-        toolbox = imported_from()
-    if clone is not None and not clone.samefile(toolbox):
-        start_again_with(clone)
+    status = run_program(
+        "run", lambda: _use_toolbox(script, clone), debug="--debug" in sys.argv, hint=DEBUG_HINT
+    )
+    if status:
+        sys.exit(status)
     sys.argv = [str(script), *sys.argv[2:]]
     if clone is not None and script.samefile(clone / "basicsr/train.py"):
         # Executing the file would define the repaired functions again, unrepaired.
@@ -41,7 +44,20 @@ def main() -> None:
     sys.path.insert(0, str(script.parent))
     # runpy would replace the main module. A spawned worker imports the main module first, and would then
     # import basicsr without this package.
-    exec(compile(script.read_bytes(), script, "exec"), {"__name__": "__main__", "__file__": str(script)})
+    code = compile(script.read_bytes(), script, "exec")
+    with interrupts_raised("run"):
+        try:
+            exec(code, {"__name__": "__main__", "__file__": str(script)})
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+def _use_toolbox(script: Path, clone: Path | None) -> int:
+    with toolbox_needed(script.name):
+        toolbox = imported_from()
+    if clone is not None and not clone.samefile(toolbox):
+        start_again_with(clone)
+    return 0
 
 
 def find_clone(script: Path) -> Path | None:

@@ -8,16 +8,29 @@ Results and logs are written below the current directory.
 import os
 import sys
 
-from moeisr_plugin.utils.messages import errors_in_one_line
+from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
 from moeisr_plugin.utils.missing import toolbox_needed
 
 
 def main() -> None:
     """Test as the command line says."""
-    with errors_in_one_line("test", debug="--debug" in sys.argv), toolbox_needed("testing"):
+    status = run_program(
+        "test",
+        _test,
+        debug="--debug" in sys.argv,
+        hint=DEBUG_HINT,
+        memory_remedy="close other programs, or test on smaller pictures",
+    )
+    if status:
+        sys.exit(status)
+
+
+def _test() -> int:
+    with toolbox_needed("testing"):
         from basicsr.test import test_pipeline
 
         test_pipeline(os.getcwd())
+    return 0
 
 
 # Spawned data workers import this file, and must not start another test.

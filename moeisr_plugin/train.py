@@ -8,19 +8,32 @@ Experiments, logs and checkpoints are written below the current directory.
 import os
 import sys
 
-from moeisr_plugin.utils.messages import errors_in_one_line
+from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
 from moeisr_plugin.utils.missing import toolbox_needed
 
 
 def main(root: str | None = None) -> None:
     """Train as the command line says; write below `root`, by default the current directory."""
-    with errors_in_one_line("train", debug="--debug" in sys.argv), toolbox_needed("training"):
+    status = run_program(
+        "train",
+        lambda: _train(root or os.getcwd()),
+        debug="--debug" in sys.argv,
+        hint=DEBUG_HINT,
+        memory_remedy="lower batch_size_per_gpu, lr_size or sample_q, or close other programs",
+    )
+    if status:
+        sys.exit(status)
+
+
+def _train(root: str) -> int:
+    with toolbox_needed("training"):
         from basicsr.train import train_pipeline
 
         from moeisr_plugin.models.memory import keep_freed_memory
 
         keep_freed_memory()
-        train_pipeline(root or os.getcwd())
+        train_pipeline(root)
+    return 0
 
 
 # Spawned data workers import this file, and must not start another training.

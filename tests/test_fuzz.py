@@ -102,6 +102,7 @@ class Unchanged:
 
 def test_damaged_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Unchanged)
+    monkeypatch.setattr("moeisr_plugin.commands.memory._of_network", lambda *_: (0, 0))
     seeds = seed_pictures()
     small = {"lr_size": 4, "sample_q": 16, "scale_range": [1, 2], "max_pixels": MAX_PIXELS}
 

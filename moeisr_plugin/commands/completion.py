@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from moeisr_plugin.commands.streams import parse_input
+
 SHELLS = ("bash", "zsh", "tcsh")
 DESCRIPTION = """Print a script with which the Tab key completes commands, options and file names. For bash,
 run eval "$(moeisr completion bash)", and add that line to ~/.bashrc to keep it. For zsh, write the output to
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     import shtab  # needed by this command only
 
     for action in _actions(args.program):
-        if action.type is Path or action.dest == "out":
+        if action.type in (Path, parse_input) or action.dest == "out":
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # the interface of shtab
     print(shtab.complete(args.program, args.shell))
     return 0

@@ -1,31 +1,34 @@
 """Enlarge one picture: read it, render it and write it."""
 
 import math
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moeisr_plugin.commands.budgets import Budget
 from moeisr_plugin.commands.depth import bands_with_8_bits, must_be_reduced, with_8_bits
 from moeisr_plugin.commands.jobs import Job
+from moeisr_plugin.commands.memory import check_memory_of_input, check_memory_of_output
 from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import AlreadyLargeError, Target, displayed_output_size
+from moeisr_plugin.commands.streams import read_input
+from moeisr_plugin.commands.targets import check_target, prepare_target
 from moeisr_plugin.pictures import (
     Picture,
     PictureError,
     check_format_fits,
-    read_picture,
     upright,
     write_bands,
     write_picture,
     writes_in_bands,
 )
+from moeisr_plugin.utils.shortage import in_bytes
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import EncodedPicture, Upscaler
@@ -75,18 +78,23 @@ class Prepared:
         return f"{self.job.output} {width}x{height}"
 
 
-def prepare(job: Job, settings: Settings, report: Report) -> Prepared:
+def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) -> Prepared:
     """Read the picture of a job, and check everything that is known before the work.
 
     Raises:
         AlreadyLargeError: the picture is at least as large as the requested size.
         ValueError: the picture cannot be read or enlarged, or the output cannot be written.
     """
+    for target in job.targets:
+        check_target(target)
     existing = [target for target in job.targets if target.exists()]
     if existing and not settings.replace:
         raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    picture = read_picture(
-        job.source, max_pixels=settings.max_pixels, accept_truncated=settings.accept_truncated
+    picture = read_input(
+        job.source,
+        max_pixels=settings.max_pixels,
+        check=partial(check_memory_of_input, job.source, upscaler=upscaler),
+        accept_truncated=settings.accept_truncated,
     )
     if picture.note is not None:
         report.note(f"{job.source}: {picture.note}")
@@ -94,6 +102,7 @@ def prepare(job: Job, settings: Settings, report: Report) -> Prepared:
     reduced = must_be_reduced(picture, job.output)
     like = with_8_bits(picture) if reduced else picture
     check_format_fits(job.output, like, size)
+    check_memory_of_output(job.source, job.output, like, size, upscaler)
     if reduced:
         report.note(f"{job.source}: has 16 bits per sample; {job.output.name} gets 8 (PNG and TIFF keep 16)")
     return Prepared(job, picture, like, size)
@@ -106,9 +115,8 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
         ValueError: the output cannot be rendered or written.
     """
     job, picture, size = prepared.job, prepared.picture, prepared.size
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(job.output.parent, os.W_OK):  # checked before the long work
-        raise ValueError(f"{job.output.parent}: is not writable; choose another -o")
+    for path in job.targets:
+        prepare_target(path)
     _warn_of_low_disk_space(prepared, report)
     start = time.perf_counter()
     encoded = upscaler.encode(picture.pixels)
@@ -170,7 +178,7 @@ def _warn_of_low_disk_space(prepared: Prepared, report: Report) -> None:
     needed = math.prod(prepared.size) * prepared.like.pixels[0, 0].nbytes
     free = shutil.disk_usage(path.parent).free
     if needed > free:
-        report.note(f"{path}: may need up to {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free")
+        report.note(f"{path}: may need up to {in_bytes(needed)}, but {in_bytes(free)} are free")
 
 
 def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture", report: Report) -> None:

@@ -167,7 +167,7 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
 
 def _identity(path: Path) -> str:
     """Return a key that is equal for all paths of a file, also on case-insensitive file systems."""
-    resolved = path.resolve()
+    resolved = Path(os.path.realpath(path))  # unlike Path.resolve, accepts loops of symbolic links
     return str(resolved) if _tells_case_apart(resolved.parent) else str(resolved).casefold()
 
 

@@ -1,18 +1,29 @@
 """Run a command-line program: report errors in one line and handle interruption."""
 
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
+from moeisr_plugin.utils import interrupts
 from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.shortage import MEMORY_REMEDY, memory_shortage
+
+DEBUG_HINT = " (--debug shows where)"
+STDOUT_CLOSED = 141
+"""Exit status if the reader of stdout has ended, as of a process that SIGPIPE ends (128 + 13)."""
 
 
 def run_program(
-    program: str, work: Callable[[], int], *, debug: bool, interrupted: str = "interrupted"
+    program: str,
+    work: Callable[[], int],
+    *,
+    debug: bool,
+    interrupted: str = "interrupted",
+    hint: str = "",
+    memory_remedy: str = MEMORY_REMEDY,
 ) -> int:
     """Run a program and turn exceptions into an exit status.
 
@@ -21,56 +32,71 @@ def run_program(
         work: the program. It returns the exit status.
         debug: raise exceptions instead of printing one line.
         interrupted: message after Ctrl-C or SIGTERM.
+        hint: appended to the message of an error in the input.
+        memory_remedy: what helps against a shortage of memory.
 
     Returns:
-        The exit status of `work`; 2 after an error in the input; 130 after an interruption.
+        The exit status of `work`; 2 after an error in the input or a shortage of memory; 130 after an
+        interruption; 141, without a message, if stdout is a pipe that was closed.
     """
-    for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # closed by the caller; tqdm and others call its isatty()
-            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    _mend_streams()
+    with interrupts.interrupts_raised(program) as signals:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="PIL")  # harmless, or followed by an error
+                status = work()
+            sys.stdout.flush()
+            return status
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                raise
+            if signals.received or isinstance(error, KeyboardInterrupt):
+                _say(f"{program}: {interrupted}")
+                return interrupts.STATUS
+            if isinstance(error, BrokenPipeError) and _stdout_is_closed():
+                return STDOUT_CLOSED
+            message = memory_shortage(error, memory_remedy)
+            if message is None and not isinstance(error, ValueError | OSError):
+                raise
+            _say(f"{program}: {message or one_line(error) + hint}")
+            return 2
+
+
+def failure_of(error: Exception, source: Path) -> str | None:
+    """Return a line on why one of several inputs failed, or None if the error is not of the input."""
+    shortage = memory_shortage(error)
+    if shortage is not None:
+        return one_line(ValueError(f"{source}: {shortage}"))
+    return one_line(error) if isinstance(error, ValueError | OSError | RuntimeError) else None
+
+
+def _mend_streams() -> None:
+    """Open streams that the caller closed, and let them print names that their encoding cannot express."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # tqdm and others call its isatty()
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            with suppress(OSError):  # it flushes
+                stream.reconfigure(errors="backslashreplace")
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # stderr is closed, too
+        print(message, file=sys.stderr)
+
+
+def _stdout_is_closed() -> bool:
+    """Return whether the reader of stdout has ended. If so, discard what is still buffered."""
     try:
-        with _termination_interrupts(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # harmless, or followed by an error
-            return work()
-    except (ValueError, OSError, MemoryError) as error:
-        if debug:
-            raise
-        print(f"{program}: {one_line(error)}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        shortage = _shortage_of_memory(error)
-        if debug or shortage is None:
-            raise
-        print(f"{program}: {shortage}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print(f"{program}: {interrupted}", file=sys.stderr)
-        return 130
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+        return True
+    return False
 
 
-def _shortage_of_memory(error: RuntimeError) -> str | None:
-    """Return the message for a shortage of memory. On a CPU, torch raises a plain RuntimeError for it."""
-    if "out of memory" in str(error):
-        return "the GPU is out of memory; add --device cpu"
-    if "can't allocate memory" in str(error):
-        return "out of memory; close other programs, or give a smaller picture"
-    return None
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM and SIGHUP as well, so that cleanup code runs."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-    available = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    handled = [number for number in available if signal.getsignal(number) != signal.SIG_IGN]  # keep nohup
-    previous = {number: signal.signal(number, signal.default_int_handler) for number in handled}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def discard_stdout() -> None:
+    """Discard what is buffered for stdout and all that follows, because Python flushes it at its end."""
+    with suppress(OSError, ValueError, AttributeError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from moeisr_plugin.commands.programs import discard_stdout
+from moeisr_plugin.utils.messages import printable
 
 Item = TypeVar("Item")
 
@@ -32,24 +35,28 @@ class Report:
 
     def result(self, line: str) -> None:
         """Print a result. Ignore errors of the terminal, because the picture is already written."""
-        if not self.quiet:
-            with suppress(OSError, UnicodeEncodeError):
-                tqdm.write(line)
+        if self.quiet:
+            return
+        try:
+            tqdm.write(printable(line))
+            sys.stdout.flush()
+        except OSError:
+            discard_stdout()
 
     def note(self, line: str) -> None:
         """Print what the user should know of a run that goes on."""
         if not self.quiet:
-            tqdm.write(f"{self.program}: {line}", file=sys.stderr)
+            tqdm.write(f"{self.program}: {printable(line)}", file=sys.stderr)
 
     def detail(self, line: str) -> None:
         """Print what is only of interest with --verbose."""
         if self.verbose:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(printable(line), file=sys.stderr)
 
     def closing(self, line: str) -> None:
         """Print the last line of a run."""
         if not self.quiet:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(printable(line), file=sys.stderr)
 
     def error(self, line: str) -> None:
         """Print a failure of a run that goes on."""

@@ -1,6 +1,7 @@
 """`moeisr upscale`: enlarge pictures to any scale or size."""
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,12 @@ from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.devices import chosen_device, use_threads
 from moeisr_plugin.commands.enlarging import Settings, enlarge, prepare
 from moeisr_plugin.commands.jobs import Job, Plan, check_quality, plan_jobs
+from moeisr_plugin.commands.programs import failure_of
 from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import AlreadyLargeError
+from moeisr_plugin.commands.streams import streams_as_files
 from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
+from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
 
 if TYPE_CHECKING:
@@ -36,12 +40,22 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the options cannot be used, or the only picture failed.
     """
+    inputs = [*args.inputs, *args.more_inputs]
+    if not inputs:
+        raise ValueError("there is no INPUT; name a picture or a folder of pictures")
+    with streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files:
+        return _run(of_files)
+
+
+def _run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     report = Report("moeisr upscale", quiet=args.quiet, verbose=args.verbose)
     settings = _settings(args)
     plan = _plan(args, settings)
     for note in plan.notes:
         report.note(note)
+    for folder in {path.parent for job in plan.jobs for path in job.targets}:
+        sweep(folder)
     jobs = _to_do(plan.jobs, report) if args.skip_existing else plan.jobs
     if not jobs:
         return 0
@@ -70,11 +84,8 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
-    inputs: Sequence[Path] = [*args.inputs, *args.more_inputs]
-    if not inputs:
-        raise ValueError("there is no INPUT; name a picture or a folder of pictures")
     plan = plan_jobs(
-        inputs,
+        args.inputs,
         args.out,
         label=settings.target.label,
         suffix=args.format,
@@ -88,7 +99,7 @@ def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
 
 def _to_do(jobs: list[Job], report: Report) -> list[Job]:
     """Return the jobs whose outputs do not exist."""
-    missing = [job for job in jobs if not all(target.exists() for target in job.targets)]
+    missing = [job for job in jobs if not all(os.path.exists(path) for path in job.targets)]
     report.result(f"skipping {len(jobs) - len(missing)} of {len(jobs)} pictures whose outputs exist")
     return missing
 
@@ -115,7 +126,7 @@ def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
 
 
 def _enlarge_one(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) -> None:
-    prepared = prepare(job, settings, report)
+    prepared = prepare(job, upscaler, settings, report)
     enlarge(prepared, upscaler, settings, report)
     report.result(prepared.summary)
 
@@ -135,11 +146,12 @@ def _enlarge_all(
         except AlreadyLargeError as error:
             large += 1
             report.note(f"skipping {one_line(error).rpartition(';')[0]}")
-        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # RuntimeError: GPU out of memory
-            if debug:
+        except Exception as error:
+            message = failure_of(error, job.source)
+            if debug or message is None:
                 raise
             failures += 1
-            report.error(one_line(error))
+            report.error(message)
     if large:
         report.note(f"{large} of {len(jobs)} pictures skipped, because they are as large already")
     return len(jobs) - failures - large, failures

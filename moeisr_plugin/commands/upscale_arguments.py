@@ -8,6 +8,7 @@ from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, add_threads
 from moeisr_plugin.commands.sizes import parse_long_side, parse_scale, parse_short_side, parse_target
+from moeisr_plugin.commands.streams import parse_input
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import MAX_PIXELS, WRITABLE
 
@@ -34,11 +35,11 @@ def _add_inputs(group: Arguments) -> None:
     group.add_argument(
         "inputs",
         nargs="*",
-        type=Path,
+        type=parse_input,
         metavar="INPUT",
-        help="picture, folder of pictures, or pattern such as 'photos/*.jpg'. Of a folder or a pattern, "
-        "outputs of earlier runs are left out: pictures whose name is that of another picture and a label, "
-        "such as a_x2.png for a.jpg, and whose size is what the label says",
+        help="picture, folder of pictures, pattern such as 'photos/*.jpg', or - for standard input. Outputs "
+        "of earlier runs in a folder or a pattern are left out: pictures whose name is that of another "
+        "picture and a label, such as a_x2.png for a.jpg, and whose size is what the label says",
     )
     group.add_argument(
         "-i",
@@ -47,7 +48,7 @@ def _add_inputs(group: Arguments) -> None:
         nargs="+",
         action="extend",
         default=[],
-        type=Path,
+        type=parse_input,
         metavar="INPUT",
         help="the same as INPUT",
     )
@@ -109,8 +110,8 @@ def _add_outputs(group: Arguments) -> None:
         "--output",
         dest="out",
         metavar="OUT",
-        help="output file (for one picture) or folder (default: photo_x3.7.png beside photo.jpg, and "
-        "photos_x3.7 beside the folder photos)",
+        help="output file (for one picture), folder, or - for standard output (default: photo_x3.7.png "
+        "beside photo.jpg, and photos_x3.7 beside the folder photos)",
     )
     group.add_argument(
         "-f",

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe, SourcePicture
+from moeisr_plugin.utils import leftovers
 from moeisr_plugin.utils.atomic import atomic_write
 
 _FIRST_MAP_SIZE = 2**26
@@ -94,8 +95,7 @@ def write_lmdb(
 def _prepare_folder(building: Path, recipe: Recipe) -> None:
     """Create the folder to write to, or check that an earlier run of the same recipe left it."""
     note, database = building / _RECIPE, building / "data.mdb"
-    for part in building.glob(".*.part"):  # left by a killed run
-        part.unlink()
+    leftovers.sweep(building)
     has_data = database.exists() and database.stat().st_size > 0
     if has_data and not (note.exists() and note.read_text(encoding="utf-8") == recipe.text()):
         raise ValueError(

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from basicsr.utils import check_resume
 
-from moeisr_plugin.utils import processes
-from moeisr_plugin.utils.atomic import remove_partial_files
+from moeisr_plugin.utils import leftovers, processes
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 
 
@@ -53,7 +52,7 @@ def newest_usable(opt: dict[str, Any]) -> str | None:
     """
     folder = Path(opt["path"]["training_states"])
     for each in (folder, Path(opt["path"]["models"])):
-        remove_partial_files(each)
+        leftovers.sweep(each)
     states = [path for path in folder.glob("*.state") if path.stem.isdigit()]
     for path in sorted(states, key=lambda path: int(path.stem), reverse=True):
         try:

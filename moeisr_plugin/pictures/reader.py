@@ -1,5 +1,6 @@
 """Reading a picture with full bit depth, colour profile and EXIF block."""
 
+import errno
 import io
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,10 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.regular_files import require_file
+from moeisr_plugin.utils.shortage import memory_shortage
 
 from .colour import to_srgb
 from .heif import check_heif, deep_pixels, is_heic, register_heic
@@ -88,8 +93,10 @@ def read_picture(
         PictureError: the file is missing, empty, damaged, too large, not a picture, or of an unsupported
             layout.
     """
-    with errors_with_path(path), open(path, "rb") as file:
-        return decode_picture(file, max_pixels=max_pixels, accept_truncated=accept_truncated)
+    with errors_with_path(path):
+        require_file(path)
+        with open(path, "rb") as file:
+            return decode_picture(file, max_pixels=max_pixels, accept_truncated=accept_truncated)
 
 
 def decode_picture(
@@ -176,6 +183,8 @@ def errors_with_path(path: str | Path) -> Iterator[None]:
     except IsADirectoryError:
         raise PictureError(f"{path}: is a folder; name a picture in it") from None
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise PictureError(one_line(error)) from error
         raise PictureError(f"{path}: cannot be read ({error.strerror or error}); check the disk") from error
     except ValueError as error:
         raise PictureError(f"{path}: {error}") from error
@@ -299,6 +308,8 @@ def _decoder_errors_as_picture_errors() -> Iterator[None]:
     except UnidentifiedImageError:
         raise PictureError("is not a picture of a known format; convert it to PNG first") from None
     except Exception as error:
+        if memory_shortage(error):
+            raise MemoryError(str(error)) from error
         reason = " ".join(str(error).split())
         if reason.startswith("Unsupported"):
             raise PictureError(

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from moeisr_plugin.utils.atomic import atomic_write
+from moeisr_plugin.utils.shortage import DiskShortageError, memory_shortage
 
 from .colour import to_srgb
 from .picture import Picture, PictureError, upright
@@ -171,8 +172,10 @@ def write_bands(
                 _write_by_pillow(file, replace(like, pixels=pixels), form, quality)
             else:
                 form.band_writer(file, check_bands(bands, like=like.pixels, size=size), like=like, size=size)
+    except DiskShortageError as error:
+        raise PictureError(str(error)) from error
     except (OSError, ValueError) as error:
-        if error is bands.error:
+        if error is bands.error or memory_shortage(error):
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise PictureError(

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from moeisr_plugin.publishing.card import Model, Results, card
 from moeisr_plugin.publishing.index import read_index, with_model, zoo_tables
 from moeisr_plugin.publishing.statement import Statement, read_statement
 from moeisr_plugin.publishing.training_log import Training, read_training
-from moeisr_plugin.utils.atomic import atomic_write, prepared_folder
+from moeisr_plugin.utils.atomic import atomic_write, prepared_folder, staging_folder
 from moeisr_plugin.utils.hashing import sha256_of
 
 INDEX = "metafile.yml"
@@ -87,7 +86,7 @@ def publish(
         raise ValueError(
             f"{folder / INDEX}: already contains {name}; choose another --name or add --overwrite"
         )
-    with prepared_folder(folder), TemporaryDirectory(dir=folder, prefix=".publish") as stage:
+    with prepared_folder(folder), staging_folder(folder) as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
         origin = {ORIGIN: content[ORIGIN]} if ORIGIN in content else {}

@@ -1,25 +1,32 @@
 """Atomic file writes: a path holds a complete file or none."""
 
 import os
-import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-PART = ".part"
+from moeisr_plugin.utils import leftovers
+from moeisr_plugin.utils.shortage import clearer_disk_error
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing under a hidden name, and rename it to `path` once it is complete and synced.
 
-    An error removes the hidden file and leaves `path` as it was.
+    An error removes the hidden file and leaves `path` as it was. Hidden files that killed processes left in
+    the folder are removed.
+
+    Raises:
+        OSError: the file cannot be written. If the disk is full, the message states the free space.
     """
-    part = path.with_name(f".{secrets.token_hex(6)}{PART}")
+    leftovers.sweep(path.parent)
+    part = leftovers.temporary_path(path.parent)
     try:
-        with open(part, "xb") as file:
+        with clearer_disk_error(path, part), open(part, "xb") as file:
+            leftovers.lock(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -29,13 +36,23 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Delete the partial files of killed processes.
-
-    No process may be writing to the folder.
-    """
-    for part in folder.glob(f".*{PART}"):
-        part.unlink(missing_ok=True)
+@contextmanager
+def staging_folder(parent: Path) -> Iterator[Path]:
+    """Create a hidden folder and remove it at the end. Also remove those of killed processes."""
+    leftovers.sweep(parent)
+    stage = leftovers.temporary_path(parent)
+    stage.mkdir()
+    try:
+        descriptor = os.open(stage, os.O_RDONLY) if os.name == "posix" else None
+        try:
+            if descriptor is not None:
+                leftovers.lock(descriptor)
+            yield stage
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 @contextmanager

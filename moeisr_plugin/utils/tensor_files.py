@@ -18,6 +18,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from moeisr_plugin.utils.atomic import atomic_write
+from moeisr_plugin.utils.shortage import DiskShortageError, memory_shortage
 
 SUFFIX = ".safetensors"
 AVERAGED = "params_ema"
@@ -61,6 +62,8 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
         remedy = "copy it again, or save the network's state_dict alone"
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); {remedy}") from error
     except Exception as error:  # readers of zip archives and pickles raise many types on damaged data
+        if memory_shortage(error):
+            raise MemoryError(f"{path}: {error}") from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); copy it again") from error
 
@@ -80,6 +83,8 @@ def write_tensor_file(path: str | os.PathLike[str], content: Mapping[str, Any]) 
     try:
         with atomic_write(path) as file:
             torch.save(dict(content), file) if data is None else file.write(data)
+    except DiskShortageError as error:
+        raise CheckpointError(f"{error}; an earlier file is unchanged") from error
     except (OSError, RuntimeError) as error:  # torch wraps the error of the disk in its own
         reason = getattr(error.__context__, "strerror", None) or getattr(error, "strerror", None)
         reason = reason or str(error).splitlines()[0]

@@ -8,6 +8,7 @@ from upscale_command import Bicubic, draw
 def upscaler(monkeypatch):
     """Replace the network of `moeisr upscale` by bicubic enlargement."""
     monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Bicubic)
+    monkeypatch.setattr("moeisr_plugin.commands.memory._of_network", lambda *_: (0, 0))
     monkeypatch.setattr(Bicubic, "mapped", True)
     return Bicubic
 

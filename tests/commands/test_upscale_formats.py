@@ -13,6 +13,7 @@ class Twice:
 
     layers = 1
     net = None
+    device = None
     options: dict
 
     def __init__(self, *arguments, **options):
@@ -30,6 +31,7 @@ class Twice:
 @pytest.fixture(autouse=True)
 def _twice(monkeypatch):
     monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Twice)
+    monkeypatch.setattr("moeisr_plugin.commands.memory._of_network", lambda *_: (0, 0))
 
 
 def moeisr(*arguments):

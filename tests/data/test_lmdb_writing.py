@@ -9,6 +9,7 @@ from basicsr.data.data_util import paired_paths_from_lmdb
 from basicsr.utils import FileClient, imfrombytes
 from picture_files import encode, noise, positions, put, write_folder
 from PIL import Image
+from processes import path_of_a_killed_writer
 
 from moeisr_plugin.data import lmdb_writing
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe
@@ -128,7 +129,7 @@ def test_interrupted_run_is_resumed(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_lmdb(tmp_path / "p.lmdb", recipe)
     assert sorted(os.listdir(tmp_path)) == ["p", "p.lmdb.partial"]
-    (tmp_path / "p.lmdb.partial" / ".c0ffee.part").touch()  # as kill -9 leaves it
+    path_of_a_killed_writer(tmp_path / "p.lmdb.partial").touch()
     monkeypatch.setattr(lmdb_writing, "_encode_png", lambda *args: encoded.append(args[0]) or png(*args))
     write_lmdb(tmp_path / "p.lmdb", recipe)
     assert len(encoded) == 6

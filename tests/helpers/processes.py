@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from moeisr_plugin.utils import leftovers
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,3 +25,9 @@ def run_python(
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **environment}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120)
+
+
+def path_of_a_killed_writer(folder: Path) -> Path:
+    """Return the path of a temporary file as `kill -9` leaves it."""
+    path = leftovers.temporary_path(folder)
+    return path.with_name(path.name.replace(f"+{os.getpid()}-", "+999999999-"))

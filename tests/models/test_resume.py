@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from processes import path_of_a_killed_writer
 from trainings import (
     archived,
     assert_identical,
@@ -77,7 +78,7 @@ def test_damaged_files_are_named_and_skipped(whole, photographs, tmp_path):
     state.write_bytes(state.read_bytes()[:500])
     flip_a_bit(experiment / "models/net_g_9.pth")
     (experiment / "models/net_g_6.pth").unlink()
-    partial = experiment / "models/.0123456789ab.part"
+    partial = path_of_a_killed_writer(experiment / "models")
     partial.touch()
     assert finish(start(folder, options(photographs), "--auto_resume")) == [0], printed(folder)
     output = printed(folder)

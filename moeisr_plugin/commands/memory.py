@@ -1,0 +1,100 @@
+"""Refuse pictures that need more memory than there is, before they are decoded or encoded."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moeisr_plugin.pictures import Header, Picture, writes_in_bands
+from moeisr_plugin.utils.available_memory import available_memory
+from moeisr_plugin.utils.shortage import in_bytes
+
+if TYPE_CHECKING:
+    from moeisr_plugin.upscaler import Upscaler
+
+_COPIES = {"jpg": 2, "webp": 4}
+"""Copies of the output that the encoder of a format holds at once, at least; 1 for others."""
+
+
+def check_memory_of_input(source: Path, header: Header, upscaler: "Upscaler") -> None:
+    """Check the memory of decoding and encoding, before decoding.
+
+    Raises:
+        ValueError: less memory is available than the picture needs.
+    """
+    size = (header.height, header.width)
+    decoded = math.prod(size) * ((1 if header.is_grey else 3) + header.has_alpha)
+    _check(source, size, None, decoded, upscaler, layers=1)
+
+
+def check_memory_of_output(
+    source: Path, output: Path, picture: Picture, size: tuple[int, int], upscaler: "Upscaler"
+) -> None:
+    """Check the memory of encoding, rendering and writing, before encoding.
+
+    Args:
+        source: the input, for messages.
+        output: the output; its suffix is the format.
+        picture: the input.
+        size: (H, W) of the output as stored.
+        upscaler: the network and its device.
+
+    Raises:
+        ValueError: less memory is available than the picture needs.
+    """
+    written = 0
+    if not writes_in_bands(output):
+        written = math.prod(size) * picture.pixels[0, 0].nbytes * _COPIES.get(output.suffix.lower()[1:], 1)
+    lr_size = (picture.pixels.shape[0], picture.pixels.shape[1])
+    layers = 1 + (picture.has_alpha and not _is_opaque(picture))
+    _check(source, lr_size, size, written, upscaler, layers=layers)
+
+
+def _is_opaque(picture: Picture) -> bool:
+    return bool((picture.pixels[..., -1] == np.iinfo(picture.pixels.dtype).max).all())
+
+
+def _check(
+    source: Path,
+    lr_size: tuple[int, int],
+    size: tuple[int, int] | None,
+    pictures: int,
+    upscaler: "Upscaler",
+    *,
+    layers: int,
+) -> None:
+    """Check the memory for pictures of the given bytes and for the network, if that computes on the CPU."""
+    available = available_memory()
+    needed, with_bfloat16 = (pictures + each for each in _of_network(lr_size, size, upscaler, layers))
+    if available is None or needed <= available:
+        return
+    sizes = "x".join(map(str, reversed(lr_size)))
+    if size is not None:
+        sizes += f" to {'x'.join(map(str, reversed(size)))}"
+    remedies = ["enlarge parts of it one by one, or close other programs"]
+    if with_bfloat16 <= available:
+        remedies.insert(0, "add --precision bfloat16")
+    if pictures and size is not None and needed - pictures <= available:
+        remedies.insert(0, "choose .png or .tiff")
+    if size is not None:
+        remedies.insert(0, "choose a smaller output")
+    raise ValueError(
+        f"{source}: {sizes} pixels need about {in_bytes(needed)} of memory, but {in_bytes(available)} are "
+        f"available; {', '.join(remedies)}"
+    )
+
+
+def _of_network(
+    lr_size: tuple[int, int], size: tuple[int, int] | None, upscaler: "Upscaler", layers: int
+) -> tuple[int, int]:
+    """Return the bytes that encoding and rendering need in host memory, and those with bfloat16."""
+    import torch  # not needed for parsing
+
+    from moeisr_plugin.render.memory_estimate import band_memory, encoding_memory
+
+    if upscaler.device.type != "cpu":
+        return 0, 0
+    bands = 0 if size is None else band_memory(upscaler.net, lr_size, size)
+    encodings = [encoding_memory(upscaler.net, lr_size, dtype=dtype) for dtype in (None, torch.bfloat16)]
+    return layers * encodings[0] + bands, layers * encodings[1] + bands

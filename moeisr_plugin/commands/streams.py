@@ -1,0 +1,125 @@
+"""Standard input and output of `moeisr upscale`, both written as ``-``."""
+
+import argparse
+import contextlib
+import copy
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from moeisr_plugin.pictures import (
+    Header,
+    Picture,
+    decode_header,
+    decode_picture,
+    errors_with_path,
+)
+from moeisr_plugin.utils.atomic import staging_folder
+from moeisr_plugin.utils.regular_files import require_file
+
+STANDARD = "-"
+STDIN = Path(STANDARD)
+STDIN_NAME = "standard input"
+
+
+def parse_input(text: str) -> Path:
+    """Parse an input. A file of the name ``-`` in the current folder is ``./-``."""
+    path = Path(text)
+    return path.absolute() if path == STDIN and text != STANDARD else path
+
+
+def name_of(source: Path) -> str:
+    """Return the name of an input for messages."""
+    return STDIN_NAME if source == STDIN else str(source)
+
+
+def read_input(
+    source: Path, *, max_pixels: int, check: Callable[[Header], None], accept_truncated: bool = False
+) -> Picture:
+    """Read a picture from a file or from standard input.
+
+    Args:
+        source: the file, or `STDIN`.
+        max_pixels: see `decode_picture`.
+        check: called before decoding. It may raise ValueError.
+        accept_truncated: see `decode_picture`.
+
+    Raises:
+        PictureError: the picture cannot be read.
+    """
+    with errors_with_path(name_of(source)), contextlib.ExitStack() as stack:
+        if source == STDIN:
+            file = io.BytesIO(sys.stdin.buffer.read() if sys.stdin else b"")
+        else:
+            require_file(source)
+            file = stack.enter_context(open(source, "rb"))
+        check(decode_header(file, max_pixels=max_pixels))
+        return decode_picture(file, max_pixels=max_pixels, accept_truncated=accept_truncated)
+
+
+@contextlib.contextmanager
+def streams_as_files(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """Replace ``-o -`` by a temporary file, and copy it to standard output when all is done.
+
+    Meanwhile nothing else is printed on standard output. So after an error it has no part of a picture.
+
+    Args:
+        args: the arguments of `moeisr upscale`.
+
+    Yields:
+        The arguments for writing to files.
+
+    Raises:
+        ValueError: ``-`` cannot be used with the other arguments.
+        BrokenPipeError: the reader of standard output has ended.
+    """
+    _check_streams(args)
+    if args.out != STANDARD:
+        yield args
+        return
+    args = copy.copy(args)
+    with _staging() as folder:
+        picture = folder / f"picture.{args.format or 'png'}"
+        args.out = str(picture)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield args
+        except ValueError as error:
+            message = (
+                str(error).replace(str(picture), "standard output").replace(str(folder), str(folder.parent))
+            )
+            raise ValueError(message) from error
+        with open(picture, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _staging() -> Iterator[Path]:
+    parent = Path(tempfile.gettempdir())
+    if not os.access(parent, os.W_OK):
+        raise ValueError(f"{parent}: is not writable; set TMPDIR to a folder for temporary files")
+    with staging_folder(parent) as folder:
+        yield folder
+
+
+def _check_streams(args: argparse.Namespace) -> None:
+    from_stdin = STDIN in args.inputs
+    if from_stdin and len(args.inputs) > 1:
+        raise ValueError("- (standard input) is one picture; enlarge the other inputs in another run")
+    if from_stdin and (args.out is None or Path(args.out).is_dir()):
+        raise ValueError("- (standard input) has no name; give -o FILE, or -o - for standard output")
+    if args.out != STANDARD:
+        return
+    if len(args.inputs) > 1 or args.inputs[0].is_dir():
+        raise ValueError("-o - (standard output) takes one picture; give a folder for several")
+    if args.expert_map:
+        raise ValueError("-o - (standard output) takes one picture; omit --expert-map, or give -o FILE")
+    if sys.stdout is not None and sys.stdout.isatty():
+        raise ValueError(
+            "-o - would print a picture on the terminal; redirect standard output, or give -o FILE"
+        )

@@ -1,0 +1,32 @@
+"""Refuse inputs that are no files: opening a pipe may wait for ever, and a device may never end."""
+
+import os
+import stat
+
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def special_kind(path: str | os.PathLike[str]) -> str | None:
+    """Return what a path is, such as "a pipe", or None for files and folders.
+
+    Raises:
+        OSError: there is nothing at the path, or it cannot be reached.
+    """
+    mode = os.stat(path).st_mode
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError, in one line without the path, if a path is a pipe, a socket or a device.
+
+    Raises:
+        OSError: there is nothing at the path, or it cannot be reached.
+    """
+    kind = special_kind(path)
+    if kind is not None:
+        raise ValueError(f"is {kind}, not a file; save its content to a file first")
