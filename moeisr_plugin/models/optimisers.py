@@ -62,8 +62,8 @@ def parameter_groups(net: nn.Module, rates: Mapping[str, float]) -> list[Any]:
         if not members[prefix]:
             parts = ", ".join(name for name, _ in net.named_children())
             raise ValueError(
-                f"train.optim_g.rates: no parameter that learns is below {prefix!r}; the network has {parts}, "
-                "and parts of these, such as experts.0"
+                f"train.optim_g.rates: no parameter that learns is below {prefix!r}; the network has "
+                f"{parts}, and parts of these, such as experts.0"
             )
     groups = [{"params": members[prefix], "rate": rates.get(prefix, 1.0)} for prefix in members]
     return [group for group in groups if group["params"]]

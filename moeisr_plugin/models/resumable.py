@@ -137,8 +137,8 @@ class ResumableModel(SRModel):
         Schedules and learning rates keep their progress, but use the settings of the current option file.
 
         Raises:
-            ValueError: the state has another optimiser, another schedule, other frozen parts or other parts with
-                a learning rate of their own.
+            ValueError: the state has another optimiser, another schedule, other frozen parts or other parts
+                with a learning rate of their own.
         """
         for key, kinds in self._kinds().items():
             saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # missing in states of the toolbox
@@ -156,8 +156,8 @@ class ResumableModel(SRModel):
         saved_parts, parts = resume_state.get("rates", []), self._parts_with_rates()
         if saved_parts != parts:
             raise ValueError(
-                f"train.optim_g.rates: is for {parts}, but the training state has {saved_parts}; set them back, "
-                "or start anew without --auto_resume"
+                f"train.optim_g.rates: is for {parts}, but the training state has {saved_parts}; set them "
+                "back, or start anew without --auto_resume"
             )
         named = self.opt["train"]["scheduler"]
         schedules = [schedule_settings(scheduler, named) for scheduler in self.schedulers]

@@ -75,6 +75,7 @@ def upcycle(
 
     Returns:
         The checkpoint, ``{'params', 'network_g', 'upcycled_from'}``, and the initialisation of each expert.
+        If the source records its own origin, ``upcycled_from`` holds it under the same name.
 
     Raises:
         ValueError: the source has several experts, or it does not allow the depths or the width.
@@ -90,7 +91,7 @@ def upcycle(
     mixture.encoder.load_state_dict(net.encoder.state_dict())
     mixture.embedding.load_state_dict(net.embedding.state_dict())
     starts = [begin_expert(expert, net.expert_list[0], samples) for expert in mixture.expert_list]
-    origin = {
+    origin: dict[str, Any] = {
         "file": Path(source).name,
         "sha256": sha256_of(Path(source)),
         "network": net.hyper_parameters["type"],
@@ -98,6 +99,8 @@ def upcycle(
         "seed": seed,
         "experts": [start._asdict() for start in starts],
     }
+    if ORIGIN in checkpoint:
+        origin[ORIGIN] = checkpoint[ORIGIN]
     return {"params": mixture.state_dict(), "network_g": mixture.hyper_parameters, ORIGIN: origin}, starts
 
 

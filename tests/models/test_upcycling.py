@@ -240,3 +240,51 @@ def test_checkpoints_of_its_training_keep_the_origin(source, photographs, tmp_pa
     for name, value in begun["params"].items():
         if name.startswith(("encoder.", "experts.1.")):
             assert torch.equal(trained["params_ema"][name], value), name
+
+
+# --- the encoder of another network ---
+
+
+def encoder_options(photographs, source):
+    opt = options(photographs, freeze=["encoder"], encoder_from=str(source), balance_opt=None)
+    opt["network_g"] = NETWORKS["LTE"]
+    return opt
+
+
+def test_an_encoder_is_copied_and_its_file_recorded(source, photographs, tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert finish(start(whole, encoder_options(photographs, source))) == [0], printed(whole)
+    trained, weights = load(whole, "models/net_g_latest.pth"), read_checkpoint(source)["params"]
+    for entry in ("params", "params_ema"):
+        for name in weights:
+            if name.startswith("encoder."):
+                assert torch.equal(trained[entry][name], weights[name])
+    origin = trained[ORIGIN]
+    assert (origin["file"], origin["sha256"], origin["network"]) == ("source.pth", sha256_of(source), "LIIF")
+    assert origin["parts"] == ["encoder"]
+    folder = killed_after(whole, tmp_path / "after_3", 3)
+    opt = encoder_options(photographs, source)
+    source.unlink()
+    assert finish(start(folder, opt, "--auto_resume")) == [0], printed(folder)
+    assert_same_end(folder, whole)
+    path = whole / "experiments/tiny/models/net_g_latest.pth"
+    checkpoint, _ = upcycle(path, photographs, depths=[2, 4], patches=2)
+    assert checkpoint[ORIGIN][ORIGIN] == origin
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_feat": 6}, r"source\.pth: does not fit EDSREncoder; of another shape: head\.0\.weight"),
+        (
+            {"res_scale": 0.5},
+            r"source\.pth: the encoder has other settings than network_g\.encoder; set",
+        ),
+    ],
+)
+def test_another_encoder_is_refused(change, message, source, photographs, tmp_path):
+    opt = model_options(photographs, tmp_path, encoder_from=str(source))
+    opt["network_g"]["encoder"] = {**TINY_ENCODER, **change}
+    with pytest.raises(ValueError, match=message):
+        build_model(opt)

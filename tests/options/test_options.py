@@ -35,6 +35,7 @@ def shrink(opt, photographs, root):
     opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train="train" in opt)
     folders = ("models", "training_states", "visualization")
     opt["path"].update({name: str(root / name) for name in folders}, pretrain_network_g=None)
+    opt.get("train", {}).pop("encoder_from", None)
     for name in ("models", "training_states"):
         (root / name).mkdir()
     for phase, dataset in opt["datasets"].items():
