@@ -4,6 +4,7 @@ import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.models import build_model
+from picture_files import noise, write_folder
 from references import TINY_ENCODER, lively, picture, queries
 from tiny_trainings import loader, train
 from tiny_trainings import options as model_options
@@ -142,12 +143,17 @@ def test_a_mixture_is_not_upcycled(source, photographs, tmp_path, capsys):
     assert capsys.readouterr().err == f"moeisr upcycle: {told}\n"
 
 
-def test_a_file_is_not_replaced_unasked(source, photographs, tmp_path, capsys):
-    given = ["--depths", "2", "4", "--pictures", str(photographs), "--patches", "1", "-o", str(source)]
-    before = source.read_bytes()
+def test_the_patches_can_fit_small_pictures(source, tmp_path, capsys):
+    folder = write_folder(tmp_path / "small", {f"{i}.png": noise(11, 13 + i, seed=i) for i in range(3)})
+    target = tmp_path / "mixture.pth"
+    given = ["--depths", "2", "4", "--pictures", folder, "--patches", "4", "-o", str(target)]
     assert main(["upcycle", str(source), *given]) == 2
-    assert "exists already; choose another name or add --overwrite" in capsys.readouterr().err
-    assert source.read_bytes() == before
+    told = capsys.readouterr().err
+    assert "0.png: 11x13 is too small for lr_size 24 at scale 1, which needs 24x24" in told
+    assert told.endswith("remove them or lower lr_size\n")
+    assert not target.exists()
+    assert main(["upcycle", str(source), *given, "--lr-size", "11"]) == 0
+    assert read_checkpoint(target)[ORIGIN]["lr_size"] == 11
 
 
 # --- training only what learns ---
