@@ -10,6 +10,9 @@ from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
 from moeisr_plugin.checkpoints.network import load_weights, located, network_of
 from moeisr_plugin.utils.hashing import sha256_of
 
+ROUNDING = 0.01
+"""Largest relative difference between the latents of equal encoders; TF32 has a mantissa of 10 bits."""
+
 
 def network_named(name: str) -> tuple[ImplicitSR, Path]:
     """Return a network for evaluation, and its file. The global random state does not change.
@@ -54,9 +57,10 @@ def copy_encoder(name: str, net: ImplicitSR) -> dict[str, Any]:
 
 @torch.no_grad()
 def same_encoder(one: ImplicitSR, other: ImplicitSR) -> bool:
-    """Return whether the encoders have the same weights and map a probe to the same latent.
+    """Return whether the encoders have the same weights and map a probe to nearly the same latent.
 
-    The probe finds settings without weights, such as the scale of residuals.
+    The probe finds settings without weights, such as the scale of residuals. Latents may differ by rounding,
+    as the memory format of the weights selects the kernels.
     """
     states = one.encoder.state_dict(), other.encoder.state_dict()
     if states[0].keys() != states[1].keys():
@@ -70,4 +74,5 @@ def same_encoder(one: ImplicitSR, other: ImplicitSR) -> bool:
         net.encoder.eval()
         latents.append(net.encode(probe).latent)
         net.encoder.train(was_training)
-    return torch.equal(*latents)
+    difference = latents[0] - latents[1]
+    return bool(difference.norm() <= ROUNDING * latents[0].norm())
