@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-SUFFIXES = (".pth", ".safetensors")
+from moeisr_plugin.commands.weights_file import FORMATS, check_target
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -15,9 +15,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "format. The suffix of DST sets the format.",
     )
     parser.add_argument("source", type=Path, metavar="SRC", help="published weights, or a checkpoint")
-    parser.add_argument(
-        "target", type=Path, metavar="DST", help=f"checkpoint to write ({' or '.join(SUFFIXES)})"
-    )
+    parser.add_argument("target", type=Path, metavar="DST", help=f"checkpoint to write ({FORMATS})")
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     return parser
 
@@ -34,10 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
     from moeisr_plugin.checkpoints.network import network_of, save_checkpoint  # keeps torch out of parsing
 
-    if args.target.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{args.target}: unknown format; use the suffix {' or '.join(SUFFIXES)}")
-    if args.target.exists() and not args.overwrite:
-        raise ValueError(f"{args.target}: already exists; choose another name or add --overwrite")
+    check_target(args.target, overwrite=args.overwrite)
     checkpoint = checkpoint_from(args.source)
     network_of(checkpoint, args.source)  # raises if no command could load the result
     args.target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from moeisr_plugin.commands.convert import SUFFIXES
 from moeisr_plugin.commands.counts import parse_count
+from moeisr_plugin.commands.weights_file import FORMATS, check_target
 
 DESCRIPTION = """Make the checkpoint of a mixture of experts from a LIIF or LTE, of this package or saved by
 the published code. The encoder and an expert of the same depth and width are copied. The other experts get
@@ -23,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=Path,
         required=True,
         metavar="DST",
-        help=f"the checkpoint to write, {' or '.join(SUFFIXES)}",
+        help=f"the checkpoint to write, {FORMATS}",
     )
     parser.add_argument(
         "--depths",
@@ -47,6 +47,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="number of sample patches (default: 128)",
     )
     parser.add_argument(
+        "--lr-size",
+        type=parse_count,
+        default=24,
+        metavar="N",
+        help="lr_size of the sample patches: rows and columns of their LR, at most those of the smallest "
+        "picture (default: 24)",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of patches and mapper (default: 0)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
@@ -65,10 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from moeisr_plugin.checkpoints.network import save_checkpoint  # keeps torch out of parsing
     from moeisr_plugin.models.upcycling import upcycle
 
-    if args.output.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{args.output}: no format of weights; end the name in {' or '.join(SUFFIXES)}")
-    if args.output.exists() and not args.overwrite:
-        raise ValueError(f"{args.output}: exists already; choose another name or add --overwrite")
+    check_target(args.output, overwrite=args.overwrite)
     checkpoint, starts = upcycle(
         args.weights,
         args.pictures,
@@ -76,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         width=args.width,
         seed=args.seed,
         patches=args.patches,
+        lr_size=args.lr_size,
     )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(args.output, checkpoint)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +10,8 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
-from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
-from moeisr_plugin.checkpoints.network import located, network_of
 from moeisr_plugin.models.batches import Batch
+from moeisr_plugin.models.transfer import network_named, same_encoder
 
 DEEPEST = "deepest"
 """The teacher that is the deepest expert of the trained network itself."""
@@ -53,8 +51,7 @@ def build_teacher(name: str, student: ImplicitSR, *, device: torch.device) -> Te
     """Return the teacher of a network.
 
     Args:
-        name: `deepest`, a file of weights, or the name of a bundled network. Weights saved by the published
-            code of LIIF or LTE need no conversion.
+        name: `deepest`, or a network; see :func:`network_named`.
         student: the network that is trained.
         device: device of the student.
 
@@ -68,32 +65,10 @@ def build_teacher(name: str, student: ImplicitSR, *, device: torch.device) -> Te
                 "give a file of weights"
             )
         return Teacher(student, shares_latent=True)
-    path = located(Path(name).expanduser())
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
-        net = network_of(checkpoint_from(path), path).requires_grad_(False).to(device)
+    net, _ = network_named(name)
+    net.requires_grad_(False).to(device)
     is_frozen = not any(parameter.requires_grad for parameter in student.encoder.parameters())
     return Teacher(net, shares_latent=is_frozen and same_encoder(net, student))
-
-
-@torch.no_grad()
-def same_encoder(one: ImplicitSR, other: ImplicitSR) -> bool:
-    """Return whether the encoders have the same weights and map a probe to the same latent.
-
-    The probe finds settings without weights, such as the scale of residuals.
-    """
-    states = one.encoder.state_dict(), other.encoder.state_dict()
-    if states[0].keys() != states[1].keys():
-        return False
-    if any(not torch.equal(value, states[1][name]) for name, value in states[0].items()):
-        return False
-    probe = torch.linspace(0, 1, 3 * 8 * 8, device=next(iter(states[0].values())).device).view(1, 3, 8, 8)
-    latents = []
-    for net in (one, other):
-        was_training = net.encoder.training
-        net.encoder.eval()
-        latents.append(net.encode(probe).latent)
-        net.encoder.train(was_training)
-    return torch.equal(*latents)
 
 
 class Distillation:

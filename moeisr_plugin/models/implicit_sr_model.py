@@ -33,6 +33,7 @@ from moeisr_plugin.models.optimisers import apply_rates, build_optimiser, build_
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.throughput import Throughput
 from moeisr_plugin.models.training_step import TrainingStep
+from moeisr_plugin.models.transfer import copy_encoder
 from moeisr_plugin.models.validation import EnlargedPicture, MetricValues, dataset_label, validate
 from moeisr_plugin.render.routing_report import share_per_depth
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
@@ -49,6 +50,8 @@ class ImplicitSRModel(ResumableModel):
 
     Options in addition to those of SRModel:
 
+    - ``train.encoder_from``: weights of a network whose encoder is copied at the start of the training.
+      Checkpoints record the file.
     - ``train.balance_opt``: balance loss; omit it for a network with one expert.
     - ``train.cost_opt``: loss that penalises the depth of the chosen experts; omit it for one expert.
     - ``train.distillation_opt``: loss between the outputs and those of a ``teacher``, which gets no gradient.
@@ -87,8 +90,7 @@ class ImplicitSRModel(ResumableModel):
         alone = train_opt.get("mapper_alone_iter", 0)
         self.mapper_alone_after = train_opt["total_iter"] - alone if alone else math.inf
         self.accumulate = train_opt.get("accumulate", 1)
-        start = self.opt["path"].get("pretrain_network_g")
-        self.origin = read_tensor_file(start).get(ORIGIN) if start else None
+        self.origin = self._start()
         self.learning_experts = learning_experts(self._bare(self.net_g).experts)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
@@ -102,6 +104,13 @@ class ImplicitSRModel(ResumableModel):
         given = {key: train_opt[key] for key in step_options if train_opt.get(key) is not None}
         self.training_step = TrainingStep(self.optimizer_g, self.device, **given)
         self.throughput = Throughput()
+
+    def _start(self) -> dict[str, Any] | None:
+        """Copy the encoder of another network into a new one. Return the origin of the weights, if known."""
+        if start := self.opt["path"].get("pretrain_network_g"):  # also set when a training is resumed
+            return read_tensor_file(start).get(ORIGIN)
+        encoder = self.opt["train"].get("encoder_from")
+        return copy_encoder(encoder, self._bare(self.net_g)) if encoder else None
 
     def setup_optimizers(self) -> None:
         """Set up the optimiser as the toolbox does, with one log line for all frozen parts."""

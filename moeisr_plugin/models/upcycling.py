@@ -24,7 +24,6 @@ from moeisr_plugin.utils.hashing import sha256_of
 MIXTURES = {"LIIF": "MoEISRLIIF", "LTE": "MoEISRLTE"}
 """The mixture of each network with one expert, by their registered types."""
 
-LR_SIZE = 24
 QUERIES = 256
 ROWS_PER_PATCH = 256
 RIDGE = 1e-6
@@ -62,6 +61,7 @@ def upcycle(
     width: int | None = None,
     seed: int = 0,
     patches: int = 128,
+    lr_size: int = 24,
 ) -> tuple[dict[str, Any], list[Start]]:
     """Return the checkpoint of a mixture that starts from a network with one expert.
 
@@ -71,13 +71,16 @@ def upcycle(
         depths: number of linear layers of each expert, strictly increasing, at most that of the source.
         width: width of the hidden layers of the experts. Defaults to that of the source.
         seed: seed of the sample patches and of the initial weights of the mapper.
-        patches: number of sample patches, each of 256 queries.
+        patches: number of sample patches, each of 256 queries, or of fewer where a patch has fewer pixels.
+        lr_size: rows and columns of the LR of a patch.
 
     Returns:
         The checkpoint, ``{'params', 'network_g', 'upcycled_from'}``, and the initialisation of each expert.
+        If the source records its own origin, ``upcycled_from`` holds it under the same name.
 
     Raises:
-        ValueError: the source has several experts, or it does not allow the depths or the width.
+        ValueError: the source has several experts, or it does not allow the depths or the width. Or a picture
+            is smaller than `lr_size`.
         CheckpointError: the source cannot be read.
     """
     checkpoint = checkpoint_from(source)
@@ -87,19 +90,22 @@ def upcycle(
         torch.manual_seed(seed)
         mixture = build_without_pretrained(hyper_parameters)
     assert isinstance(net, ImplicitSR)  # `mixture_options` takes no other network
-    samples = draw_samples(net, pictures, patches=patches, seed=seed)
+    samples = draw_samples(net, pictures, patches=patches, lr_size=lr_size, seed=seed)
     assert isinstance(mixture, ImplicitSR)
     mixture.encoder.load_state_dict(net.encoder.state_dict())
     mixture.embedding.load_state_dict(net.embedding.state_dict())
     starts = [begin_expert(expert, net.expert_list[0], samples) for expert in mixture.expert_list]
-    origin = {
+    origin: dict[str, Any] = {
         "file": Path(source).name,
         "sha256": sha256_of(Path(source)),
         "network": net.hyper_parameters["type"],
         "patches": patches,
+        "lr_size": lr_size,
         "seed": seed,
         "experts": [start._asdict() for start in starts],
     }
+    if ORIGIN in checkpoint:
+        origin[ORIGIN] = checkpoint[ORIGIN]
     return {"params": mixture.state_dict(), "network_g": mixture.hyper_parameters, ORIGIN: origin}, starts
 
 
@@ -143,13 +149,16 @@ def shown(depths: Sequence[int]) -> str:
 
 
 @torch.no_grad()
-def draw_samples(net: ImplicitSR, pictures: str | os.PathLike[str], *, patches: int, seed: int) -> Samples:
+def draw_samples(
+    net: ImplicitSR, pictures: str | os.PathLike[str], *, patches: int, lr_size: int, seed: int
+) -> Samples:
     """Return embeddings of random queries of random patches, and the outputs of a network for them.
 
     Args:
         net: a network with one expert.
         pictures: a folder of pictures, or an LMDB.
         patches: number of patches, each at a scale from 1 to 4.
+        lr_size: rows and columns of the LR of a patch.
         seed: seed of the patches and queries.
     """
     backend = "lmdb" if str(pictures).endswith(".lmdb") else "disk"
@@ -157,8 +166,8 @@ def draw_samples(net: ImplicitSR, pictures: str | os.PathLike[str], *, patches: 
         "dataroot_gt": str(pictures),
         "recursive": backend == "disk",
         "io_backend": {"type": backend},
-        "lr_size": LR_SIZE,
-        "sample_q": QUERIES,
+        "lr_size": lr_size,
+        "sample_q": min(QUERIES, lr_size**2),
     }
     dataset = ArbitraryScaleDataset(options)
     generator = torch.Generator().manual_seed(seed)

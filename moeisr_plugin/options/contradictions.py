@@ -311,6 +311,16 @@ def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "train.freeze", text
 
 
+def start_of_encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """An encoder that other weights would replace."""
+    copied = (opt.get("train") or {}).get("encoder_from")
+    encoder = (opt.get("network_g") or {}).get("encoder") or {}
+    others = ["path.pretrain_network_g"] if (opt.get("path") or {}).get("pretrain_network_g") else []
+    others += ["network_g.encoder.pretrained"] if encoder.get("pretrained") else []
+    if copied and others and run.is_train:
+        yield "train.encoder_from", f"is given, and {others[0]} has an encoder too; remove one of them"
+
+
 def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """What torch itself refuses, or fails at in the first iterations."""
     train = opt.get("train") or {}
@@ -461,6 +471,7 @@ IMPLICIT: tuple[Check, ...] = (
     names_of_lr,
     experts,
     frozen,
+    start_of_encoder,
     torchs_schedule,
     perceptual,
     encoder,

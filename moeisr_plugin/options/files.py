@@ -106,6 +106,9 @@ def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     for key, path in paths.items():
         if key.startswith("pretrain_network") and path:
             yield from _file(f"path.{key}", path)
+    encoder = (opt.get("train") or {}).get("encoder_from")
+    if run.is_train and encoder and encoder not in bundled_weights():
+        yield from _file("train.encoder_from", encoder)
 
 
 def _teacher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:

@@ -179,6 +179,7 @@ IMPLICIT_TRAIN: dict[str, Rule] = {
     "random_gates_iter": whole(0),
     "mapper_alone_iter": whole(0),
     "freeze": list_of(text()),
+    "encoder_from": or_empty(WEIGHTS),
     "precision": one_of("float32", "bfloat16", "float16"),
     "accumulate": whole(1),
     "clip_grad_norm": number(above=0),

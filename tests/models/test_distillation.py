@@ -101,6 +101,7 @@ def test_frozen_encoder_is_shared_only_with_an_equal_one(tmp_path):
     path = write(tmp_path / "teacher.pth", student)
     assert not build_teacher(path, student, device=CPU).shares_latent  # the encoder of the student learns
     student.encoder.requires_grad_(False)
+    student.to(memory_format=torch.channels_last)
     assert build_teacher(path, student, device=CPU).shares_latent
     assert build_teacher(path, student, device=CPU).net is not student
     scaled = build_network({**network, "encoder": {**ENCODER, "res_scale": 0.5}})

@@ -4,6 +4,7 @@ import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.models import build_model
+from picture_files import noise, write_folder
 from references import TINY_ENCODER, lively, picture, queries
 from tiny_trainings import loader, train
 from tiny_trainings import options as model_options
@@ -142,12 +143,17 @@ def test_a_mixture_is_not_upcycled(source, photographs, tmp_path, capsys):
     assert capsys.readouterr().err == f"moeisr upcycle: {told}\n"
 
 
-def test_a_file_is_not_replaced_unasked(source, photographs, tmp_path, capsys):
-    given = ["--depths", "2", "4", "--pictures", str(photographs), "--patches", "1", "-o", str(source)]
-    before = source.read_bytes()
+def test_the_patches_can_fit_small_pictures(source, tmp_path, capsys):
+    folder = write_folder(tmp_path / "small", {f"{i}.png": noise(11, 13 + i, seed=i) for i in range(3)})
+    target = tmp_path / "mixture.pth"
+    given = ["--depths", "2", "4", "--pictures", folder, "--patches", "4", "-o", str(target)]
     assert main(["upcycle", str(source), *given]) == 2
-    assert "exists already; choose another name or add --overwrite" in capsys.readouterr().err
-    assert source.read_bytes() == before
+    told = capsys.readouterr().err
+    assert "0.png: 11x13 is too small for lr_size 24 at scale 1, which needs 24x24" in told
+    assert told.endswith("remove them or lower lr_size\n")
+    assert not target.exists()
+    assert main(["upcycle", str(source), *given, "--lr-size", "11"]) == 0
+    assert read_checkpoint(target)[ORIGIN]["lr_size"] == 11
 
 
 # --- training only what learns ---
@@ -240,3 +246,51 @@ def test_checkpoints_of_its_training_keep_the_origin(source, photographs, tmp_pa
     for name, value in begun["params"].items():
         if name.startswith(("encoder.", "experts.1.")):
             assert torch.equal(trained["params_ema"][name], value), name
+
+
+# --- the encoder of another network ---
+
+
+def encoder_options(photographs, source):
+    opt = options(photographs, freeze=["encoder"], encoder_from=str(source), balance_opt=None)
+    opt["network_g"] = NETWORKS["LTE"]
+    return opt
+
+
+def test_an_encoder_is_copied_and_its_file_recorded(source, photographs, tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert finish(start(whole, encoder_options(photographs, source))) == [0], printed(whole)
+    trained, weights = load(whole, "models/net_g_latest.pth"), read_checkpoint(source)["params"]
+    for entry in ("params", "params_ema"):
+        for name in weights:
+            if name.startswith("encoder."):
+                assert torch.equal(trained[entry][name], weights[name])
+    origin = trained[ORIGIN]
+    assert (origin["file"], origin["sha256"], origin["network"]) == ("source.pth", sha256_of(source), "LIIF")
+    assert origin["parts"] == ["encoder"]
+    folder = killed_after(whole, tmp_path / "after_3", 3)
+    opt = encoder_options(photographs, source)
+    source.unlink()
+    assert finish(start(folder, opt, "--auto_resume")) == [0], printed(folder)
+    assert_same_end(folder, whole)
+    path = whole / "experiments/tiny/models/net_g_latest.pth"
+    checkpoint, _ = upcycle(path, photographs, depths=[2, 4], patches=2)
+    assert checkpoint[ORIGIN][ORIGIN] == origin
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_feat": 6}, r"source\.pth: does not fit EDSREncoder; of another shape: head\.0\.weight"),
+        (
+            {"res_scale": 0.5},
+            r"source\.pth: the encoder has other settings than network_g\.encoder; set",
+        ),
+    ],
+)
+def test_another_encoder_is_refused(change, message, source, photographs, tmp_path):
+    opt = model_options(photographs, tmp_path, encoder_from=str(source))
+    opt["network_g"]["encoder"] = {**TINY_ENCODER, **change}
+    with pytest.raises(ValueError, match=message):
+        build_model(opt)

@@ -35,8 +35,9 @@ def shrink(opt, photographs, root):
     opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train="train" in opt)
     folders = ("models", "training_states", "visualization")
     opt["path"].update({name: str(root / name) for name in folders}, pretrain_network_g=None)
+    opt.get("train", {}).pop("encoder_from", None)
     for name in ("models", "training_states"):
-        (root / name).mkdir()
+        (root / name).mkdir(parents=True)
     for phase, dataset in opt["datasets"].items():
         dataset.update(phase=phase.split("_")[0], dataroot_gt=str(photographs))
         dataset.pop("dataroot_lq", None)
@@ -126,6 +127,30 @@ def test_a_family_trains(path, photographs, tmp_path):
     model.update_learning_rate(1)
     model.optimize_parameters(1)
     assert model.get_current_log()["l_pix"] > 0
+
+
+@pytest.mark.parametrize("path", UPCYCLED, ids=lambda path: path.stem)
+def test_the_losses_of_upcycled_trainings_repeat_bit_for_bit(path, photographs, tmp_path):
+    """All phases are run: random routing, then the mapper alone. A network with one expert has none."""
+    runs = []
+    for name in ("first", "second"):
+        opt = shrink(read_options(path), photographs, tmp_path / name)
+        mixture = "random_gates_iter" in opt["train"]
+        opt["train"].update({"random_gates_iter": 4, "mapper_alone_iter": 2} if mixture else {}, total_iter=6)
+        opt["train"]["scheduler"].update(periods=[4, 2], restart_weights=[1, 1])
+        torch.manual_seed(0)
+        model, batches = build_model(opt), loader(opt, "train")
+        losses = []
+        for iteration in range(1, 7):
+            model.feed_data(next(iter(batches)))
+            model.update_learning_rate(iteration)
+            model.optimize_parameters(iteration)
+            log = model.get_current_log()
+            losses.append({key: log[key] for key in log if key.startswith("l_")})
+        runs.append((losses, model.net_g.state_dict()))
+    assert runs[0][0] == runs[1][0]
+    assert len({losses["l_pix"] for losses in runs[0][0]}) == 6
+    assert all(torch.equal(value, runs[1][1][name]) for name, value in runs[0][1].items())
 
 
 @pytest.mark.parametrize("path", TRAIN, ids=lambda path: path.stem)

@@ -548,6 +548,14 @@ CONTRADICTIONS = {
         {"train.optim_g.rates": {"encoder": -0.1}},
         "train.optim_g.rates.encoder: is -0.1; give a number above 0",
     ),
+    "two encoders": (
+        {"train.encoder_from": "weights.pth", "path.pretrain_network_g": "weights.pth"},
+        "train.encoder_from: is given, and path.pretrain_network_g has an encoder too; remove one of them",
+    ),
+    "an encoder that is not there": (
+        {"train.encoder_from": "none.pth"},
+        "train.encoder_from: none.pth: no such file; correct the path",
+    ),
     "all frozen": (
         {"train.freeze": ["encoder", "experts", "mapper"]},
         "train.freeze: is encoder, experts, mapper, which leaves nothing to learn; remove one of them",

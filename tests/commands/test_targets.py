@@ -1,0 +1,39 @@
+"""`moeisr convert` and `moeisr upcycle` check the file that they are to write, in the same words."""
+
+import pytest
+
+from moeisr_plugin.cli import main
+
+COMMANDS = {
+    "convert": lambda target: ["convert", "weights.pth", target],
+    "upcycle": lambda target: f"upcycle weights.pth --depths 2 3 --pictures pictures -o {target}".split(),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("new.safetensor", "unknown format; use the suffix .pth or .safetensors"),
+        ("new", "unknown format; use the suffix .pth or .safetensors"),
+        ("mine.PTH", "already exists; choose another name or add --overwrite"),
+        ("folder.pth", "is a folder; choose another name"),
+    ],
+)
+def test_an_unsuitable_target_is_one_line(command, target, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.PTH").write_bytes(b"mine")
+    (tmp_path / "folder.pth").mkdir()
+    before = sorted(tmp_path.iterdir())
+    assert main(COMMANDS[command](target)) == 2
+    assert capsys.readouterr().err == f"moeisr {command}: {target}: {message}\n"
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "mine.PTH").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_is_not_overwritten(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.pth").mkdir()
+    assert main([*COMMANDS[command]("folder.pth"), "--overwrite"]) == 2
+    assert capsys.readouterr().err == f"moeisr {command}: folder.pth: is a folder; choose another name\n"
