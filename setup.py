@@ -53,6 +53,10 @@ setup(
     packages=find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]),
     package_data={"moeisr_plugin": ["py.typed", "weights/*.safetensors"]},
     install_requires=ENLARGING,
-    extras_require={"train": TRAINING, "heic": ["pillow-heif"], "dev": ["pytest", "ruff", "pyright"]},
+    extras_require={
+        "train": TRAINING,
+        "heic": ["pillow-heif"],
+        "dev": ["pytest", "ruff", "pyright", "pyvips[binary]"],
+    },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )
