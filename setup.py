@@ -105,7 +105,7 @@ setup(
         "train": TRAINING,
         "heic": ["pillow-heif"],
         "docs": ["mkdocs-material>=9.6"],
-        "dev": ["jsonschema", "pytest", "ruff", "pyright"],
+        "dev": ["jsonschema", "pytest", "pyvips[binary]", "ruff", "pyright"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

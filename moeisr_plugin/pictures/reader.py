@@ -22,7 +22,7 @@ from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_h
 from .jpegxl import is_jpegxl, read_jpegxl, read_jpegxl_header
 from .pam import is_pam, read_pam, read_pam_header
 from .picture import Header, Picture, PictureError, plausible_dpi, quiet_pillow
-from .png import is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
+from .png import check_png_data, is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
 from .refused import check_refused
 from .tga import is_tga
@@ -217,6 +217,7 @@ def _read_by_pillow(file: BinaryIO) -> Picture:
             return replace(_decode_by_pillow(image), icc_profile=read_profile(file))
         if image.format != "PNG":
             return _decode_by_pillow(image)
+        check_png_data(file)
         if is_png16(file):
             picture = _describe(image, read_png16_pixels(file, image))
         else:

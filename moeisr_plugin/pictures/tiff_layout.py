@@ -25,6 +25,7 @@ MOST_SAMPLES = 8
 """Samples per pixel. A limit, as more are memory without being a picture."""
 MOST_TILE_PIXELS = 2**26
 CMYK_INK_SET = 1
+PHOTOMETRIC_TAG = 262
 YCBCR_CODES = (*JPEG_CODES, 1, 5, 8, 32773, 32946, 34925, 50000)
 """Compressions of YCbCr: JPEG, and those that leave the samples as they are."""
 NUMBERS: dict[int, str] = {
@@ -38,6 +39,8 @@ def check_layout(page: tifffile.TiffPage) -> None:
     """Raise `PictureError` for a layout that cannot be read."""
     bits, kind, samples = page.bitspersample, name(page), page.samplesperpixel
     depth = f"{bits}-bit" if isinstance(bits, int) else "mixed-depth"
+    if PHOTOMETRIC_TAG not in page.tags:
+        raise PictureError("is a TIFF that does not say what its samples mean; export it again")
     if page.photometric not in COLOURS:
         raise PictureError(f"is a {kind} TIFF; convert it to RGB first")
     if page.sampleformat == SAMPLEFORMAT.IEEEFP:

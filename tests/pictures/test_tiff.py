@@ -298,3 +298,11 @@ def test_damaged_data_is_refused_on_a_clean_terminal(compression, capfd):
     with pytest.raises(PictureError, match="is damaged or incomplete"):
         decode_picture(io.BytesIO(bytes(damaged)))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_tiff_without_photometric_interpretation_is_refused():
+    data = written(stored(3, np.uint8), photometric="rgb").getvalue()
+    tag = struct.pack("<HHI", 262, 3, 1)
+    assert tag in data
+    with pytest.raises(PictureError, match="does not say what its samples mean"):
+        decode_picture(io.BytesIO(data.replace(tag, struct.pack("<HHI", 65001, 3, 1))))
