@@ -291,7 +291,7 @@ def test_dry_run_reports_what_would_fail(tmp_path, capsys):
 
 @pytest.mark.usefixtures("net")
 def test_estimates_grow_with_the_picture(tmp_path):
-    settings = Settings(target=parse_scale("2"), budget=None, max_pixels=10**9, replace=False)
+    settings = Settings(target=parse_scale("12"), budget=None, max_pixels=10**9, replace=False)
     report = Report("moeisr upscale", quiet=True)
     estimate = Estimate(Bicubic(), settings)  # type: ignore[arg-type]
     seconds, sizes = [], []
