@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from upscale_command import Bicubic, Encoded, draw, moeisr, refused, size_of
 
+from moeisr_plugin.commands import estimates
 from moeisr_plugin.commands.enlarging import Settings, prepare
-from moeisr_plugin.commands.estimates import Estimate, duration, estimated_bytes
+from moeisr_plugin.commands.estimates import Estimate, Speed, duration, estimated_bytes
 from moeisr_plugin.commands.jobs import Job
 from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import parse_scale
@@ -290,7 +291,8 @@ def test_dry_run_reports_what_would_fail(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("net")
-def test_estimates_grow_with_the_picture(tmp_path):
+def test_estimates_grow_with_the_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimates, "measured_speed", lambda *_: Speed(encoding=1e-5, rendering=1e-6))
     settings = Settings(target=parse_scale("12"), budget=None, max_pixels=10**9, replace=False)
     report = Report("moeisr upscale", quiet=True)
     estimate = Estimate(Bicubic(), settings)  # type: ignore[arg-type]
@@ -301,6 +303,7 @@ def test_estimates_grow_with_the_picture(tmp_path):
         prepared = prepare(job, settings, report)
         seconds.append(estimate.add(prepared))
         sizes.append(estimated_bytes(prepared, estimate._upscaler))
+    assert seconds[0] == pytest.approx(200 * 200 * (1e-5 + 144e-6))
     assert estimate.seconds == pytest.approx(sum(seconds))
     assert seconds[1] == pytest.approx(4 * seconds[0])
     assert seconds[3] == pytest.approx(8 * seconds[0])  # colour and alpha
