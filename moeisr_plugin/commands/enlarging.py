@@ -114,21 +114,15 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
     Raises:
         ValueError: the output cannot be rendered or written.
     """
-    job, picture, size = prepared.job, prepared.picture, prepared.size
+    job, picture = prepared.job, prepared.picture
     for path in job.targets:
         prepare_target(path)
     _warn_of_low_disk_space(prepared, report)
     start = time.perf_counter()
-    encoded = upscaler.encode(picture.pixels)
+    encoded = encode(prepared, upscaler, settings)
     seconds_of_encoding = time.perf_counter() - start
-    if settings.budget is not None:
-        height, width = picture.pixels.shape[:2]
-        share = settings.budget.of(upscaler.net, (height, width), size, encoded.layers)
-        encoded = encoded.within_budget(share)
     with _named(job.source):
-        bands = encoded.render_bands(size=size)
-        bands = bands_with_8_bits(bands) if prepared.like is not picture else bands
-        write_bands(job.output, bands, like=prepared.like, size=size, quality=settings.quality)
+        write_rendered(job.output, prepared, encoded, settings)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded, report)
     seconds = time.perf_counter() - start
@@ -136,6 +130,24 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
         f"{job.source}: {_described(picture)}, encoded in {seconds_of_encoding:.2f} s, "
         f"rendered and written in {seconds - seconds_of_encoding:.2f} s"
     )
+
+
+def encode(prepared: Prepared, upscaler: "Upscaler", settings: Settings) -> "EncodedPicture":
+    """Encode a picture, and route it within the budget if there is one."""
+    encoded = upscaler.encode(prepared.picture.pixels)
+    if settings.budget is None:
+        return encoded
+    height, width = prepared.picture.pixels.shape[:2]
+    share = settings.budget.of(upscaler.net, (height, width), prepared.size, encoded.layers)
+    return encoded.within_budget(share)
+
+
+def write_rendered(path: Path, prepared: Prepared, encoded: "EncodedPicture", settings: Settings) -> None:
+    """Render an encoded picture to a file."""
+    bands = encoded.render_bands(size=prepared.size)
+    if prepared.like.pixels.dtype != prepared.picture.pixels.dtype:
+        bands = bands_with_8_bits(bands)
+    write_bands(path, bands, like=prepared.like, size=prepared.size, quality=settings.quality)
 
 
 def _described(picture: Picture) -> str:

@@ -3,18 +3,19 @@
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.devices import chosen_device, use_threads
 from moeisr_plugin.commands.enlarging import Settings, enlarge, prepare
+from moeisr_plugin.commands.estimates import Estimate, duration
 from moeisr_plugin.commands.jobs import Job, Plan, check_quality, plan_jobs
 from moeisr_plugin.commands.programs import failure_of
 from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import AlreadyLargeError
-from moeisr_plugin.commands.streams import streams_as_files
+from moeisr_plugin.commands.streams import STANDARD, streams_as_files
 from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     inputs = [*args.inputs, *args.more_inputs]
     if not inputs:
         raise ValueError("there is no INPUT; name a picture or a folder of pictures")
+    if args.dry_run and args.out == STANDARD:
+        raise ValueError("--dry-run prints to standard output and writes no picture; omit -o -")
     with streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files:
         return _run(of_files)
 
@@ -54,19 +57,32 @@ def _run(args: argparse.Namespace) -> int:
     plan = _plan(args, settings)
     for note in plan.notes:
         report.note(note)
-    for folder in {path.parent for job in plan.jobs for path in job.targets}:
-        sweep(folder)
+    if not args.dry_run:
+        _sweep(plan.jobs)
     jobs = _to_do(plan.jobs, report) if args.skip_existing else plan.jobs
     if not jobs:
         return 0
     upscaler = _load_upscaler(args, report)
+    estimate = Estimate(upscaler, settings)
+
+    def process(job: Job) -> None:
+        prepared = prepare(job, upscaler, settings, report)
+        if args.dry_run:
+            report.result(f"{prepared.summary}, about {duration(estimate.add(prepared))}")
+        else:
+            enlarge(prepared, upscaler, settings, report)
+            report.result(prepared.summary)
+
     if not plan.is_batch:
-        _enlarge_one(jobs[0], upscaler, settings, report)
-        enlarged, failures = 1, 0
+        process(jobs[0])
+        done, failures = 1, 0
     else:
-        enlarged, failures = _enlarge_all(jobs, upscaler, settings, report, debug=args.debug)
-    seconds = time.perf_counter() - start
-    report.closing(f"{enlarged} picture{'s' * (enlarged != 1)} in {seconds:.1f} s by {_network(args)}")
+        done, failures = _process_all(jobs, process, report, debug=args.debug)
+    pictures = f"{done} picture{'s' * (done != 1)}"
+    if args.dry_run:
+        report.closing(f"{pictures} by {_network(args)}: {estimate}, estimated; nothing is written")
+    else:
+        report.closing(f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}")
     if failures:
         report.error(f"{failures} of {len(jobs)} pictures failed")
     return 1 if failures else 0
@@ -97,6 +113,12 @@ def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
     return plan
 
 
+def _sweep(jobs: Sequence[Job]) -> None:
+    """Delete what killed runs left in the folders of the outputs."""
+    for folder in {path.parent for job in jobs for path in job.targets}:
+        sweep(folder)
+
+
 def _to_do(jobs: list[Job], report: Report) -> list[Job]:
     """Return the jobs whose outputs do not exist."""
     missing = [job for job in jobs if not all(os.path.exists(path) for path in job.targets)]
@@ -125,24 +147,18 @@ def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
     return upscaler
 
 
-def _enlarge_one(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) -> None:
-    prepared = prepare(job, upscaler, settings, report)
-    enlarge(prepared, upscaler, settings, report)
-    report.result(prepared.summary)
-
-
-def _enlarge_all(
-    jobs: Sequence[Job], upscaler: "Upscaler", settings: Settings, report: Report, *, debug: bool
+def _process_all(
+    jobs: Sequence[Job], process: Callable[[Job], None], report: Report, *, debug: bool
 ) -> tuple[int, int]:
-    """Enlarge several pictures. A failure does not stop the others.
+    """Process several pictures. A failure does not stop the others.
 
     Returns:
-        The numbers of enlarged pictures and of failures. Pictures that are as large already are neither.
+        The numbers of processed pictures and of failures. Pictures that are as large already are neither.
     """
     failures = large = 0
     for job in report.each(jobs, "picture"):
         try:
-            _enlarge_one(job, upscaler, settings, report)
+            process(job)
         except AlreadyLargeError as error:
             large += 1
             report.note(f"skipping {one_line(error).rpartition(';')[0]}")

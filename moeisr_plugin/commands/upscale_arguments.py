@@ -174,7 +174,8 @@ def _add_messages(group: Arguments) -> None:
     group.add_argument(
         "--dry-run",
         action="store_true",
-        help="write nothing. Read the pictures, print each output and its size, and estimate time and memory",
+        help="write nothing. Read the pictures, print each output and its size, and estimate time and memory "
+        "from a part of the first picture. Other programs that run may slow it down",
     )
     amount = group.add_mutually_exclusive_group()
     amount.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")

@@ -1,12 +1,21 @@
 """Options of `moeisr upscale`: aliases, patterns, devices, quality, AVIF and messages."""
 
+import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from upscale_command import Encoded, draw, moeisr, refused, size_of
+from upscale_command import Bicubic, Encoded, draw, moeisr, refused, size_of
 
+from moeisr_plugin.commands import estimates
+from moeisr_plugin.commands.enlarging import Settings, prepare
+from moeisr_plugin.commands.estimates import Estimate, Speed, duration, estimated_bytes
+from moeisr_plugin.commands.jobs import Job
+from moeisr_plugin.commands.reporting import Report
+from moeisr_plugin.commands.sizes import parse_scale
 from moeisr_plugin.pictures import read_picture
 
 pytestmark = pytest.mark.usefixtures("upscaler")
@@ -230,3 +239,83 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path, capsys, monkeypatch, cou
     capsys.readouterr()
     assert moeisr(tmp_path, "-s", 2, "-o", tmp_path / "out", "--overwrite", "-q") == 0
     assert "".join(shown[before:]) == ""
+
+
+# --- dry run ---
+
+
+class Encoder(torch.nn.Conv2d):
+    latent_channels = 64
+
+
+@pytest.fixture
+def net(upscaler, monkeypatch):
+    monkeypatch.setattr(upscaler, "net", SimpleNamespace(encoder=Encoder(3, 64, 3)))
+
+
+@pytest.mark.usefixtures("net")
+def test_dry_run_writes_nothing_and_prints_outputs_with_an_estimate(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    (photos / "deeper").mkdir(parents=True)
+    draw(photos / "a.png", orientation=6)
+    draw(photos / "deeper" / "b.png", 24, 20, dtype=np.uint16)
+    before = sorted(tmp_path.rglob("*"))
+    assert moeisr(photos, "-s", 2, "-r", "-f", "webp", "--dry-run") == 0
+    captured = capsys.readouterr()
+    assert sorted(tmp_path.rglob("*")) == before
+    out = tmp_path / "photos_x2"
+    expected = [f"{out / 'a_x2.webp'} 20x24, about ", f"{out / 'deeper' / 'b_x2.webp'} 48x40, about "]
+    for line, start in zip(captured.out.splitlines(), expected, strict=True):
+        assert line.startswith(start)
+        assert line.endswith(" s")
+    note, closing = captured.err.splitlines()
+    assert "has 16 bits" in note
+    assert re.fullmatch(
+        r"2 pictures by MoEISR_LIIF_b: about [\d.]+ s and 0\.\d GiB of memory, estimated; nothing is written",
+        closing,
+    )
+
+
+@pytest.mark.usefixtures("net")
+def test_dry_run_reports_what_would_fail(tmp_path, capsys):
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "large.png", 40, 30)
+    (tmp_path / "broken.png").write_text("no picture")
+    assert moeisr(tmp_path, "--size", "24x20", "-o", tmp_path / "out", "--dry-run") == 1
+    err = capsys.readouterr().err
+    assert "broken.png: is not a picture" in err
+    assert "1 of 3 pictures skipped" in err
+    assert "\n1 picture by" in err
+    assert moeisr(tmp_path / "a.png", "-s", 2, "-q") == 0
+    assert "already exists" in refused(capsys, tmp_path / "a.png", "-s", 2, "--dry-run", "-q")
+
+
+@pytest.mark.usefixtures("net")
+def test_estimates_grow_with_the_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimates, "measured_speed", lambda *_: Speed(encoding=1e-5, rendering=1e-6))
+    settings = Settings(target=parse_scale("12"), budget=None, max_pixels=10**9, replace=False)
+    report = Report("moeisr upscale", quiet=True)
+    estimate = Estimate(Bicubic(), settings)  # type: ignore[arg-type]
+    seconds, sizes = [], []
+    for name, channels in (("a.png", 3), ("b.png", 3), ("c.jpg", 3), ("d.png", 4)):
+        side = 200 if name == "a.png" else 400
+        job = Job(draw(tmp_path / f"in_{name}", side, side, channels=channels), tmp_path / name, None)
+        prepared = prepare(job, settings, report)
+        seconds.append(estimate.add(prepared))
+        sizes.append(estimated_bytes(prepared, estimate._upscaler))
+    assert seconds[0] == pytest.approx(200 * 200 * (1e-5 + 144e-6))
+    assert estimate.seconds == pytest.approx(sum(seconds))
+    assert seconds[1] == pytest.approx(4 * seconds[0])
+    assert seconds[3] == pytest.approx(8 * seconds[0])  # colour and alpha
+    assert sizes[0] < sizes[1] < sizes[2]  # JPEG is not written band by band
+    assert sizes[1] < sizes[3]
+    assert sizes[1] - sizes[0] > 3 * 200 * 200 * 64 * 4  # the latent of the additional pixels
+    assert estimate.bytes == max(sizes)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.01, "0.1 s"), (3.24, "3.2 s"), (59.9, "59.9 s"), (90, "1.5 min"), (720, "12 min"), (5400, "1.5 h")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,135 @@
+"""Estimate the time and the memory of enlarging pictures, for `--dry-run`."""
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from moeisr_plugin.commands.enlarging import Prepared, Settings, encode, write_rendered
+from moeisr_plugin.pictures import writes_in_bands
+
+if TYPE_CHECKING:
+    from moeisr_plugin.upscaler import Upscaler
+
+SAMPLE_SIDE = 128
+"""Side of the part of a picture on which the speed is measured, in pixels."""
+
+PROGRAM_BYTES = 330 * 2**20
+"""Memory of Python, PyTorch and a bundled network before the first picture."""
+
+TILE_PIXELS = 512 * 512
+"""Pixels that the encoder processes at once on a CPU."""
+
+TILE_MAPS = 4
+"""Feature maps that the encoder holds at once while it processes a tile."""
+
+COPIES_WITHOUT_BANDS = 3
+"""Copies of the output, while a format that is not written band by band is encoded."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per layer (colour or alpha) for a pixel of the input and for a pixel of the output."""
+
+    encoding: float
+    rendering: float
+
+    def seconds(self, prepared: Prepared) -> float:
+        """Return the estimated seconds of reading, enlarging and writing a picture."""
+        lr_pixels = math.prod(prepared.picture.pixels.shape[:2])
+        pixels = math.prod(prepared.size)
+        return _layers(prepared) * (lr_pixels * self.encoding + pixels * self.rendering)
+
+
+class Estimate:
+    """Estimated time and memory of enlarging pictures one after another.
+
+    Args:
+        upscaler: the network and its device.
+        settings: how pictures are enlarged.
+    """
+
+    def __init__(self, upscaler: "Upscaler", settings: Settings) -> None:
+        self.seconds = 0.0
+        self.bytes = 0
+        self._upscaler = upscaler
+        self._settings = settings
+        self._speed: Speed | None = None
+
+    def add(self, prepared: Prepared) -> float:
+        """Add a picture. The first one is the sample for the speed.
+
+        Returns:
+            The estimated seconds of this picture.
+        """
+        if self._speed is None:
+            self._speed = measured_speed(prepared, self._upscaler, self._settings)
+        seconds = self._speed.seconds(prepared)
+        self.seconds += seconds
+        self.bytes = max(self.bytes, estimated_bytes(prepared, self._upscaler))
+        return seconds
+
+    def __str__(self) -> str:
+        return f"about {duration(self.seconds)} and {self.bytes / 2**30:.1f} GiB of memory"
+
+
+def measured_speed(prepared: Prepared, upscaler: "Upscaler", settings: Settings) -> Speed:
+    """Measure the speed on a part of a picture, at its scale and in its format.
+
+    A first run is not measured, because it includes preparations that a whole picture does not repeat.
+    """
+    height, width = prepared.picture.pixels.shape[:2]
+    rows, columns = min(height, SAMPLE_SIDE), min(width, SAMPLE_SIDE)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    area = slice(top, top + rows), slice(left, left + columns)
+    size = (round(rows * prepared.size[0] / height), round(columns * prepared.size[1] / width))
+    sample = replace(
+        prepared,
+        picture=replace(prepared.picture, pixels=prepared.picture.pixels[area]),
+        like=replace(prepared.like, pixels=prepared.like.pixels[area]),
+        size=size,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / f"sample{prepared.job.output.suffix}"
+        for _ in range(2):
+            start = time.perf_counter()
+            encoded = encode(sample, upscaler, settings)
+            encoding = time.perf_counter() - start
+            write_rendered(output, sample, encoded, settings)
+            rendering = time.perf_counter() - start - encoding
+    layers = _layers(sample)
+    return Speed(encoding / (layers * rows * columns), rendering / (layers * math.prod(size)))
+
+
+def estimated_bytes(prepared: Prepared, upscaler: "Upscaler") -> int:
+    """Return the estimated memory of enlarging a picture, the program included."""
+    pixels = prepared.picture.pixels
+    lr_pixels = math.prod(pixels.shape[:2])
+    channels = cast(int, upscaler.net.encoder.latent_channels)
+    latent = channels * next(upscaler.net.encoder.parameters()).itemsize
+    tile = min(lr_pixels, TILE_PIXELS) * latent * TILE_MAPS
+    output = math.prod(prepared.size) * prepared.like.pixels[0, 0].nbytes
+    whole = 0 if writes_in_bands(prepared.job.output) else COPIES_WITHOUT_BANDS * output
+    kept = pixels.nbytes + _layers(prepared) * lr_pixels * latent
+    return PROGRAM_BYTES + kept + max(tile, whole)  # tiles are gone when the output is written
+
+
+def _layers(prepared: Prepared) -> int:
+    """Return the number of layers that are enlarged: the colour, and the alpha unless it is opaque."""
+    if not prepared.picture.has_alpha:
+        return 1
+    alpha = prepared.picture.pixels[..., -1]
+    return 1 if (alpha == np.iinfo(alpha.dtype).max).all() else 2
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with two digits, such as ``3.2 s``, ``12 min`` or ``1.5 h``."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            number = seconds / length
+            return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
+    return f"{max(seconds, 0.1):.1f} s"
