@@ -68,16 +68,23 @@ def build_network(options: Mapping[str, Any]) -> nn.Module:
     return network
 
 
+def own_network(name: str) -> type[nn.Module] | None:
+    """Return the network of this name that needs no toolbox, or None if there is none."""
+    if name not in NETWORKS:
+        for module in _MODULES:
+            importlib.import_module(f"moeisr_plugin.archs.{module}")
+    return NETWORKS.get(name)
+
+
 def _find(name: str) -> type[nn.Module]:
-    if name in NETWORKS:
-        return NETWORKS[name]
-    for module in _MODULES:
-        importlib.import_module(f"moeisr_plugin.archs.{module}")
-    if name in NETWORKS:
-        return NETWORKS[name]
+    own = own_network(name)
+    if own is not None:
+        return own
     try:
         import basicsr  # noqa: F401  registers the networks on it, too
         from basicsr.utils.registry import ARCH_REGISTRY
     except ModuleNotFoundError as error:
         raise MissingToolboxError(missing_package(name, error.name)) from error
+    if name not in ARCH_REGISTRY:
+        raise KeyError(f"no network is named {name!r}")  # the registry prints a line before it raises
     return ARCH_REGISTRY.get(name)

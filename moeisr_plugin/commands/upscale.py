@@ -185,13 +185,14 @@ def _enlarge(job: Job, upscaler: "Upscaler", args: argparse.Namespace) -> str:
     existing = [target for target in job.targets if target.exists()]
     if existing and not (args.overwrite or args.skip_existing):
         raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    check_header = partial(check_memory_of_input, job.source, upscaler=upscaler)
+    check_header = partial(check_memory_of_input, upscaler=upscaler)
     picture = read_input(job.source, max_pixels=args.max_pixels, check=check_header)
     if picture.note is not None:
         tqdm.write(f"moeisr upscale: {job.source}: {picture.note}", file=sys.stderr)
     size = _stored_output_size(job, picture, args)
     check_format_fits(job.output, picture, size)
-    check_memory_of_output(job.source, job.output, picture, size, upscaler)
+    with _named(job.source):
+        check_memory_of_output(job.output, picture, size, upscaler)
     _warn_of_low_disk_space(job.output, picture, size)
     encoded = upscaler.encode(picture.pixels)
     if args.budget is not None:
