@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["help"]:
         argv = [*argv[1:], "--help"]
-    args = _parser(_commands(argv)).parse_args(argv)
-    return run_program(f"moeisr {args.command}", lambda: _run(args), debug=args.debug)
+    commands = _commands(argv)
+    program = f"moeisr {commands[0]}" if len(commands) == 1 else "moeisr"
+    return run_program(program, lambda: _run(_parser(commands).parse_args(argv)), debug="--debug" in argv)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -89,13 +89,18 @@ def build_network(options: Mapping[str, Any]) -> nn.Module:
     return network
 
 
+def own_network(name: str) -> type[nn.Module] | None:
+    """Return the network of this name that needs no toolbox, or None if there is none."""
+    if name not in NETWORKS:
+        for module in _MODULES:
+            importlib.import_module(f"moeisr_plugin.archs.{module}")
+    return NETWORKS.get(name)
+
+
 def _find(name: str) -> type[nn.Module]:
-    if name in NETWORKS:
-        return NETWORKS[name]
-    for module in _MODULES:
-        importlib.import_module(f"moeisr_plugin.archs.{module}")
-    if name in NETWORKS:
-        return NETWORKS[name]
+    own = own_network(name)
+    if own is not None:
+        return own
     import_installed()
     if name in NETWORKS:
         return NETWORKS[name]

@@ -8,6 +8,7 @@ imports them. The suffix selects the format: torch or safetensors.
 
 import itertools
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from moeisr_plugin.archs.pretrained import check_fit
 from moeisr_plugin.archs.registry import UnknownNetworkError, build_network, modules_of
 from moeisr_plugin.checkpoints.building import bounded_by
 from moeisr_plugin.checkpoints.bundled import bundled_weights
+from moeisr_plugin.checkpoints.hyper_parameters import check_hyper_parameters
+from moeisr_plugin.utils.shortage import memory_shortage
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file, write_tensor_file
 
 __all__ = [
@@ -122,12 +125,25 @@ def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> I
         raise CheckpointError(f"{path}: does not describe its network ('network_g' is missing)")
     weights = checkpoint.get("params_ema") or checkpoint["params"]
     try:
+        check_hyper_parameters(hyper_parameters)
         _check_sizes(hyper_parameters, weights)
-        with bounded_by(weights):
+        with bounded_by(weights), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes of 0, which `load_weights` refuses
             net = build_without_pretrained(hyper_parameters)
     except UnknownNetworkError as error:
         raise CheckpointError(f"{path}: {_missing_class(error, checkpoint.get(MODULES))}") from error
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if memory_shortage(error):
+            raise
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise CheckpointError(f"{path}: its network cannot be built ({reason})") from error
     if not isinstance(net, ImplicitNetwork):

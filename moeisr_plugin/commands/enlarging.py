@@ -93,7 +93,7 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
     picture = read_input(
         job.source,
         max_pixels=settings.max_pixels,
-        check=partial(check_memory_of_input, job.source, upscaler=upscaler),
+        check=partial(check_memory_of_input, upscaler=upscaler),
         accept_truncated=settings.accept_truncated,
     )
     if picture.note is not None:
@@ -102,7 +102,8 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
     reduced = must_be_reduced(picture, job.output)
     like = with_8_bits(picture) if reduced else picture
     check_format_fits(job.output, like, size)
-    check_memory_of_output(job.source, job.output, like, size, upscaler)
+    with _named(job.source):
+        check_memory_of_output(job.output, like, size, upscaler)
     if reduced:
         report.note(f"{job.source}: has 16 bits per sample; {job.output.name} gets 8 (PNG and TIFF keep 16)")
     return Prepared(job, picture, like, size)

@@ -17,7 +17,7 @@ _COPIES = {"jpg": 2, "webp": 4}
 """Copies of the output that the encoder of a format holds at once, at least; 1 for others."""
 
 
-def check_memory_of_input(source: Path, header: Header, upscaler: "Upscaler") -> None:
+def check_memory_of_input(header: Header, upscaler: "Upscaler") -> None:
     """Check the memory of decoding and encoding, before decoding.
 
     Raises:
@@ -25,16 +25,15 @@ def check_memory_of_input(source: Path, header: Header, upscaler: "Upscaler") ->
     """
     size = (header.height, header.width)
     decoded = math.prod(size) * ((1 if header.is_grey else 3) + header.has_alpha)
-    _check(source, size, None, decoded, upscaler, layers=1)
+    _check(size, None, decoded, upscaler, layers=1)
 
 
 def check_memory_of_output(
-    source: Path, output: Path, picture: Picture, size: tuple[int, int], upscaler: "Upscaler"
+    output: Path, picture: Picture, size: tuple[int, int], upscaler: "Upscaler"
 ) -> None:
     """Check the memory of encoding, rendering and writing, before encoding.
 
     Args:
-        source: the input, for messages.
         output: the output; its suffix is the format.
         picture: the input.
         size: (H, W) of the output as stored.
@@ -48,7 +47,7 @@ def check_memory_of_output(
         written = math.prod(size) * picture.pixels[0, 0].nbytes * _COPIES.get(output.suffix.lower()[1:], 1)
     lr_size = (picture.pixels.shape[0], picture.pixels.shape[1])
     layers = 1 + (picture.has_alpha and not _is_opaque(picture))
-    _check(source, lr_size, size, written, upscaler, layers=layers)
+    _check(lr_size, size, written, upscaler, layers=layers)
 
 
 def _is_opaque(picture: Picture) -> bool:
@@ -56,7 +55,6 @@ def _is_opaque(picture: Picture) -> bool:
 
 
 def _check(
-    source: Path,
     lr_size: tuple[int, int],
     size: tuple[int, int] | None,
     pictures: int,
@@ -80,7 +78,7 @@ def _check(
     if size is not None:
         remedies.insert(0, "choose a smaller output")
     raise ValueError(
-        f"{source}: {sizes} pixels need about {in_bytes(needed)} of memory, but {in_bytes(available)} are "
+        f"{sizes} pixels need about {in_bytes(needed)} of memory, but {in_bytes(available)} are "
         f"available; {', '.join(remedies)}"
     )
 

@@ -1,0 +1,166 @@
+"""Programs that are ended at random moments leave no half file and print one line."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from processes import ROOT
+
+UPSCALE = ("moeisr_plugin.cli", "upscale", "in", "-o", "out", "--overwrite", "--scale", "1.5")
+PROGRAMS = {
+    "upscale": (*UPSCALE, "--weights", "tiny_MoEISR_LIIF_s"),
+    "convert": ("moeisr_plugin.cli", "convert", "weights.pth", "out/net.pth"),
+    "evaluate": ("moeisr_plugin.cli", "evaluate", "--weights", "tiny_LIIF", "--data", "in", "-o", "out"),
+    "options": ("moeisr_plugin.cli", "options", "options.yml"),
+    "train": ("moeisr_plugin.train", "-opt", "options.yml"),
+    "test": ("moeisr_plugin.test", "-opt", "options.yml"),
+    "run": ("moeisr_plugin.run", "script.py"),
+}
+CATCHES_SIGTERM = 1 << (signal.SIGTERM - 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with inputs for all programs."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 255, (90, 101, 3), dtype=np.uint8)).save(
+            tmp_path / f"in/{number}.png"
+        )
+    (tmp_path / "options.yml").write_text("name: a\n")
+    (tmp_path / "script.py").write_text("import time\ntime.sleep(60)\n")
+    return tmp_path
+
+
+def start(name: str, folder: Path) -> subprocess.Popen:
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *PROGRAMS[name]],
+        cwd=folder,
+        env=settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may ignore it
+    )
+
+
+def wait_for_handlers(process: subprocess.Popen) -> None:
+    """Wait until the package is loaded. Before that, Python itself prints a traceback."""
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+        if int(caught, 16) & CATCHES_SIGTERM:
+            return
+        time.sleep(0.002)
+
+
+def end(name: str, folder: Path, number: signal.Signals, seconds: float) -> tuple[int, list[str]]:
+    """Start a program, send it a signal, and return its status and the lines on stderr."""
+    process = start(name, folder)
+    if number != signal.SIGKILL:
+        wait_for_handlers(process)
+    time.sleep(seconds)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    return process.returncode, stderr.splitlines()
+
+
+def assert_whole(folder: Path) -> None:
+    """Every file is a whole picture, except the temporary ones."""
+    for path in folder.iterdir():
+        if not path.name.endswith(".part"):
+            with Image.open(path) as image:
+                image.load()
+                assert image.size == (152, 135)
+
+
+def finish(folder: Path) -> None:
+    """Run the program to its end: all outputs are there, and nothing else."""
+    process = start("upscale", folder)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [f"{n}_x1.5.png" for n in range(3)]
+
+
+def moments(count: int, seed: int) -> list[float]:
+    rng = random.Random(seed)
+    return [rng.uniform(0, 2 if number % 2 else 4) for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_leave_no_half_file_and_nothing_after_the_next_run(count, folder):
+    for seconds in moments(count, seed=count):
+        end("upscale", folder, signal.SIGKILL, seconds)
+        assert_whole(folder / "out")
+    finish(folder)
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_interrupts_leave_nothing_and_are_one_line(count, folder):
+    for place, seconds in enumerate(moments(count, seed=count + 1)):
+        number = signal.SIGTERM if place % 3 == 2 else signal.SIGINT
+        status, lines = end("upscale", folder, number, seconds)
+        assert status in (0, 130)  # 0 if it had ended
+        if status:
+            assert lines in (["cli: interrupted"], ["moeisr: interrupted"], ["moeisr upscale: interrupted"])
+        assert_whole(folder / "out")
+        assert not [path for path in (folder / "out").iterdir() if path.name.endswith(".part")]
+    finish(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("name", ["evaluate", "train", "test", "run"])
+def test_programs_end_in_one_line_during_imports(name, number, folder):
+    status, lines = end(name, folder, number, 0.3)
+    assert status == 130
+    assert len(lines) == 1
+    assert lines[0].endswith(": interrupted")
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_ends_quietly(folder):
+    command = f"{sys.executable} -m moeisr_plugin.cli options options.yml | true"
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (folder / "options.yml").write_text("".join(f"key{n}: {n}\n" for n in range(20_000)))
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], cwd=folder, env=settings, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    "gigabytes", [0.3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1.0, 1.3, 1.7, 2.2, 3.0))]
+)
+def test_limited_memory_ends_in_success_or_in_one_line(gigabytes, folder):
+    limit = int(gigabytes * 1e9)
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (600, 801, 3), dtype=np.uint8)).save(folder / "large.png")
+    command = (*UPSCALE[:2], "large.png", *UPSCALE[3:], "--weights", "tiny_MoEISR_LIIF_s")
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    lines = done.stderr.splitlines()
+    assert done.returncode in (0, 2), done.stderr
+    assert len(lines) == (1 if done.returncode else 0), done.stderr
+    if done.returncode:
+        assert "memory" in lines[0]
+        assert not list((folder / "out").iterdir())
