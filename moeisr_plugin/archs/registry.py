@@ -56,7 +56,7 @@ def build_network(options: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         MissingToolboxError: the network is not of this package alone, and the toolbox is not installed.
-        KeyError: the toolbox knows no such network.
+        KeyError: no such network is registered with the toolbox.
     """
     parameters = dict(deepcopy(options))
     network = _find(parameters.pop("type"))(**parameters)
