@@ -84,7 +84,7 @@ def read_training(folder: Path, checkpoint: Path, iterations: int | None = None)
         )
     runs = sorted(map(_run, texts), key=lambda run: run.start)
     iterations = _iterations(runs, checkpoint, iterations, options["train"]["total_iter"], folder)
-    runs = [go for run in runs if run.first < iterations]
+    runs = [run for run in runs if run.first < iterations]
     return Training(
         options=options,
         option_file=_option_file(folder),
