@@ -27,11 +27,12 @@ ENLARGING = [
 TRAINING = [
     'basicsr>=1.4.2; python_version < "3.13"',
     "torchvision>=0.19",
-    "mmengine>=0.10.7",
     "lmdb",
-    "addict",  # of mmengine
-    "packaging",
-    "scikit-image",
+    "packaging",  # for basicsr on Python 3.12, see toolbox/importing.py
+    "scikit-image",  # photographs of the quick start, the benchmarks and the tests
+    # For scripts of users: no module imports them. The tests compare `_base_` with mmengine.Config.
+    "mmengine>=0.10.7",
+    "addict",
 ]
 
 # The folder `options` of a checkout, as a part of the installed package.

@@ -1,4 +1,4 @@
-"""The entry points register the package and hand their arguments to the toolbox's pipelines."""
+"""The entry points register the package and pass their arguments to the pipelines of the toolbox."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ TOOLBOX = Path(str(basicsr.__file__)).parent
 
 
 def run_module(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    """Runs `python -m name arguments` in the given folder."""
+    """Run `python -m name arguments` in the given folder."""
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", name, *arguments]
     return subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=120)
@@ -42,7 +42,7 @@ def clone(tmp_path) -> Path:
 
 @pytest.fixture
 def executed(monkeypatch) -> list:
-    """Records what `run` would replace this process by, and stops it there."""
+    """The commands by which `run` would replace this process; each ends the test with SystemExit."""
     calls = []
 
     def execv(path, arguments):
@@ -78,7 +78,7 @@ def test_output_goes_below_the_current_directory(module, pipeline, tmp_path, mon
 
 
 @pytest.mark.parametrize("module", [moeisr_plugin.train, moeisr_plugin.test])
-def test_arguments_are_the_toolboxs(module, monkeypatch, capsys):
+def test_entry_points_take_the_arguments_of_the_toolbox(module, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train.py", "-h"])
     with pytest.raises(SystemExit, match="0"):
         module.main()
@@ -130,7 +130,7 @@ def test_run_starts_again_with_the_clone_first_and_the_arguments_kept(clone, mon
     assert executed == [(command, [str(clone), "elsewhere"])]
 
 
-def test_run_does_not_start_again_for_ever(clone, monkeypatch, executed):
+def test_run_starts_again_only_once(clone, monkeypatch, executed):
     monkeypatch.setenv("PYTHONPATH", str(clone))
     with pytest.raises(SystemExit, match="start from another folder"):
         start(monkeypatch, clone / "basicsr/train.py")
@@ -166,7 +166,7 @@ def test_run_resumes_a_training_by_the_clones_train_script_as_by_the_packages(
     assert f"{experiment}: training has finished at iteration 1" in again.stdout
 
 
-def test_run_tells_what_is_wrong_with_options_in_a_line(tmp_path, monkeypatch, capsys):
+def test_run_reports_a_problem_of_the_options_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(SystemExit, match="2"):
         start(monkeypatch, TOOLBOX / "train.py", "-opt", tmp_path / "none.yml")
@@ -183,7 +183,7 @@ def test_run_runs_a_script_that_lies_in_no_clone(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [([], "usage:"), (["none.py"], r"none\.py: no such script")])
-def test_run_says_what_it_needs(arguments, words, monkeypatch):
+def test_run_without_a_script_is_refused(arguments, words, monkeypatch):
     with pytest.raises(SystemExit, match=words):
         start(monkeypatch, *arguments)
 

@@ -84,7 +84,7 @@ def _with_modules(opt: dict[str, Any], command: argparse.Namespace) -> dict[str,
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The toolbox's arguments, and this package's own."""
+    """Return the parser of the toolbox's arguments and of those of this package."""
     parser = OneLineParser(allow_abbrev=False)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML), or its name")
     parser.add_argument("--check", action="store_true", help="check the options and stop")

@@ -68,7 +68,7 @@ def gpus_of_process(opt: Mapping[str, Any], run: Run) -> int:
     """Return the number of GPUs of one process: without a launcher, all of `num_gpu`."""
     present = torch.cuda.device_count()
     wanted = present if opt["num_gpu"] == "auto" else opt["num_gpu"]
-    wanted = min(wanted, present)  # more are reported by themselves
+    wanted = min(wanted, present)  # `gpus` reports a larger number
     return wanted if run.launcher == "none" else min(wanted, 1)
 
 
@@ -148,8 +148,8 @@ def schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             return
     at_random, alone = train.get("random_gates_iter", 0), train.get("mapper_alone_iter", 0)
     if total is not None and at_random + alone > total:
-        text = f"is {alone}, in which the mapper alone learns, after {at_random} in which it is not asked"
-        yield "train.mapper_alone_iter", f"{text}, of total_iter {total}; lower one of them"
+        text = f"is {alone}, which with random_gates_iter {at_random} exceeds total_iter {total}"
+        yield "train.mapper_alone_iter", f"{text}; lower one of them"
     if opt.get("find_unused_parameters") is False and (at_random or alone):
         key = "random_gates_iter" if at_random else "mapper_alone_iter"
         yield "find_unused_parameters", f"is false, and train.{key} leaves parameters unused; remove the line"
@@ -188,7 +188,7 @@ def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "val", f"missing, so that {', '.join(sets)} would never be used; add it or remove them"
 
 
-# Of this package's own model
+# For ImplicitSRModel only
 
 
 def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -200,7 +200,7 @@ def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         remedy = "give default or max-autotune-no-cudagraphs, or remove train.accumulate"
         yield (
             "train.compile",
-            f"is {mode}, which keeps no results of one part while the next is computed; {remedy}",
+            f"is {mode}, which overwrites the results of one part by those of the next; {remedy}",
         )
     batch = batch_of_process(opt, run)
     if accumulate > batch:
@@ -208,7 +208,7 @@ def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def data_parallel(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Several GPUs in one process: torch tells their threads neither the precision nor what was compiled."""
+    """Report settings that torch does not pass on to the threads of several GPUs in one process."""
     gpus, train = gpus_of_process(opt, run), opt.get("train") or {}
     if not run.is_train or gpus < 2:
         return
@@ -216,7 +216,7 @@ def data_parallel(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     if train.get("precision", "float32") != "float32":
         yield (
             "train.precision",
-            f"is {train['precision']}, which {gpus} GPUs in one process do not keep to; {remedy}",
+            f"is {train['precision']}, which {gpus} GPUs in one process ignore; {remedy}",
         )
     if train.get("compile"):
         yield "train.compile", f"is true, which {gpus} GPUs in one process cannot share; {remedy}"
@@ -231,7 +231,7 @@ def network(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def data_sets(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Those of the toolbox have neither queries nor scales."""
+    """Report data sets of the toolbox, which have neither queries nor scales."""
     known = dict(iter(DATASET_REGISTRY))
     for phase, dataset in _datasets(opt):
         kind = find(known, dataset.get("type"))
@@ -245,7 +245,7 @@ def names_of_lr(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         pairs = dataset.get("dataroot_gt") and dataset.get("dataroot_lq")
         named_after = dataset.get("filename_tmpl", "{}") != "{}"
         if dataset.get("type") in OWN_DATA_SETS and named_after and not pairs:
-            text = "names LR pictures after HR ones, and not both are given; remove the line"
+            text = "applies only to pairs of HR and LR folders; remove the line"
             yield f"datasets.{phase}.filename_tmpl", text
 
 
@@ -284,12 +284,12 @@ def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         return
     rest = {key: value for key, value in options.items() if key not in ("type", "encoder")}
     try:
-        # Not by the toolbox's builder: it sets its log up, and the training could not name a file for it.
+        # The toolbox's builder would set up its log before the training names the log file.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             net = network_class(**rest, encoder=encoder_class(**encoder))
     except (KeyError, TypeError, ValueError):
-        return  # what the network's options lack is reported by itself
+        return  # other checks report these options
     try:
         freeze(net, parts)
         parameter_groups(net, rates)
@@ -303,7 +303,7 @@ def frozen(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "train.freeze", f"is {listed}, which leaves nothing to learn; remove one of them"
     elif at_random and not learning_experts(net.experts):
         text = (
-            f"is {listed}, all experts, and random_gates_iter deals pixels to them; remove one or the other"
+            f"is {listed}, all experts, and random_gates_iter assigns pixels to them; remove one or the other"
         )
         yield "train.freeze", text
     elif alone and not any(parameter.requires_grad for parameter in net.mapper.parameters()):
@@ -322,7 +322,7 @@ def start_of_encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """What torch itself refuses, or fails at in the first iterations."""
+    """Report options that torch itself refuses, or that fail in the first iterations."""
     train = opt.get("train") or {}
     settings, optimiser = (dict(train.get(key) or {}) for key in ("scheduler", "optim_g"))
     optimiser.pop("rates", None)
@@ -334,7 +334,7 @@ def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "train.scheduler.total_steps", f"is {steps}, fewer than total_iter {total}; raise it"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # no step of the optimiser comes before the schedule's
+            warnings.simplefilter("ignore")  # the optimiser takes no step before the schedule
             trial = build_optimiser(optimiser.pop("type"), [Parameter(torch.zeros(1))], **optimiser)
             schedule = build_scheduler(kind, trial, **settings)
             schedule.step()
@@ -366,7 +366,7 @@ def encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         if arch not in FAMILIES:
             yield f"{path}.arch", f"no encoder is cut from {arch}; {nearest(arch, FAMILIES)}"
             return
-        device = "cpu" if arch == "SwinIR" else "meta"  # without contents, but for one that reads its own
+        device = "cpu" if arch == "SwinIR" else "meta"  # without data; SwinIR reads its own
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -376,7 +376,7 @@ def encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """More queries than the smallest HR patch has pixels."""
+    """Report more queries than the smallest HR patch has pixels."""
     dataset = dict(_datasets(opt)).get("train", {})
     if dataset.get("type") != "ArbitraryScaleDataset" or dataset.get("dataroot_lq"):
         return
@@ -388,14 +388,14 @@ def queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def cells(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Scales that a network is trained on, and in rendering would never be told of."""
+    """Report training scales above the largest scale that the network receives when it renders."""
     dataset, network_options = dict(_datasets(opt)).get("train", {}), opt.get("network_g") or {}
     largest = network_options.get("max_trained_scale", _defaults(network_options).get("max_trained_scale"))
     if largest is None or dataset.get("type") != "ArbitraryScaleDataset" or dataset.get("dataroot_lq"):
         return
     trained = dataset.get("scale_range", [1, 4])[1]
     if trained > largest:
-        text = f"is {largest:g}, but datasets.train.scale_range goes to {trained:g}; give {trained:g}"
+        text = f"is {largest:g}, but datasets.train.scale_range reaches {trained:g}; give {trained:g}"
         yield "network_g.max_trained_scale", text
 
 
@@ -414,7 +414,7 @@ def scale_of_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def results_by_name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Validation sets whose results would be filed under one label, or elsewhere."""
+    """Report validation sets that share a label, and names that lead out of the results folder."""
     first: dict[str, str] = {}
     for phase, dataset in _datasets(opt):
         if phase != "train" and "name" in dataset:
@@ -437,7 +437,7 @@ def _datasets(opt: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _num_experts(network: Mapping[str, Any]) -> int | None:
-    """The number of a network's experts, None where its type does not tell."""
+    """Return the number of experts of a network; None if its type is not known."""
     defaults = _defaults(network)
     if "expert_depths" not in defaults:
         return 1 if "depth" in defaults else None

@@ -114,7 +114,7 @@ MODULES = Value(
 WEIGHTS = replace(text(), words="a file of weights")
 FOLDER = replace(text(), words="a folder of pictures or an LMDB")
 
-# What the toolbox's trainer and data loaders read
+# Keys of the toolbox's trainer and data loaders
 
 TOP: dict[str, Rule] = {
     "name": needed(text()),
@@ -302,7 +302,7 @@ METRIC_RANGES: dict[str, Rule] = {
 }
 
 
-# What can be named
+# Names
 
 
 def schedulers() -> dict[str, Callable]:

@@ -206,7 +206,7 @@ def _giga_macs(macs: float) -> str:
 def _training(model: Model) -> str:
     training, options = model.training, model.training.options
     train, data = options["train"], options["datasets"]["train"]
-    runs = f", in {training.goes} runs" if training.goes > 1 else ""
+    runs = f", in {training.runs} runs" if training.runs > 1 else ""
     rows = {
         "Option file": f"`{training.option_file}`",
         "Pictures": f"{training.pictures:,}",

@@ -27,8 +27,8 @@ class Training:
         at_once: processes or GPUs that train together.
         pictures: number of pictures in the training set.
         iterations: up to the checkpoint.
-        seconds: of all goes, including validation and work lost by interruptions.
-        goes: number of starts, the first and the resumed ones.
+        seconds: of all runs, including validation and work lost by interruptions.
+        runs: number of starts, the first and the resumed ones.
     """
 
     options: dict[str, Any]
@@ -37,7 +37,7 @@ class Training:
     pictures: int
     iterations: int
     seconds: float
-    goes: int
+    runs: int
 
     @property
     def samples(self) -> int:
@@ -51,7 +51,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class _Go:
+class _Run:
     """One log: the first iteration, the start, the times of later iterations, and the end."""
 
     first: int
@@ -82,17 +82,17 @@ def read_training(folder: Path, checkpoint: Path, iterations: int | None = None)
         raise ValueError(
             f"{paths[-1]}: does not state options and pictures; keep the logs as they were written"
         )
-    goes = sorted(map(_go, texts), key=lambda go: go.start)
-    iterations = _iterations(goes, checkpoint, iterations, options["train"]["total_iter"], folder)
-    goes = [go for go in goes if go.first < iterations]
+    runs = sorted(map(_run, texts), key=lambda run: run.start)
+    iterations = _iterations(runs, checkpoint, iterations, options["train"]["total_iter"], folder)
+    runs = [run for run in runs if run.first < iterations]
     return Training(
         options=options,
         option_file=_option_file(folder),
         at_once=_at_once(processes),
         pictures=int(pictures[1]),
         iterations=iterations,
-        seconds=sum(_seconds(go, iterations) for go in goes),
-        goes=len(goes),
+        seconds=sum(_seconds(run, iterations) for run in runs),
+        runs=len(runs),
     )
 
 
@@ -116,7 +116,7 @@ def _at_once(processes: dict[str, str]) -> int:
     return max(int(number), 1)
 
 
-def _go(text: str) -> _Go:
+def _run(text: str) -> _Run:
     start, finished, progress = None, None, []
     for line in text.splitlines():
         message = _MESSAGE.match(line)
@@ -130,12 +130,12 @@ def _go(text: str) -> _Go:
         elif message[2].startswith("End of training"):
             finished = time
     assert start is not None  # read_training skips logs without a start
-    return _Go(*start, progress, finished)
+    return _Run(*start, progress, finished)
 
 
-def _iterations(goes: list[_Go], checkpoint: Path, stated: int | None, total: int, folder: Path) -> int:
+def _iterations(runs: list[_Run], checkpoint: Path, stated: int | None, total: int, folder: Path) -> int:
     """Return the iterations of a checkpoint: as it states, else by its name, else the last logged."""
-    logged = [total for go in goes if go.finished] + [i for go in goes for i, _ in go.progress]
+    logged = [total for run in runs if run.finished] + [i for run in runs for i, _ in run.progress]
     number = checkpoint.stem.rpartition("_")[2]
     stated = int(number) if stated is None and number.isdecimal() else stated
     if not logged or (stated is not None and stated > max(logged)):
@@ -145,11 +145,11 @@ def _iterations(goes: list[_Go], checkpoint: Path, stated: int | None, total: in
     return max(logged) if stated is None else stated
 
 
-def _seconds(go: _Go, iterations: int) -> float:
-    """Return the seconds from the start of a go to this iteration, or to its end."""
-    times = [time for iteration, time in go.progress if iteration >= iterations][:1]
-    times = times or ([go.finished] if go.finished else [time for _, time in go.progress[-1:]])
-    return (times[0] - go.start).total_seconds() if times else 0.0
+def _seconds(run: _Run, iterations: int) -> float:
+    """Return the seconds from the start of a run to this iteration, or to its end."""
+    times = [time for iteration, time in run.progress if iteration >= iterations][:1]
+    times = times or ([run.finished] if run.finished else [time for _, time in run.progress[-1:]])
+    return (times[0] - run.start).total_seconds() if times else 0.0
 
 
 def _option_file(folder: Path) -> str:

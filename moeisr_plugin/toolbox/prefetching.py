@@ -6,7 +6,7 @@ from typing import Any
 
 
 def mend_prefetch_dataloader(prefetch_dataloader: Any) -> None:
-    """Raise in the main thread what a prefetching thread raises; otherwise training waits for ever.
+    """Raise in the main thread what a prefetching thread raises; otherwise training waits forever.
 
     Mends `PrefetchGenerator` in basicsr/data/prefetch_dataloader.py:27 and 32. Can go when it passes on what
     its loader raises.

@@ -40,7 +40,7 @@ def by_mmengine(path):
 
 
 def typed(value):
-    """Options with the type of each value, in their order."""
+    """Return the options with the type of each value, in their order."""
     if isinstance(value, dict):
         return [(key, typed(part)) for key, part in value.items()]
     if isinstance(value, list):
@@ -117,7 +117,7 @@ REFUSED = {
         {"a.yml": "x: {_delete_: true}\n"},
         "a.yml: x._delete_: no base has x; remove the line",
     ),
-    "no truth": (
+    "no boolean": (
         {"a.yml": "_base_: b.yml\nx: {_delete_: 1}\n", "b.yml": "x: {}\n"},
         "a.yml: x._delete_: is 1; give true or false",
     ),

@@ -30,7 +30,7 @@ SMALL_ENCODER = {
 
 
 def shrink(opt, photographs, root):
-    """The options on two small photographs, with a small network, filled in as by the toolbox's parser."""
+    """Return options for two small photographs and a small network, with the keys that the parser adds."""
     opt = copy.deepcopy(opt)
     opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train="train" in opt)
     folders = ("models", "training_states", "visualization")
@@ -66,7 +66,7 @@ def test_there_is_a_file_per_experiment_of_the_paper():
 def test_training_options_run_a_step(path, photographs, tmp_path):
     opt = shrink(read_options(path), photographs, tmp_path)
     opt["logger"]["print_freq"] = 1
-    opt["train"].pop("random_gates_iter", None)  # losses of the scores come later
+    opt["train"].pop("random_gates_iter", None)  # in these iterations there are no losses of the scores
     torch.manual_seed(0)
     model = build_model(opt)
     before = [parameter.detach().clone() for parameter in model.net_g.parameters()]
@@ -102,7 +102,7 @@ def test_a_family_differs_in_its_decoders_alone(family, paths, num_feat, num_blo
         training, scheduler = opt["train"], opt["train"]["scheduler"]
         for key in ("random_gates_iter", "mapper_alone_iter", "balance_opt", "cost_opt"):
             assert (training.pop(key, None) is not None) == ("MoEISR" in name)
-        # The mapper learns alone, for so long after all the rest.
+        # The second period trains the mapper alone.
         assert scheduler["periods"] == (periods if "MoEISR" in name else periods[:1])
         assert training.pop("total_iter") == sum(scheduler.pop("periods"))
         assert set(scheduler.pop("restart_weights")) == {1}
@@ -185,7 +185,7 @@ def test_ablations_change_one_thing():
 
 
 def differences(opt, plain, path=""):
-    """The values of `opt` that are not those of `plain`, by the path of their keys."""
+    """Return the values of `opt` that differ from those of `plain`, by the path of their keys."""
     assert opt.keys() == plain.keys()
     found = {}
     for key, value in opt.items():

@@ -56,7 +56,7 @@ def training_options(training_options):
 
 @pytest.fixture
 def testing_options(training_options):
-    """Options of a test with nothing wrong in them."""
+    """Valid options of a test."""
     return {
         **{key: training_options[key] for key in ("name", "model_type", "num_gpu", "network_g", "val")},
         "datasets": {"test_1": training_options["datasets"]["val_1"]},
@@ -65,7 +65,7 @@ def testing_options(training_options):
 
 
 def edited(opt, changes):
-    """A copy of options with values set, or taken away, at the paths of their keys."""
+    """Return a copy of options with values set, or removed, at the paths of their keys."""
     opt = copy.deepcopy(opt)
     for path, value in changes.items():
         *sections, key = path.split(".")
@@ -80,15 +80,15 @@ def edited(opt, changes):
 
 
 def written(opt):
-    """The options in a file."""
+    """Write the options to `options.yml`."""
     Path("options.yml").write_text(opt if isinstance(opt, str) else yaml.safe_dump(opt, sort_keys=False))
 
 
 @pytest.fixture
 def run(monkeypatch, capsys, workplace):
-    """Gives a function that runs an entry point: its exit status, and its lines on stderr and stdout.
+    """A function that runs an entry point and returns its exit status and its lines on stderr and stdout.
 
-    Whatever the status, nothing may have been written.
+    It fails if the entry point has written a file.
     """
 
     def start(*arguments, module=moeisr_plugin.train):
@@ -162,7 +162,7 @@ NAMES = {
 def test_unregistered_name_names_the_nearest_name(path, training_options, run):
     value, text = NAMES[path]
     opt = edited(training_options, {path: value})
-    if path == "model_type":  # of a model that is not known, the toolbox's keys alone are
+    if path == "model_type":  # an unknown model has only the keys of the toolbox
         opt["train"].pop("balance_opt")
     written(opt)
     assert run() == (2, [f"options.yml: {path}: {text}"], [])
@@ -313,7 +313,7 @@ def test_missing_key_is_named_with_the_allowed_values(path, training_options, ru
     assert run() == (2, [f"options.yml: {path}: missing; {MISSING[path]}"], [])
 
 
-# What is on the disk
+# Files on the disk
 
 FILES = {
     "no folder": (
@@ -348,7 +348,7 @@ FILES = {
     ),
     "batch of listed pictures": (
         {"datasets.train.meta_info_file": "one.txt", "datasets.train.dataset_enlarge_ratio": 1.5},
-        None,  # one picture, one and a half times, rounded up: a batch of two
+        None,  # one picture x 1.5, rounded up, is a batch of two
     ),
     "batch of the first pictures": (
         {"datasets.train.first_k": 1},
@@ -408,7 +408,7 @@ def test_resumed_run_does_not_need_pretrained_weights(training_options, run, wor
     assert run("--auto_resume", "--check")[0] == 0
 
 
-# Sound by themselves, and not together
+# Contradictions between valid values
 
 
 @pytest.mark.parametrize(
@@ -488,26 +488,25 @@ CONTRADICTIONS = {
     ),
     "neither experts nor mapper": (
         {"train.total_iter": 10, "train.random_gates_iter": 6, "train.mapper_alone_iter": 5},
-        "train.mapper_alone_iter: is 5, in which the mapper alone learns, after 6 in which it is not asked, "
-        "of total_iter 10; lower one of them",
+        "train.mapper_alone_iter: is 5, which with random_gates_iter 6 exceeds total_iter 10; lower one of "
+        "them",
     ),
     "unused parameters": (
         {"find_unused_parameters": False, "train.mapper_alone_iter": 1},
         "find_unused_parameters: is false, and train.mapper_alone_iter leaves parameters unused; remove "
         "the line",
     ),
-    "training on a data set of the toolbox's": (
+    "training on a toolbox data set": (
         {"datasets.train.type": "PairedImageDataset", "datasets.train.gt_size": 96},
         "datasets.train.type: is PairedImageDataset; ImplicitSRModel takes ArbitraryScaleDataset",
     ),
-    "validation on a data set of the toolbox's": (
+    "validation on a toolbox data set": (
         {"datasets.val_1": {"name": "p", "type": "SingleImageDataset", "dataroot_lq": "pictures"}},
         "datasets.val_1.type: is SingleImageDataset; ImplicitSRModel takes ScaleValidationDataset",
     ),
     "names of LR": (
         {"datasets.train.filename_tmpl": "{}x2"},
-        "datasets.train.filename_tmpl: names LR pictures after HR ones, and not both are given; remove "
-        "the line",
+        "datasets.train.filename_tmpl: applies only to pairs of HR and LR folders; remove the line",
     ),
     "parts of a batch": (
         {"train.accumulate": 3},
@@ -560,12 +559,12 @@ CONTRADICTIONS = {
         {"train.freeze": ["encoder", "experts", "mapper"]},
         "train.freeze: is encoder, experts, mapper, which leaves nothing to learn; remove one of them",
     ),
-    "frozen experts, dealt to": (
+    "frozen experts with random gates": (
         {"train.freeze": ["experts"], "train.random_gates_iter": 1},
-        "train.freeze: is experts, all experts, and random_gates_iter deals pixels to them; remove one or "
+        "train.freeze: is experts, all experts, and random_gates_iter assigns pixels to them; remove one or "
         "the other",
     ),
-    "a frozen mapper, alone": (
+    "a frozen mapper that learns alone": (
         {"train.freeze": ["mapper"], "train.mapper_alone_iter": 1},
         "train.freeze: is mapper, and mapper_alone_iter lets the mapper alone learn; remove one or the other",
     ),
@@ -652,7 +651,7 @@ CONTRADICTIONS = {
         {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "EDSR", "params": {"num_in_ch": 1}}},
         "network_g.encoder.params: EDSR is an encoder with num_in_ch 3 only, not 1",
     ),
-    "what a cut arch cannot be built with": (
+    "a cut arch that cannot be built": (
         {"network_g.encoder": {"type": "ToolboxEncoder", "arch": "MSRResNet", "params": {"upscale": 7}}},
         "network_g.encoder.params: no MSRResNet with {'upscale': 7}: 'MSRResNet' object has no attribute "
         "'upconv1'",
@@ -680,7 +679,7 @@ CONTRADICTIONS = {
             "train.balance_opt": None,
             "datasets.train.scale_range": [1, 6.5],
         },
-        "network_g.max_trained_scale: is 4, but datasets.train.scale_range goes to 6.5; give 6.5",
+        "network_g.max_trained_scale: is 4, but datasets.train.scale_range reaches 6.5; give 6.5",
     ),
     "pictures of validation": (
         {"datasets.val_1.dataroot_gt": None},
@@ -756,13 +755,13 @@ def test_processes_must_not_share_a_gpu(num_gpu, found, training_options, run, m
 
 
 @pytest.mark.parametrize(("gpus", "found"), [(1, True), (0, False)])
-def test_recorded_kernels_keep_no_results_of_parts(gpus, found, training_options, run, monkeypatch):
+def test_cuda_graphs_exclude_accumulation_on_a_gpu(gpus, found, training_options, run, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     changes = {"num_gpu": gpus, "train.accumulate": 2, "train.compile": "reduce-overhead"}
     written(edited(training_options, changes))
     line = (
-        "options.yml: train.compile: is reduce-overhead, which keeps no results of one part while the next "
-        "is computed; give default or max-autotune-no-cudagraphs, or remove train.accumulate"
+        "options.yml: train.compile: is reduce-overhead, which overwrites the results of one part by those "
+        "of the next; give default or max-autotune-no-cudagraphs, or remove train.accumulate"
     )
     assert (line in run("--check")[1]) == found
 
@@ -775,7 +774,7 @@ def test_other_processes_than_the_first_are_silent(training_options, run, monkey
 
 # The file itself
 
-FILES_THAT_ARE_NONE = {
+INVALID_FILES = {
     "empty": ("", "options.yml: the file is empty; give an option file after -opt"),
     "list": ("- 1\n", "options.yml: holds no keys at the top; options are lines such as 'name: my_network'"),
     "syntax": (
@@ -804,9 +803,9 @@ FILES_THAT_ARE_NONE = {
 }
 
 
-@pytest.mark.parametrize("case", FILES_THAT_ARE_NONE)
+@pytest.mark.parametrize("case", INVALID_FILES)
 def test_invalid_file_is_reported_with_the_line(case, run):
-    text, line = FILES_THAT_ARE_NONE[case]
+    text, line = INVALID_FILES[case]
     written(text)
     assert run() == (2, [line], [])
 
@@ -861,7 +860,7 @@ def test_forced_values_are_read_as_yaml_or_as_the_toolbox_reads_them():
         assert force_options({"a": {"b": 0}}, [f"a:b={text}"]) == {"a": {"b": value}}
 
 
-# How it is told
+# The report
 
 
 def test_all_problems_are_reported_at_once(training_options, run):
@@ -1000,7 +999,7 @@ def test_options_of_a_test_are_checked_for_it(case, testing_options, run):
     assert run(module=moeisr_plugin.test) == (2, [f"options.yml: {text}"], [])
 
 
-# What passes
+# Valid options
 
 
 def problems_of(opt, *, is_train=True, check_files=False):
@@ -1117,7 +1116,7 @@ dist_params: {backend: nccl, port: 29500}
 """
 
 
-def test_options_of_the_toolboxs_own_classes_pass_unchanged():
+def test_options_of_toolbox_classes_pass_unchanged():
     written(SRMODEL)
     opt, problems = check(read_options("options.yml"), Run())
     assert problems == []

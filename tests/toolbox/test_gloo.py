@@ -44,7 +44,7 @@ def test_slurm_without_cuda_is_refused_in_one_line(module, monkeypatch):
         module.init_dist("slurm")
 
 
-def test_with_cuda_the_toolboxs_own_function_runs(monkeypatch):
+def test_with_cuda_the_function_of_the_toolbox_runs(monkeypatch):
     calls = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with_gloo(lambda *arguments, **keywords: calls.append((arguments, keywords)))("slurm", "nccl", port=1)

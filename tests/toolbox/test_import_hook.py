@@ -1,4 +1,4 @@
-"""The toolbox is repaired and knows this package whenever it is imported, in any order."""
+"""The toolbox is repaired, and this package is registered with it, in any order of imports."""
 
 import importlib
 import sys
