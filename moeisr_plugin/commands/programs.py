@@ -1,5 +1,6 @@
 """Run a command-line program: report errors in one line and handle interruption."""
 
+import logging
 import os
 import signal
 import sys
@@ -29,7 +30,7 @@ def run_program(
         if getattr(sys, stream) is None:  # closed by the caller; tqdm and others call its isatty()
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     try:
-        with _termination_interrupts(), warnings.catch_warnings():
+        with _termination_interrupts(), _log_on_stderr(program), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # harmless, or followed by an error
             return work()
     except (ValueError, OSError, MemoryError) as error:
@@ -57,6 +58,21 @@ def _shortage_of_memory(error: RuntimeError) -> str | None:
     if "can't allocate memory" in str(error):
         return "out of memory; close other programs, or give a smaller picture"
     return None
+
+
+@contextmanager
+def _log_on_stderr(program: str) -> Iterator[None]:
+    """Print the log of this package on stderr, as lines of the program."""
+    log, handler = logging.getLogger("moeisr_plugin"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{program}: %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 @contextmanager
