@@ -35,7 +35,9 @@ def read_weights(
     if key not in entries and fallback in entries:
         key = fallback
     if key is not None and key not in entries:
-        raise CheckpointError(f"{path}: no entry {key!r}; param_key can be {enumerate_names(entries)}")
+        raise CheckpointError(
+            f"{path}: no entry {key!r}; param_key can be {enumerate_names(_of_tensors(checkpoint))}"
+        )
     weights = checkpoint if key is None else checkpoint[key]
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path}: holds no named tensors; name their entry by param_key")
@@ -92,6 +94,17 @@ def load_cut_network(
     }
     check_fit(given, wanted, source, f"{type(net).__name__} with these params")
     net.load_state_dict(given, strict=False)
+
+
+def _of_tensors(checkpoint: Any) -> list[str]:
+    """Return the entries that hold named tensors, or all entries if none does."""
+    entries = checkpoint if isinstance(checkpoint, Mapping) else {}
+    of_tensors = [
+        str(key)
+        for key, entry in entries.items()
+        if isinstance(entry, Mapping) and any(isinstance(value, Tensor) for value in entry.values())
+    ]
+    return of_tensors or [str(key) for key in entries]
 
 
 def enumerate_names(names: list[str]) -> str:

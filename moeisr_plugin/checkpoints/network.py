@@ -7,6 +7,7 @@ imports them. The suffix selects the format: torch or safetensors.
 """
 
 import itertools
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,13 +23,14 @@ from moeisr_plugin.checkpoints.building import bounded_by
 from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.checkpoints.hyper_parameters import check_hyper_parameters
 from moeisr_plugin.utils.shortage import memory_shortage
-from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file, write_tensor_file
+from moeisr_plugin.utils.tensor_files import AVERAGED, CheckpointError, read_tensor_file, write_tensor_file
 
 __all__ = [
     "ORIGIN",
     "CheckpointError",
     "as_checkpoint",
     "build_without_pretrained",
+    "default_entry",
     "is_published",
     "load_weights",
     "located",
@@ -36,7 +38,10 @@ __all__ = [
     "network_of",
     "read_checkpoint",
     "save_checkpoint",
+    "without_pretrained",
 ]
+
+_LOG = logging.getLogger("moeisr_plugin")
 
 ORIGIN = "upcycled_from"
 """Entry of an upcycled network: its source, and how each expert was initialised."""
@@ -83,12 +88,29 @@ def is_published(content: Any) -> bool:
 
 
 def network_from(weights: str | os.PathLike[str]) -> ImplicitNetwork:
-    """Load a network from a checkpoint or by the name of a bundled network.
+    """Load a network from a checkpoint or by the name of a bundled network. The log states averaged weights.
 
     See :func:`located` and :func:`network_of` for arguments and errors.
     """
     path = located(weights)
-    return network_of(read_checkpoint(path), path)
+    checkpoint = read_checkpoint(path)
+    net = network_of(checkpoint, path)
+    if checkpoint.get(AVERAGED):
+        _LOG.info(f"{path}: averaged weights ({AVERAGED})")
+    return net
+
+
+def default_entry(path: str | os.PathLike[str]) -> str | None:
+    """Return the entry of a file that is read unless another is named: averaged weights where there are some.
+
+    None for a file that holds the weights without an entry.
+
+    Raises:
+        CheckpointError: the file does not exist, or cannot be read.
+    """
+    content = read_tensor_file(path)
+    content = content if isinstance(content, Mapping) else {}
+    return next((entry for entry in (AVERAGED, "params") if entry in content), None)
 
 
 def located(weights: str | os.PathLike[str]) -> Path:
@@ -123,7 +145,7 @@ def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> I
     hyper_parameters = checkpoint.get("network_g")
     if not isinstance(hyper_parameters, dict):
         raise CheckpointError(f"{path}: does not describe its network ('network_g' is missing)")
-    weights = checkpoint.get("params_ema") or checkpoint["params"]
+    weights = checkpoint.get(AVERAGED) or checkpoint["params"]
     try:
         check_hyper_parameters(hyper_parameters)
         _check_sizes(hyper_parameters, weights)
@@ -198,5 +220,10 @@ def load_weights(net: nn.Module, weights: Mapping[str, Any], path: str | os.Path
 
 def build_without_pretrained(hyper_parameters: Mapping[str, Any]) -> Any:
     """Build a network without loading the pretrained weights of its encoder."""
+    return build_network(without_pretrained(hyper_parameters))
+
+
+def without_pretrained(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a network without the pretrained weights of its encoder."""
     encoder = {key: value for key, value in hyper_parameters["encoder"].items() if key != "pretrained"}
-    return build_network({**hyper_parameters, "encoder": encoder})
+    return {**hyper_parameters, "encoder": encoder}

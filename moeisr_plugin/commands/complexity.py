@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _network_of_options(path: Path) -> "ImplicitNetwork":
     from moeisr_plugin.checkpoints.network import build_without_pretrained
     from moeisr_plugin.options.parse import read_options
+    from moeisr_plugin.options.starting import with_network_from
     from moeisr_plugin.utils.plugins import OPTION, import_modules
 
     options = read_options(path)
@@ -82,6 +83,7 @@ def _network_of_options(path: Path) -> "ImplicitNetwork":
         import_modules(options.get(OPTION))
     except ValueError as error:
         raise ValueError(f"{path}: {OPTION}: {error}") from error
+    options = with_network_from(options)
     if not isinstance(options.get("network_g"), dict):
         raise ValueError(f"{path}: has no network_g; name an option file of a training or a test")
     return build_without_pretrained(_checked(options["network_g"], path)).eval()

@@ -1,10 +1,11 @@
 """Run a command-line program: report errors in one line and handle interruption."""
 
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from moeisr_plugin.utils import interrupts
@@ -42,7 +43,7 @@ def run_program(
     _mend_streams()
     with interrupts.interrupts_raised(program) as signals:
         try:
-            with warnings.catch_warnings():
+            with _log_on_stderr(program), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="PIL")  # harmless, or followed by an error
                 status = work()
             sys.stdout.flush()
@@ -100,3 +101,18 @@ def discard_stdout() -> None:
     """Discard what is buffered for stdout and all that follows, because Python flushes it at its end."""
     with suppress(OSError, ValueError, AttributeError):  # it is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _log_on_stderr(program: str) -> Iterator[None]:
+    """Print the log of this package on stderr, as lines of the program."""
+    log, handler = logging.getLogger("moeisr_plugin"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{program}: %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

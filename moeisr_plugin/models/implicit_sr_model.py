@@ -21,7 +21,14 @@ from torch.utils.data import DataLoader
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
-from moeisr_plugin.checkpoints.network import ORIGIN, save_checkpoint
+from moeisr_plugin.checkpoints.network import (
+    ORIGIN,
+    default_entry,
+    located,
+    save_checkpoint,
+    without_pretrained,
+)
+from moeisr_plugin.checkpoints.provenance import STARTED, starting_point
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
@@ -66,6 +73,8 @@ class ImplicitSRModel(ResumableModel):
     - ``train.accumulate``: number of parts of a batch, to save memory. An iteration is still one step of the
       optimiser with the gradient of the whole batch.
     - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
+    - ``path.param_key_g``: entry of ``path.pretrain_network_g``. By default the averaged weights where there
+      are some.
     - ``train.channels_last``, ``train.compile``, ``train.tf32``: see :mod:`.acceleration`.
     - ``train.optim_g`` and ``train.scheduler``: see :mod:`.optimisers`.
     - ``train.optim_g.rates``: factors of the learning rate by part, such as ``{encoder: 0.1}``. They hold in
@@ -73,6 +82,19 @@ class ImplicitSRModel(ResumableModel):
     - ``val.routing_health``: report the quality of the routing on each validation set.
     - ``datasets.val*.protocol``: protocol of the metrics of this set.
     """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        path = opt["path"]
+        start = path.get("pretrain_network_g")
+        resumes = bool(path.get("resume_state"))
+        if start and not resumes:
+            path["pretrain_network_g"] = start = str(located(start))
+            if path.get("param_key_g") is None:
+                path["param_key_g"] = default_entry(start)
+        self.origin = _resumed_origin(start) if resumes else _origin(start, opt["network_g"])
+        if resumes:  # its weights are in the checkpoint
+            opt = {**opt, "network_g": without_pretrained(opt["network_g"])}
+        super().__init__(opt)
 
     def init_training_settings(self) -> None:
         train_opt = self.opt["train"]
@@ -90,7 +112,11 @@ class ImplicitSRModel(ResumableModel):
         alone = train_opt.get("mapper_alone_iter", 0)
         self.mapper_alone_after = train_opt["total_iter"] - alone if alone else math.inf
         self.accumulate = train_opt.get("accumulate", 1)
-        self.origin = self._start()
+        if (encoder := train_opt.get("encoder_from")) and not self.opt["path"].get("pretrain_network_g"):
+            # A resumed training has pretrain_network_g, too.
+            copied = copy_encoder(encoder, self._bare(self.net_g))
+            source = starting_point(located(encoder), part="network_g.encoder")
+            self.origin = {ORIGIN: copied, STARTED: [source]}
         self.learning_experts = learning_experts(self._bare(self.net_g).experts)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
@@ -104,13 +130,6 @@ class ImplicitSRModel(ResumableModel):
         given = {key: train_opt[key] for key in step_options if train_opt.get(key) is not None}
         self.training_step = TrainingStep(self.optimizer_g, self.device, **given)
         self.throughput = Throughput()
-
-    def _start(self) -> dict[str, Any] | None:
-        """Copy the encoder of another network into a new one. Return the origin of the weights, if known."""
-        if start := self.opt["path"].get("pretrain_network_g"):  # also set when a training is resumed
-            return read_tensor_file(start).get(ORIGIN)
-        encoder = self.opt["train"].get("encoder_from")
-        return copy_encoder(encoder, self._bare(self.net_g)) if encoder else None
 
     def setup_optimizers(self) -> None:
         """Set up the optimiser as the toolbox does, with one log line for all frozen parts."""
@@ -396,9 +415,27 @@ class ImplicitSRModel(ResumableModel):
             for key, n in zip(keys, nets, strict=True)
         }
         checkpoint["network_g"] = nets[0].hyper_parameters
-        if self.is_train and self.origin is not None:
-            checkpoint[ORIGIN] = self.origin
+        if self.is_train:
+            checkpoint |= self.origin
         if self.is_train:
             checkpoint["iter"] = self.current_iter if current_iter == -1 else current_iter
         file_name = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
         save_checkpoint(Path(self.opt["path"]["models"], file_name), checkpoint)
+
+
+def _resumed_origin(checkpoint: str | None) -> dict[str, Any]:
+    """Return the entries of a checkpoint about what its network was started from."""
+    content = read_tensor_file(checkpoint) if checkpoint else {}
+    return {key: content[key] for key in (ORIGIN, STARTED) if key in content}
+
+
+def _origin(weights: str | None, network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries about the weights of a network, and of its encoder, that a training starts from."""
+    pretrained = (network.get("encoder") or {}).get("pretrained")
+    sources = [
+        starting_point(file, part=part)
+        for file, part in ((weights, "network_g"), (pretrained, "network_g.encoder"))
+        if file
+    ]
+    upcycled = read_tensor_file(weights).get(ORIGIN) if weights else None
+    return {**({ORIGIN: upcycled} if upcycled else {}), **({STARTED: sources} if sources else {})}

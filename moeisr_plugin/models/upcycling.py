@@ -18,6 +18,7 @@ from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
 from moeisr_plugin.checkpoints.network import ORIGIN, build_without_pretrained, network_of
+from moeisr_plugin.checkpoints.provenance import STARTED, starting_point
 from moeisr_plugin.data.arbitrary_scale_dataset import ArbitraryScaleDataset
 from moeisr_plugin.utils.hashing import sha256_of
 
@@ -106,7 +107,13 @@ def upcycle(
     }
     if ORIGIN in checkpoint:
         origin[ORIGIN] = checkpoint[ORIGIN]
-    return {"params": mixture.state_dict(), "network_g": mixture.hyper_parameters, ORIGIN: origin}, starts
+    content = {
+        "params": mixture.state_dict(),
+        "network_g": mixture.hyper_parameters,
+        ORIGIN: origin,
+        STARTED: [starting_point(source)],
+    }
+    return content, starts
 
 
 def mixture_options(

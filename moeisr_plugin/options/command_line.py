@@ -11,6 +11,7 @@ from moeisr_plugin.options.checking import OptionsError, check
 from moeisr_plugin.options.contradictions import Run
 from moeisr_plugin.options.parse import force_options, resolve_options
 from moeisr_plugin.options.shipped import located_options
+from moeisr_plugin.options.starting import with_network_from
 from moeisr_plugin.utils.arguments import OneLineParser
 from moeisr_plugin.utils.plugins import OPTION, import_modules
 
@@ -59,6 +60,10 @@ def _checked(command: argparse.Namespace, run: Run) -> OrderedDict[str, Any]:
     except ValueError as error:
         raise OptionsError([str(error)]) from error
     opt = _with_modules(opt, command)
+    try:
+        opt = with_network_from(opt)
+    except ValueError as error:
+        raise OptionsError([f"{command.opt}: {error}"]) from error
     opt, problems = check(opt, run)
     if problems:
         forced = {entry.partition("=")[0].replace(":", ".") for entry in command.force_yml}

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from moeisr_plugin.archs.pretrained import read_weights
 from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.data.pairing import list_pairs
 from moeisr_plugin.data.storage import open_pictures
@@ -14,6 +15,7 @@ from moeisr_plugin.options.contradictions import Finding, Run, batch_of_process
 from moeisr_plugin.options.keys import DATASETS, PICTURES
 from moeisr_plugin.options.rules import UnsoundError
 from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.tensor_files import AVERAGED, CheckpointError
 
 DATAROOTS = ("dataroot_gt", "dataroot_lq")
 
@@ -98,14 +100,16 @@ def _batches(opt: Mapping[str, Any], phase: str, pictures: int, run: Run) -> Ite
 
 def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     paths = opt["path"]
+    if paths.get("resume_state") or _resumes_by_itself(opt, run):
+        return  # the toolbox then takes the networks saved with the state
     pretrained = (opt.get("network_g") or {}).get("encoder", {}).get("pretrained")
     if pretrained:
         yield from _file("network_g.encoder.pretrained", pretrained)
-    if paths.get("resume_state") or _resumes_by_itself(opt, run):
-        return  # the toolbox then takes the networks saved with the state
     for key, path in paths.items():
         if key.startswith("pretrain_network") and path:
-            yield from _file(f"path.{key}", path)
+            file = path if Path(path).exists() else bundled_weights().get(path, path)
+            findings = list(_file(f"path.{key}", file))
+            yield from findings or _entry(file, f"param_key{key.removeprefix('pretrain_network')}", paths)
     encoder = (opt.get("train") or {}).get("encoder_from")
     if run.is_train and encoder and encoder not in bundled_weights():
         yield from _file("train.encoder_from", encoder)
@@ -116,6 +120,17 @@ def _teacher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     teacher = ((opt.get("train") or {}).get("distillation_opt") or {}).get("teacher", DEEPEST)
     if run.is_train and teacher != DEEPEST and teacher not in bundled_weights():
         yield from _file("train.distillation_opt.teacher", teacher)
+
+
+def _entry(weights: str | Path, key: str, paths: Mapping[str, Any]) -> Iterator[Finding]:
+    """Check that a file of weights has the entry of `param_key`."""
+    if paths.get(key) is None:
+        return
+    try:
+        if paths[key] != AVERAGED:  # the weights themselves replace missing averaged ones
+            read_weights(str(weights), paths[key])
+    except CheckpointError as error:
+        yield f"path.{key}", one_line(error)
 
 
 def _resume_state(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -129,7 +144,7 @@ def _resumes_by_itself(opt: Mapping[str, Any], run: Run) -> bool:
     return run.is_train and run.auto_resume and any(states.glob("*.state"))
 
 
-def _file(key: str, path: str) -> Iterator[Finding]:
+def _file(key: str, path: str | Path) -> Iterator[Finding]:
     file = Path(path).expanduser()
     if not file.is_file():
         yield key, f"{path}: no such file; correct the path"

@@ -1,10 +1,11 @@
 """Describe published weights as a Markdown card and as an entry of a model index."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
+from moeisr_plugin.checkpoints.provenance import ancestors
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.publishing.statement import Statement
@@ -63,6 +64,8 @@ class Model:
         training: facts from the training logs.
         statement: facts from the card file.
         results: one entry per data set.
+        origin: how an upcycled network began.
+        started: the weights that the training started from, as in `checkpoints.provenance`.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Model:
     statement: Statement
     results: list[Results]
     origin: Mapping[str, Any] | None = None
+    started: Sequence[Mapping[str, Any]] = ()
 
     @property
     def architecture(self) -> str:
@@ -127,7 +131,7 @@ def collection_entry(model: Model) -> dict[str, Any]:
 
 def model_entry(model: Model) -> dict[str, Any]:
     """Return the entry of the model under `Models`."""
-    training = model.training
+    training, sources = model.training, list(ancestors(model.started))
     return {
         "Name": model.name,
         "In Collection": model.collection,
@@ -138,7 +142,8 @@ def model_entry(model: Model) -> dict[str, Any]:
                 model.net.hyper_parameters["encoder"]["type"],
             ],
             "Parameters": sum(complexity.parameters(model.net).values()),
-            "Training Data": [images.name for images in model.statement.training_images],
+            "Training Data": training_data(model),
+            **({"Started From": [_indexed(source) for source in sources]} if sources else {}),
             "Training Resources": model.statement.hardware,
             "Training Time (s)": round(training.seconds),
             "Iterations": training.iterations,
@@ -207,8 +212,10 @@ def _training(model: Model) -> str:
     training, options = model.training, model.training.options
     train, data = options["train"], options["datasets"]["train"]
     runs = f", in {training.runs} runs" if training.runs > 1 else ""
+    started = "; before that, ".join(_started(source) for source in ancestors(model.started))
     rows = {
         "Option file": f"`{training.option_file}`",
+        **({"Started from": started} if started else {}),
         "Pictures": f"{training.pictures:,}",
         "Samples": _parameters({key: data[key] for key in _SAMPLING if key in data}) or "by default",
         "Iterations": f"{training.iterations:,} of {train['total_iter']:,}",
@@ -237,7 +244,7 @@ def _training(model: Model) -> str:
 
 def _origin(model: Model) -> list[str]:
     """Return the section on the weights that the training started from, if any."""
-    texts = []
+    texts = [_inherited(model)] if model.started else []
     if model.origin is not None:
         experts = [f"- depth {expert['depth']}: {expert['how']}" for expert in model.origin["experts"]]
         texts.append(
@@ -247,6 +254,50 @@ def _origin(model: Model) -> list[str]:
     if model.statement.origin:
         texts.append(model.statement.origin)
     return ["## Origin", *texts] if texts else []
+
+
+def training_data(model: Model) -> list[str]:
+    """Return the names of all collections that the weights have seen, the own ones first."""
+    own = [images.name for images in model.statement.training_images]
+    inherited = [
+        data["name"] for source in ancestors(model.started) for data in source.get("training_data", ())
+    ]
+    return list(dict.fromkeys([*own, *inherited]))
+
+
+def _started(source: Mapping[str, Any]) -> str:
+    """Return a starting point in words."""
+    name = f"{source['name']}, " if "name" in source else ""
+    part = " (encoder only)" if source["part"].endswith("encoder") else ""
+    iterations = f", {source['iterations']:,} iterations" if "iterations" in source else ""
+    return f"{name}`{source['file']}`{part}, SHA-256 `{source['sha256']}`{iterations}"
+
+
+def _inherited(model: Model) -> str:
+    """Return the table of the weights that the training started from, with their data and licences."""
+    lines = ["| Started from | Training data | Licence |", "|---|---|---|"]
+    for source in ancestors(model.started):
+        data = [
+            f"{each['name']} ({each['licence']})" if "licence" in each else each["name"]
+            for each in source.get("training_data", ())
+        ]
+        licence = source.get("licence", "not stated")
+        lines.append(f"| {_started(source)} | {'; '.join(data) or 'not stated'} | {licence} |")
+    return "\n".join(lines)
+
+
+def _indexed(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a starting point in the model index."""
+    named = {
+        "Name": source.get("name"),
+        "File": source["file"],
+        "Part": source["part"],
+        "SHA-256": source["sha256"],
+        "Iterations": source.get("iterations"),
+        "Training Data": [data["name"] for data in source.get("training_data", ())] or None,
+        "License": source.get("licence"),
+    }
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def _type_and_parameters(options: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from moeisr_plugin.checkpoints.network import (
     read_checkpoint,
     save_checkpoint,
 )
+from moeisr_plugin.checkpoints.provenance import INDEX, PUBLISHED, STARTED
 from moeisr_plugin.evaluation.report import require_float32, restore_infinity
 from moeisr_plugin.evaluation.results import BICUBIC
 from moeisr_plugin.publishing.card import Model, Results, card
@@ -25,7 +26,6 @@ from moeisr_plugin.publishing.training_log import Training, read_training
 from moeisr_plugin.utils.atomic import atomic_write, prepared_folder, staging_folder
 from moeisr_plugin.utils.hashing import sha256_of
 
-INDEX = "metafile.yml"
 ZOO = "ModelZoo.md"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -89,7 +89,15 @@ def publish(
     with prepared_folder(folder), staging_folder(folder) as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
-        origin = {ORIGIN: content[ORIGIN]} if ORIGIN in content else {}
+        origin = {key: content[key] for key in (ORIGIN, STARTED) if content.get(key)}
+        origin[PUBLISHED] = {
+            "name": name,
+            "iterations": training.iterations,
+            "licence": statement.licence,
+            "training_data": [
+                {"name": images.name, "licence": images.licence} for images in statement.training_images
+            ],
+        }
         save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters, **origin})
         digest = sha256_of(staged)
         hashes = {digest: True, sha256_of(checkpoint): dtype == "float32"}
@@ -102,6 +110,7 @@ def publish(
             net=network_from(staged),
             averaged=bool(content.get("params_ema")),
             origin=content.get(ORIGIN),
+            started=content.get(STARTED) or [],
             training=training,
             statement=statement,
             results=[_results(path, name, hashes) for path in results],

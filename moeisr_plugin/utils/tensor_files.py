@@ -142,7 +142,22 @@ def _to_safetensors(path: Path, content: Mapping[str, Any]) -> bytes:
         metadata = {key: json.dumps(value) for key, value in content.items() if key not in ENTRIES}
     except TypeError as error:
         raise CheckpointError(f"{path}: safetensors cannot hold all of it ({error}); choose .pth") from error
-    return safetensors_bytes(tensors, metadata)
+    return _with_sorted_metadata(safetensors_bytes(tensors, metadata))
+
+
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """Sort the metadata in the header, which the library writes in random order. Equal files get one hash.
+
+    The header is JSON after its length, 8 bytes in little-endian order, padded with spaces.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    if len(header.get("__metadata__", {})) < 2:
+        return data
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def _check_archive(path: Path) -> None:

@@ -83,3 +83,13 @@ def test_compressed_archive_is_refused(tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"absent\.safetensors: no such file"):
         read_tensor_file(tmp_path / "absent.safetensors")
+
+
+def test_equal_contents_give_equal_safetensors(tmp_path):
+    content = {"params": {"w": torch.arange(3.0)}, **{key: {"ä": [key]} for key in "hgfedcba"}}
+    for name in ("a.safetensors", "b.safetensors"):
+        write_tensor_file(tmp_path / name, content)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    again = read_tensor_file(tmp_path / "a.safetensors")
+    assert torch.equal(again.pop("params")["w"], content["params"]["w"])
+    assert again == {key: content[key] for key in "abcdefgh"}

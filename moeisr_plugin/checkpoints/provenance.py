@@ -1,0 +1,79 @@
+"""What weights were started from: networks, the data they were trained on, and their licences.
+
+A checkpoint lists its starting points under `STARTED`. Each of them lists its own, so that the list of a
+network says what all of its ancestors were trained on. Published weights state name, licence and training
+data under `PUBLISHED`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moeisr_plugin.utils.hashing import sha256_of
+from moeisr_plugin.utils.tensor_files import read_tensor_file
+
+STARTED = "started_from"
+"""Entry with the starting points of a network."""
+
+PUBLISHED = "published"
+"""Entry of published weights with ``name``, ``iterations``, ``licence`` and ``training_data``."""
+
+INDEX = "metafile.yml"
+
+Source = dict[str, Any]
+"""``part``, ``file``, ``sha256``, and where known ``network``, ``name``, ``iterations``, ``licence``,
+``training_data`` (a list with ``name`` and ``licence``) and `STARTED`."""
+
+
+def starting_point(path: str | os.PathLike[str], *, part: str = "network_g") -> Source:
+    """Describe a file of weights that a training starts from.
+
+    Args:
+        path: the file.
+        part: the part of the network that it fills.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    path = Path(path)
+    content = read_tensor_file(path)
+    content = content if isinstance(content, Mapping) else {}
+    source: Source = {"part": part, "file": path.name, "sha256": sha256_of(path)}
+    network = content.get("network_g")
+    if isinstance(network, Mapping) and isinstance(network.get("type"), str):
+        source["network"] = network["type"]
+    if isinstance(content.get("iter"), int):
+        source["iterations"] = content["iter"]
+    published = content.get(PUBLISHED)
+    source |= (
+        published if isinstance(published, Mapping) else _of_index(path.parent / INDEX, source["sha256"])
+    )
+    if content.get(STARTED):
+        source[STARTED] = content[STARTED]
+    return source
+
+
+def ancestors(sources: Sequence[Mapping[str, Any]] | None) -> Iterator[Mapping[str, Any]]:
+    """Yield starting points and their own, the nearest first."""
+    for source in sources or ():
+        yield source
+        yield from ancestors(source.get(STARTED))
+
+
+def _of_index(index: Path, sha256: str) -> Source:
+    """Return what a model index beside the weights says of them."""
+    try:
+        models = yaml.safe_load(index.read_text(encoding="utf-8"))["Models"]
+        model = next(model for model in models if model["Metadata"].get("SHA-256") == sha256)
+        facts = model["Metadata"]
+        return {
+            "name": model["Name"],
+            "iterations": facts["Iterations"],
+            "licence": facts["License"],
+            "training_data": [{"name": name} for name in facts["Training Data"]],
+        }
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration):
+        return {}

@@ -1,0 +1,74 @@
+"""Averaged weights are the default of training, testing, evaluating and enlarging."""
+
+import pytest
+import torch
+from basicsr.archs import build_network
+from basicsr.models import build_model
+from PIL import Image
+from references import lively
+from skimage import data
+from tiny_trainings import options
+from trainings import finish, printed, run_cli, start
+from trainings import options as training_options_of
+
+from moeisr_plugin.checkpoints.network import save_checkpoint
+
+
+@pytest.fixture
+def weights(tmp_path, photographs):
+    """A file with raw and averaged weights of the network of `tiny_trainings`."""
+    network = options(photographs, tmp_path)["network_g"]
+    raw, averaged = (lively(build_network(network), seed=seed) for seed in (0, 1))
+    path = tmp_path / "net.pth"
+    save_checkpoint(
+        path,
+        {
+            "params": raw.state_dict(),
+            "params_ema": averaged.state_dict(),
+            "network_g": raw.hyper_parameters,
+        },
+    )
+    return path
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+@pytest.mark.parametrize(("key", "entry"), [(None, "params_ema"), ("params", "params")])
+def test_a_run_starts_from_the_averaged_weights(weights, photographs, tmp_path, is_train, key, entry):
+    opt = options(photographs, tmp_path) | {"is_train": is_train}
+    opt["path"] |= {"pretrain_network_g": str(weights)} | ({"param_key_g": key} if key else {})
+    model = build_model(opt)
+    torch.testing.assert_close(
+        dict(model.net_g.state_dict()), torch.load(weights, weights_only=True)[entry], rtol=0, atol=0
+    )
+
+
+def test_weights_without_an_average_or_an_entry_start_a_run(weights, photographs, tmp_path):
+    content = torch.load(weights, weights_only=True)
+    for name, stored in (("raw.pth", {"params": content["params"]}), ("bare.pth", content["params"])):
+        torch.save(stored, tmp_path / name)
+        opt = options(photographs, tmp_path)
+        opt["path"]["pretrain_network_g"] = str(tmp_path / name)
+        model = build_model(opt)
+        torch.testing.assert_close(dict(model.net_g.state_dict()), content["params"], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_an_unknown_entry_is_refused(weights, photographs, tmp_path, arguments):
+    opt = training_options_of(photographs)
+    opt["path"] |= {"pretrain_network_g": str(weights), "param_key_g": "param_ema"}
+    assert finish(start(tmp_path / "run", opt, *arguments)) == [2]
+    assert "path.param_key_g: " in printed(tmp_path / "run")
+    assert "no entry 'param_ema'; param_key can be params, params_ema\n" in printed(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_commands_say_which_weights(weights, tmp_path, photographs):
+    Image.fromarray(data.astronaut()[40:63, 170:201]).save(tmp_path / "small.png")
+    line = "net.pth: averaged weights (params_ema)\n"
+    code, text = run_cli(tmp_path, "upscale", "small.png", "--scale", 2, "--weights", "net.pth")
+    assert (code, text.count(line)) == (0, 1), text
+    code, text = run_cli(
+        tmp_path, "evaluate", "--weights", "net.pth", "tiny_LIIF", "--data", photographs, "--scales", 2
+    )
+    assert (code, text.count(line), text.count("averaged weights")) == (0, 1, 1), text
