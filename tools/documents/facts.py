@@ -61,7 +61,7 @@ def beside_fixed_scale(sources: Sources) -> str:
         f"{ratio:.1f} times as long as `{name}`" for name, ratio in zip(names, times, strict=True)
     )
     return (
-        f"At ×4 on one thread, BasicSR's EDSR with PixelShuffle, for ×4 alone, takes {listed} "
+        f"At ×4 on one thread, BasicSR's EDSR with PixelShuffle takes {listed} "
         f"({sources.link(speed.BESIDE_EDSR)})."
     )
 
@@ -78,7 +78,7 @@ def frames_on_a_gpu(sources: Sources) -> str:
 def parity(sources: Sources) -> str:
     found = sources.benchmark(PARITY)
     return (
-        f"Converted networks answer as the published code: within {found['liif']:.0e} for LIIF and "
+        f"Pictures differ from those of the published code by up to {found['liif']:.0e} for LIIF and "
         f"{found['lte']:.0e} for LTE, over {found['cases']} cases in float32 ({sources.link(PARITY)})."
     ).replace("e-0", "e-")
 

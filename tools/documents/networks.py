@@ -6,10 +6,12 @@ from documents.sources import SCALES, WEIGHTS, Measured, Model, Sources, decibel
 
 
 def short_table(sources: Sources) -> str:
-    """Return the table of README: size, seconds, quality and use of each network."""
+    """Return the table of README: size, seconds, quality and use, without networks for comparison."""
     heading = ["Network", "MB", "Seconds", *(f"Set14 ×{scale}" for scale in SCALES), "When to take it"]
     rows = [heading]
     for model in sources.models:
+        if sources.uses.get(model.name, "").startswith("To compare"):
+            continue
         rows.append(
             [
                 f"`{model.name}`" + (" (default)" if model.is_default else ""),
@@ -89,5 +91,5 @@ def _conditions(sources: Sources) -> str:
     linked = ", ".join(sources.link(name, name.removesuffix(".json")) for name in files)
     return (
         f"Seconds per megapixel of output at ×4, on a CPU ({where}). "
-        f"PSNR in dB on luma, higher is better. From {linked}."
+        f"PSNR in dB on luma; higher is better. From: {linked}."
     )

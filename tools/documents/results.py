@@ -6,14 +6,14 @@ from typing import Any
 from documents.sources import SCALES, Measured, Model, Sources, decibels, table
 
 DATASETS = ("Set5", "Set14")
-PUBLISHED = ("RDN-LIIF", "RDN-MoEISR(LIIF)-s", "RDN-MoEISR(LIIF)-b", "SwinIR-LIIF", "SwinIR-MoEISR(LIIF)-b")
+PUBLISHED = ("RDN-LIIF", "RDN-MoEISR(LIIF)-s", "RDN-MoEISR(LIIF)-b", "SwinIR-MoEISR(LIIF)-b")
 
 
 def beside_published(sources: Sources) -> str:
     """Return the table of README: bicubic, the networks of the package, and rows of the paper."""
     rows = [["PSNR in dB", *(f"{dataset} ×{scale}" for dataset in DATASETS for scale in SCALES)]]
     rows.append(["bicubic", *(decibels(psnr) for dataset in DATASETS for psnr in sources.bicubic(dataset))])
-    for model in reversed(sources.models):
+    for model in (each for each in reversed(sources.models) if not each.is_tiny):
         numbers = [model.psnr(dataset, scale) for dataset in DATASETS for scale in SCALES]
         rows.append([f"`{model.name}`", *map(decibels, numbers)])
     if (liif := _source_of_default(sources)) is not None:

@@ -32,10 +32,15 @@ class Label(NamedTuple):
     colour: str
 
 
-def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
+def write_labels(axes: Axes, labels: Sequence[Label], *, size: float = 8) -> None:
     """Write each label at the position with the least overlap with labels and curves.
 
     The axes must have their final position and limits.
+
+    Args:
+        axes: the plot.
+        labels: the labels.
+        size: size of the font in points.
     """
     drawn = np.concatenate(
         [axes.transData.transform(_filled(np.asarray(line.get_xydata()))) for line in axes.lines]
@@ -48,12 +53,12 @@ def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
             textcoords="offset points",
             xytext=(0, 0),
             color=label.colour,
-            fontsize=8,
+            fontsize=size,
             fontweight="bold",
         )
-        size = np.asarray(text.get_window_extent().size)
+        extent = np.asarray(text.get_window_extent().size)
         anchor = axes.transData.transform(label.point)
-        boxes = [_box(anchor, size, position, axes.figure.dpi / 72) for position in _POSITIONS]
+        boxes = [_box(anchor, extent, position, axes.figure.dpi / 72) for position in _POSITIONS]
         costs = [_cost(box, taken, drawn, axes.bbox) for box in boxes]
         best = costs.index(min(costs))
         x, y, ha, va = _POSITIONS[best]

@@ -76,7 +76,7 @@ def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> byt
             number = machines.index(measured.report["machine"]["cpu"])
             axes.plot(*where, color=colour, marker="os^Dv"[number] if by_machine else "o", markersize=13)
             labels.append(Label(name, where, colour))
-        axes.margins(x=0.22, y=0.16)
+        axes.margins(x=0.26, y=0.18)
         low, high = axes.get_xlim()
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=20))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -85,7 +85,8 @@ def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> byt
         axes.set_ylabel("PSNR (dB), Set14 ×4")
         if by_machine and len(machines) > 1:
             _name_machines(axes, machines)
-        write_labels(axes, labels)
+        figure.draw_without_rendering()  # gives the axes their final position
+        write_labels(axes, labels, size=14)
         content = io.BytesIO()
         figure.savefig(content, dpi=100, metadata={"Software": None})
         plt.close(figure)

@@ -90,7 +90,7 @@ def _row(example: Example, upscaler: Upscaler) -> Image.Image:
         (bicubic, f"{title}, {_psnr(bicubic, original):.1f} dB"),
         (ours, f"MoEISR ×{scale}, {_psnr(ours, original):.1f} dB"),
         (original, "original"),
-        (chosen, "experts, yellow 2 to red 5 layers"),
+        (chosen, "layers: yellow 2, green 3, blue 4, red 5"),
     ]
     return _side_by_side([(_shown(picture, example), words) for picture, words in panels])
 
