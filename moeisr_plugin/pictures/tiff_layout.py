@@ -39,6 +39,9 @@ def check_layout(page: tifffile.TiffPage) -> None:
     """Raise `PictureError` for a layout that cannot be read."""
     bits, kind, samples = page.bitspersample, name(page), page.samplesperpixel
     depth = f"{bits}-bit" if isinstance(bits, int) else "mixed-depth"
+    numbers = (page.imagewidth, page.imagelength, samples, page.photometric, page.compression)
+    if not all(isinstance(number, int) for number in numbers):
+        raise PictureError("is a TIFF with damaged tags; copy or export it again")
     if PHOTOMETRIC_TAG not in page.tags:
         raise PictureError("is a TIFF that does not say what its samples mean; export it again")
     if page.photometric not in COLOURS:
