@@ -39,6 +39,9 @@ def check_layout(page: tifffile.TiffPage) -> None:
     """Raise `PictureError` for a layout that cannot be read."""
     bits, kind, samples = page.bitspersample, name(page), page.samplesperpixel
     depth = f"{bits}-bit" if isinstance(bits, int) else "mixed-depth"
+    numbers = (page.imagewidth, page.imagelength, samples, page.photometric, page.compression)
+    if not all(isinstance(number, int) for number in numbers):
+        raise PictureError("is a TIFF with damaged tags; copy or export it again")
     if PHOTOMETRIC_TAG not in page.tags:
         raise PictureError("is a TIFF that does not say what its samples mean; export it again")
     if page.photometric not in COLOURS:
@@ -66,6 +69,10 @@ def check_layout(page: tifffile.TiffPage) -> None:
         raise PictureError(f"is a {kind} TIFF with {samples} samples a pixel; convert it to RGB first")
     if page.photometric in GREY and samples > 2:
         raise PictureError(f"has {samples} bands, but does not declare them as RGB; export it as RGB")
+    if bits < 8 and samples > 1:
+        raise PictureError(f"is a {kind} TIFF with {depth} samples; convert it to RGB first")
+    if page.planarconfig not in (1, 2):
+        raise PictureError("is a TIFF whose planes are arranged in an unknown way; export it again")
     if page.imagedepth != 1:
         raise PictureError("is a volume; export one slice of it")
     if page.is_tiled and page.tilewidth * page.tilelength > MOST_TILE_PIXELS:

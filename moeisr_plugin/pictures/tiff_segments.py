@@ -35,6 +35,7 @@ def decode_samples(page: tifffile.TiffPage) -> np.ndarray:
         PictureError: damaged data, or a compression that cannot be decoded.
     """
     with _warnings_refused():
+        _check_segment_lengths(page)
         if page.compression in FAX_CODES:
             _check_fax_segments(page)
         if page.compression == COMPRESSION.JPEG:
@@ -69,6 +70,19 @@ def _segment_size(page: tifffile.TiffPage, index: int) -> tuple[int, int]:
     rows = min(page.rowsperstrip, page.imagelength)
     strips = -(-page.imagelength // rows)
     return min(rows, page.imagelength - index % strips * rows), page.imagewidth
+
+
+def _check_segment_lengths(page: tifffile.TiffPage) -> None:
+    """Refuse strips and tiles without data, and uncompressed ones that are too short; they would be black."""
+    if min(page.databytecounts) == 0 or min(page.dataoffsets) == 0:
+        raise ValueError("a strip or tile has no data")
+    if page.compression != COMPRESSION.NONE or page.photometric == PHOTOMETRIC.YCBCR:
+        return
+    samples = 1 if _is_planar(page) else page.samplesperpixel
+    for index, count in enumerate(page.databytecounts):
+        rows, width = _segment_size(page, index)
+        if count < rows * -(-width * samples * page.bitspersample // 8):
+            raise ValueError("a strip or tile is too short")
 
 
 def _check_fax_segments(page: tifffile.TiffPage) -> None:

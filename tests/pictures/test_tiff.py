@@ -306,3 +306,26 @@ def test_a_tiff_without_photometric_interpretation_is_refused():
     assert tag in data
     with pytest.raises(PictureError, match="does not say what its samples mean"):
         decode_picture(io.BytesIO(data.replace(tag, struct.pack("<HHI", 65001, 3, 1))))
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [(258, 3, None), (259, 3, None), (284, 3, 178), (279, 4, 0), (279, 4, 100), (257, 4, "two values")],
+    ids=["no depth", "no compression", "odd planes", "no data", "too little data", "two heights"],
+)
+def test_a_tiff_with_damaged_tags_is_refused(tag, kind, value):
+    compressed = tag in (258, 259)
+    pixels = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    data = written(pixels, photometric="rgb", compression="packbits" if compressed else None)
+    with tifffile.TiffFile(io.BytesIO(data.getvalue())) as tiff:
+        entry = tiff.pages.first.tags[tag].offset
+    damaged = bytearray(data.getvalue())
+    if value is None:
+        damaged[entry : entry + 2] = struct.pack("<H", 65001)
+    elif value == "two values":
+        damaged[entry : entry + 12] = struct.pack("<HHIHH", tag, 3, 2, HEIGHT, HEIGHT)
+    else:
+        assert struct.unpack_from("<HH", damaged, entry) == (tag, kind)
+        damaged[entry + 8 : entry + 12] = struct.pack("<I", value)
+    with pytest.raises(PictureError):
+        decode_picture(io.BytesIO(bytes(damaged)))
