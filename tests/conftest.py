@@ -25,7 +25,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture
 def training_options(photographs):
-    """Options of a training that takes no time, with nothing wrong in them; each test has its own."""
+    """Valid options of a very short training; each test receives a new copy."""
     return {
         "name": "try",
         "model_type": "ImplicitSRModel",
@@ -74,7 +74,7 @@ def training_options(photographs):
 
 @pytest.fixture
 def heard_interrupts():
-    """Ctrl-C is heard, also in tests that a shell runs in the background, where it is ignored."""
+    """Ctrl-C raises KeyboardInterrupt, also in tests that a shell runs in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

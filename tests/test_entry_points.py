@@ -85,7 +85,7 @@ def test_entry_points_take_the_arguments_of_the_toolbox(module, monkeypatch, cap
     assert "-opt" in capsys.readouterr().out
 
 
-def test_started_as_a_module_it_writes_here_and_not_beside_the_toolbox(tmp_path, training_options):
+def test_a_test_started_as_a_module_writes_below_the_current_directory(tmp_path, training_options):
     opt = {
         key: training_options[key] for key in ("name", "num_gpu", "manual_seed", "model_type", "network_g")
     }
@@ -104,7 +104,7 @@ def test_started_as_a_module_it_writes_here_and_not_beside_the_toolbox(tmp_path,
 # run.py
 
 
-def test_run_uses_the_clones_toolbox_here_and_in_spawned_workers(clone, tmp_path):
+def test_run_uses_the_toolbox_of_the_clone_also_in_spawned_workers(clone, tmp_path):
     script = clone / "basicsr/work.py"
     script.write_text(
         "import multiprocessing, sys\n"
@@ -122,7 +122,7 @@ def test_run_uses_the_clones_toolbox_here_and_in_spawned_workers(clone, tmp_path
     assert done.stdout.splitlines() == [str(script), arguments, toolbox, "True", toolbox, "True"], done.stderr
 
 
-def test_run_starts_again_with_the_clone_first_and_the_arguments_kept(clone, monkeypatch, executed):
+def test_run_restarts_with_the_clone_first_and_the_same_arguments(clone, monkeypatch, executed):
     script = clone / "basicsr/train.py"
     with pytest.raises(SystemExit):
         start(monkeypatch, script, "-opt", "a b.yml")
@@ -130,7 +130,7 @@ def test_run_starts_again_with_the_clone_first_and_the_arguments_kept(clone, mon
     assert executed == [(command, [str(clone), "elsewhere"])]
 
 
-def test_run_starts_again_only_once(clone, monkeypatch, executed):
+def test_run_restarts_only_once(clone, monkeypatch, executed):
     monkeypatch.setenv("PYTHONPATH", str(clone))
     with pytest.raises(SystemExit, match="start from another folder"):
         start(monkeypatch, clone / "basicsr/train.py")
@@ -152,9 +152,7 @@ def test_run_starts_the_train_script_of_the_toolbox_in_use(monkeypatch, executed
     assert executed == []
 
 
-def test_run_resumes_a_training_by_the_clones_train_script_as_by_the_packages(
-    clone, tmp_path, training_options
-):
+def test_run_resumes_a_training_with_the_train_script_of_the_clone(clone, tmp_path, training_options):
     (tmp_path / "train.yml").write_text(yaml.safe_dump(training_options))
     arguments = (str(clone / "basicsr/train.py"), "-opt", "train.yml", "--auto_resume")
     trained = run_module("moeisr_plugin.run", *arguments, cwd=tmp_path)
@@ -173,7 +171,7 @@ def test_run_reports_a_problem_of_the_options_in_one_line(tmp_path, monkeypatch,
     assert "none.yml" in capsys.readouterr().err.splitlines()[0]
 
 
-def test_run_runs_a_script_that_lies_in_no_clone(tmp_path, monkeypatch, capsys):
+def test_run_starts_a_script_outside_of_any_clone(tmp_path, monkeypatch, capsys):
     (tmp_path / "beside_the_script.py").write_text("word = 'found'")
     script = tmp_path / "script.py"
     script.write_text("import beside_the_script, sys; print(beside_the_script.word, sys.argv[1:])")

@@ -60,7 +60,7 @@ def test_no_import_runs_to_a_higher_layer():
     assert upward == []
 
 
-def test_packages_import_each_other_in_no_circle():
+def test_packages_do_not_import_each_other_in_circles():
     graph = {part: {other for _, other in pairs} - {part} for part, pairs in imports().items()}
     TopologicalSorter(graph).prepare()
 

@@ -1,4 +1,4 @@
-"""Commands that do not train load no more than they need, and work without the packages of a training."""
+"""Commands load only what they need, and those that do not train work without the packages of a training."""
 
 import pytest
 from processes import run_python

@@ -355,10 +355,10 @@ def encoder(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     options = (opt.get("network_g") or {}).get("encoder") or {}
     path = "network_g.encoder"
     if options.get("type") == "SwinIREncoder":
-        depths, heads = (options.get(key, (6,) * 6) for key in ("depths", "num_heads"))
+        known = defaults(dict(iter(ARCH_REGISTRY))["SwinIREncoder"])
+        depths, heads, width = (options.get(key, known[key]) for key in ("depths", "num_heads", "embed_dim"))
         if len(depths) != len(heads):
             yield f"{path}.num_heads", f"has {len(heads)} values for {len(depths)} depths; give one for each"
-        width = options.get("embed_dim", 180)
         if any(head < 1 or width % head for head in heads):
             yield f"{path}.num_heads", f"is {list(heads)}; each must divide embed_dim {width}"
     if options.get("type") == "ToolboxEncoder" and "arch" in options:

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 
 def around(position, n, *, local_ensemble):
-    """The latents around a coordinate along one axis: the lower and the upper one, or the nearest.
+    """Return the indices of the latents around a coordinate along one axis: two, or the nearest one.
 
-    LIIF shifts queries by half a latent and 1e-6, so a query less than that below a latent's centre counts
-    as on it, and one on it lies between it and the next.
+    LIIF shifts queries by half a latent and 1e-6. So a query that is less than 1e-6 below the centre of a
+    latent lies between this latent and the next.
     """
     p = ((position + 1) * n - 1) / 2
     if not local_ensemble:
@@ -21,7 +21,7 @@ def around(position, n, *, local_ensemble):
 
 
 def corners_of(y, x, height, width, *, local_ensemble=True):
-    """(row, column, rel_y, rel_x, weight) of each latent a query is decoded from (LIIF, Eqs. 2-4)."""
+    """Return (row, column, rel_y, rel_x, weight) for each neighbour of a query (LIIF, Eqs. 2-4)."""
     found = []
     for i in around(y, height, local_ensemble=local_ensemble):
         for j in around(x, width, local_ensemble=local_ensemble):
@@ -29,12 +29,12 @@ def corners_of(y, x, height, width, *, local_ensemble=True):
             rel_x = (x - (-1 + (2 * j + 1) / width)) * width
             found.append((i, j, rel_y, rel_x))
     areas = [abs(rel_y * rel_x) + 1e-9 for _, _, rel_y, rel_x in found]
-    opposite = areas[::-1]  # --, -+, +-, ++ backwards: each one's diagonal
+    opposite = areas[::-1]  # the order is --, -+, +-, ++, so that the reverse is diagonally opposite
     return [(*corner, area / sum(areas)) for corner, area in zip(found, opposite, strict=True)]
 
 
 def liif_features(net, latent, sample, row, column, rel, rel_cell):
-    """[unfolded latent; relative coordinate; cell], one vector (LIIF, section 3)."""
+    """Return the vector [unfolded latent; relative coordinate; cell] (LIIF, section 3)."""
     options = net.hyper_parameters
     if options["unfold"]:
         near = F.pad(latent, [1, 1, 1, 1])[sample, :, row : row + 3, column : column + 3].flatten()
@@ -44,7 +44,7 @@ def liif_features(net, latent, sample, row, column, rel, rel_cell):
 
 
 def lte_features(net, latent, sample, row, column, rel, rel_cell):
-    """Amplitudes times cosines and sines of the local frequencies, one vector (LTE, Eqs. 4-6)."""
+    """Return the vector of amplitudes times cosines and sines of local frequencies (LTE, Eqs. 4-6)."""
     near = F.pad(latent, [1, 1, 1, 1])[sample, :, row : row + 3, column : column + 3]
     weights = dict(net.embedding.named_parameters())
     coef = (weights["coef.weight"] * near).sum((1, 2, 3)) + weights["coef.bias"]
@@ -56,7 +56,7 @@ def lte_features(net, latent, sample, row, column, rel, rel_cell):
 
 
 def bilinear(lr, sample, y, x):
-    """An LR picture between the centres of its pixels, its rim continued outwards, (3,)."""
+    """Return an LR picture, interpolated bilinearly with repeated edge pixels, at (y, x), (3,)."""
     height, width = lr.shape[2:]
     p = min(max(((y + 1) * height - 1) / 2, 0.0), height - 1.0)
     q = min(max(((x + 1) * width - 1) / 2, 0.0), width - 1.0)
@@ -68,7 +68,7 @@ def bilinear(lr, sample, y, x):
 
 
 def mlp(expert, features):
-    """Linear layers with ReLU between them."""
+    """Return the output of linear layers with ReLU between them."""
     linears = [layer for layer in expert.layers if isinstance(layer, nn.Linear)]
     hidden = features
     for linear in linears[:-1]:

@@ -11,7 +11,7 @@ TINY_ENCODER = {"type": "EDSREncoder", "num_feat": 4, "num_block": 1}
 
 
 def lively(net, *, seed=0):
-    """The network, redrawn so that experts, scores and frequencies differ from pixel to pixel."""
+    """Redraw the weights, so that experts, scores and frequencies differ between pixels."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -22,7 +22,7 @@ def lively(net, *, seed=0):
 
 
 def picture(batch, height, width, *, seed=0):
-    """(B, 3, h, w) in [0, 1], float64, its numbers float32's, so that both precisions see the same."""
+    """Return random pictures (B, 3, h, w) in [0, 1], float64, with values that float32 represents exactly."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, 3, height, width, generator=generator).double()
 
@@ -43,7 +43,7 @@ def queries(batch, height, width, count, *, seed=0):
 
 
 def grid_queries(batch, height, width):
-    """Every pixel centre of an output grid, row by row, (B, H*W, 2)."""
+    """Return every pixel centre of an output grid, row by row, (B, H*W, 2)."""
     rows = [(2 * i + 1) / height - 1 for i in range(height)]
     columns = [(2 * j + 1) / width - 1 for j in range(width)]
     coord = torch.tensor([[y, x] for y in rows for x in columns], dtype=torch.float64)
@@ -51,7 +51,7 @@ def grid_queries(batch, height, width):
 
 
 def gradients(net, rgb):
-    """Gradients of a fixed random projection of the answers, by parameter; zeros where there are none."""
+    """Return the gradients of a fixed random projection of colours by parameter name; zeros if unused."""
     generator = torch.Generator().manual_seed(1)
     probe = torch.randn(rgb.shape, generator=generator, dtype=torch.float64).to(rgb) / rgb.shape[1]
     names, parameters = zip(*net.named_parameters(), strict=True)

@@ -54,7 +54,13 @@ HEADER = """# GENERATE TIME: Tue Nov 24 19:11:15 2026
 
 
 def log(first, progress, ended=None):
-    """A log as the toolbox writes one: where it begins, {iteration: minute}, and the minute it ended."""
+    """Return a log in the format of the toolbox.
+
+    Args:
+        first: the first iteration.
+        progress: {iteration: minute}.
+        ended: the minute of the end, if the training ended.
+    """
     lines = [
         "2026-11-24 08:00:00,000 INFO: \n   Version Information: \n\tBasicSR: 1.4.2",
         f"2026-11-24 08:00:00,000 INFO: {dict2str(OPTIONS | PROCESSES)}",
@@ -88,7 +94,7 @@ def write_experiment(root):
 
 
 def write_options_of(root, options):
-    """The resolved options as a training keeps them."""
+    """Write the resolved options as a training does."""
     (root / "options.yml").write_text(write_options(options))
 
 

@@ -1,4 +1,4 @@
-"""The balance loss matches Eq. 7 of the paper written out."""
+"""The balance loss matches an explicit sum of Eq. 7 of the paper."""
 
 import numpy as np
 import pytest

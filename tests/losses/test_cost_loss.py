@@ -1,4 +1,4 @@
-"""The cost loss matches its sum written out."""
+"""The cost loss matches an explicit sum."""
 
 import pytest
 import torch

@@ -47,7 +47,7 @@ def published(experiment, checkpoint="net_g_200.pth", **options):
 # --- weights ---
 
 
-def test_an_upcycled_network_keeps_and_tells_its_origin(experiment):
+def test_the_card_of_an_upcycled_network_states_its_origin(experiment):
     origin = {
         "file": "liif.pth",
         "sha256": "0123",
@@ -64,7 +64,7 @@ def test_an_upcycled_network_keeps_and_tells_its_origin(experiment):
     assert "- depth 2: first 1 of 2 layers copied, last 1 solved\n\nOf a friend, under a licence." in text
 
 
-def test_name_holds_the_hash_and_the_file_the_averaged_weights_alone(experiment):
+def test_name_contains_the_hash_and_file_contains_only_averaged_weights(experiment):
     weights, *rest = published(experiment)
     assert [path.name for path in rest] == ["small_mixture.md", "metafile.yml", "ModelZoo.md"]
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -139,7 +139,7 @@ def test_card_describes_the_training_from_its_logs(experiment, checkpoint, itera
 
 
 @pytest.mark.parametrize("name", ["20240131_1", "1e5", "None"])
-def test_a_name_is_a_text_whatever_it_looks_like(experiment, name):
+def test_a_name_that_looks_like_a_number_is_a_text(experiment, name):
     write_options_of(experiment, {**OPTIONS, "name": name})
     weights, *_ = published(experiment)
     assert weights.name.startswith(f"{name}-")
@@ -162,7 +162,7 @@ def test_the_batch_counts_processes_or_gpus_as_logged(experiment, processes, bat
     assert read_training(experiment, experiment / "models/net_g_200.pth").batch == batch
 
 
-def test_the_option_file_may_be_named_in_the_resolved_file_alone(experiment):
+def test_the_option_file_may_be_named_only_in_the_resolved_file(experiment):
     (experiment / "small.yml").rename(experiment / "options.yml")
     text = (experiment / "options.yml").read_text()
     write_options_of(experiment, OPTIONS)
@@ -172,7 +172,7 @@ def test_the_option_file_may_be_named_in_the_resolved_file_alone(experiment):
     assert training.options == OPTIONS
 
 
-def test_iterations_are_those_that_a_checkpoint_tells(experiment):
+def test_iterations_are_those_stated_by_the_checkpoint(experiment):
     later = (
         "2026-11-24 11:09:00,000 INFO: Ended by SIGTERM: iteration 452 is saved; the same command goes on.\n"
     )
