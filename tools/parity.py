@@ -75,9 +75,9 @@ def largest_difference(net: ImplicitSR, published: Any, cases: int) -> float:
     random = np.random.default_rng(0)
     found = 0.0
     for _ in range(cases):
-        lr_size = tuple(int(n) for n in random.integers(4, 17, 2))
-        size = tuple(round(n * random.uniform(1, 8)) for n in lr_size)
-        lr = lr_picture(lr_size)
+        height, width = (int(n) for n in random.integers(4, 17, 2))
+        size = round(height * random.uniform(1, 8)), round(width * random.uniform(1, 8))
+        lr = lr_picture((height, width))
         ours = render.render(net, render.encode(net, lr), size)
         theirs = published.decode(published.encode(lr), size)
         found = max(found, (ours - theirs).abs().max().item())

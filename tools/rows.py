@@ -49,11 +49,10 @@ def read(path: Path) -> Mapping[str, Any]:
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        report["averages"], report["protocol"], report["dataset"], report["precision"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not a results.json of moeisr evaluate; run moeisr evaluate again"
-        ) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as JSON ({error}); run moeisr evaluate again") from error
+    if not isinstance(report, dict) or {"averages", "protocol", "dataset", "precision"} - report.keys():
+        raise ValueError(f"{path}: not a results.json of moeisr evaluate; run moeisr evaluate again")
     return report
 
 
