@@ -50,6 +50,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
+    package_dir={"": "."},  # an editable install needs no import hook, which slows every start of Python
     packages=find_packages(include=["moeisr_plugin", "moeisr_plugin.*"]),
     package_data={"moeisr_plugin": ["py.typed", "weights/*.safetensors"]},
     install_requires=ENLARGING,
