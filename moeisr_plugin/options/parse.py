@@ -10,6 +10,7 @@ import yaml
 from moeisr_plugin.options.rules import below, nearest, shown
 from moeisr_plugin.options.shipped import located_options
 from moeisr_plugin.utils.option_yaml import OptionsDumper, OptionsLoader
+from moeisr_plugin.utils.regular_files import read_text
 
 BASE = "_base_"
 DELETE = "_delete_"
@@ -126,8 +127,7 @@ def _forget(path: str, origins: dict[str, str]) -> dict[str, Any]:
 def _read_file(path: str, remedy: str) -> Mapping[str, Any]:
     """Read one file, without its bases."""
     try:
-        with open(path, encoding="utf-8") as file:
-            opt = yaml.load(file, Loader=OptionsLoader)
+        opt = yaml.load(read_text(path), Loader=OptionsLoader)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; {remedy}") from error
     except UnicodeDecodeError as error:

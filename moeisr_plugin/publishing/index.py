@@ -7,6 +7,7 @@ import yaml
 
 from moeisr_plugin.evaluation.report import protocol_sentence
 from moeisr_plugin.publishing.card import Model, collection_entry, model_entry
+from moeisr_plugin.utils.regular_files import read_text
 
 Index = dict[str, Any]
 
@@ -20,7 +21,7 @@ def read_index(path: Path) -> Index:
     if not path.exists():
         return {"Collections": [], "Models": []}
     try:
-        index = yaml.safe_load(path.read_text(encoding="utf-8"))
+        index = yaml.safe_load(read_text(path))
         names = [entry["Name"] for key in ("Collections", "Models") for entry in index[key]]
         complete = all(key in model for model in index["Models"] for key in ("Results", "Weights", "Config"))
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:

@@ -25,6 +25,7 @@ from moeisr_plugin.publishing.statement import Statement, read_statement
 from moeisr_plugin.publishing.training_log import Training, read_training
 from moeisr_plugin.utils.atomic import atomic_write, prepared_folder, staging_folder
 from moeisr_plugin.utils.hashing import sha256_of
+from moeisr_plugin.utils.regular_files import read_text
 
 ZOO = "ModelZoo.md"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -169,7 +170,7 @@ def _results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
         rounded: maps the SHA-256 of each accepted file to whether it has the published precision.
     """
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(read_text(path))
         hashes = {key: network["sha256"] for key, network in report["networks"].items()}
         ours = [key for key, digest in hashes.items() if digest in rounded]
         rows = [

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from moeisr_plugin.utils.regular_files import read_text
+
 
 @dataclass(frozen=True)
 class Images:
@@ -52,7 +54,7 @@ def read_statement(path: Path) -> Statement:
         OSError: the file cannot be read.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     given = _fields(Statement, content, str(path))

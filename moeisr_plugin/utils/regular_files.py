@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -30,3 +31,17 @@ def require_file(path: str | os.PathLike[str]) -> None:
     kind = special_kind(path)
     if kind is not None:
         raise ValueError(f"is {kind}, not a file; save its content to a file first")
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return the text of a file in UTF-8.
+
+    Raises:
+        ValueError: the path is a pipe, a socket or a device, or the file is not UTF-8.
+        OSError: the file cannot be read.
+    """
+    try:
+        require_file(path)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+    return Path(path).read_text(encoding="utf-8")

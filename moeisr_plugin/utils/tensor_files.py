@@ -18,6 +18,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from moeisr_plugin.utils.atomic import atomic_write
+from moeisr_plugin.utils.regular_files import special_kind
 from moeisr_plugin.utils.shortage import DiskShortageError, memory_shortage
 
 SUFFIX = ".safetensors"
@@ -46,7 +47,8 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file of weights")
+        kind = special_kind(path) if path.exists() else None
+        raise CheckpointError(f"{path}: {f'is {kind}, not a file' if kind else 'no such file'} of weights")
     try:
         if _is_safetensors(path):
             return _read_safetensors(path)

@@ -1,0 +1,54 @@
+"""The estimate of memory is below the measured peak, and near it for large pictures."""
+
+import sys
+
+import pytest
+from processes import run_python
+
+from moeisr_plugin.checkpoints.network import network_from
+from moeisr_plugin.render.memory_estimate import band_memory, encoding_memory
+
+# Prints the growth of the peak while a picture is encoded and rendered.
+MEASURE = """
+import resource, sys, torch
+from moeisr_plugin import render
+from moeisr_plugin.checkpoints.network import network_from
+from moeisr_plugin.render.bounds import colour_bounds
+net = network_from(sys.argv[1])
+height, width = int(sys.argv[2]), int(sys.argv[3])
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+render.render(net, render.encode(net, torch.rand(1, 3, 8, 8)), (12, 12))  # libraries are loaded
+before = peak()
+encoding = render.encode(net, torch.rand(1, 3, height, width))
+bounds = colour_bounds(encoding.lr)
+for band in render.render_bands(net, encoding, (height, width)):
+    break
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs")
+@pytest.mark.parametrize(("lr_size", "least"), [((300, 401), 0.4), ((700, 601), 0.5), ((1100, 1401), 0.6)])
+def test_estimate_is_at_most_the_measured_peak_and_near_it(lr_size, least):
+    name = "tiny_MoEISR_LIIF_s"
+    net = network_from(name)
+    estimate = encoding_memory(net, lr_size) + band_memory(net, lr_size, lr_size)
+    measured = int(run_python(MEASURE, name, *map(str, lr_size)).stdout)
+    assert least * measured < estimate <= 1.05 * measured
+
+
+def test_estimate_of_encoding_grows_with_the_picture_and_shrinks_with_the_precision():
+    import torch
+
+    net = network_from("tiny_MoEISR_LIIF_s")
+    small, large = encoding_memory(net, (1000, 1000)), encoding_memory(net, (2000, 2000))
+    assert large - small >= 3 * 10**6 * 4 * net.encoder.latent_channels  # the latent
+    assert encoding_memory(net, (2000, 2000), dtype=torch.bfloat16) < 0.7 * large
+
+
+def test_a_band_of_a_huge_scale_is_as_large_as_the_output():
+    net = network_from("tiny_LIIF")
+    assert band_memory(net, (1, 1), (30_000, 30_000)) > 12 * 30_000**2
+    assert band_memory(net, (1000, 1000), (2000, 2000)) < 200 * 10**6
