@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 SAMPLE_SIDE = 128
 """Side of the part of a picture on which the speed is measured, in pixels."""
 
-PROGRAM_BYTES = 330 * 2**20
-"""Memory of Python, PyTorch and a bundled network before the first picture."""
+PROGRAM_BYTES = 500 * 2**20
+"""Memory of Python, PyTorch and a bundled network, and scratch memory of rendering, measured on a CPU."""
 
 
 @dataclass(frozen=True)
