@@ -5,12 +5,10 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from moeisr_plugin.commands.enlarging import Prepared, Settings, encode, write_rendered
-from moeisr_plugin.pictures import writes_in_bands
+from moeisr_plugin.commands.memory import layers_of, memory_of_output
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
@@ -18,17 +16,8 @@ if TYPE_CHECKING:
 SAMPLE_SIDE = 128
 """Side of the part of a picture on which the speed is measured, in pixels."""
 
-PROGRAM_BYTES = 330 * 2**20
-"""Memory of Python, PyTorch and a bundled network before the first picture."""
-
-TILE_PIXELS = 512 * 512
-"""Pixels that the encoder processes at once on a CPU."""
-
-TILE_MAPS = 4
-"""Feature maps that the encoder holds at once while it processes a tile."""
-
-COPIES_WITHOUT_BANDS = 3
-"""Copies of the output, while a format that is not written band by band is encoded."""
+PROGRAM_BYTES = 500 * 2**20
+"""Memory of Python, PyTorch and a bundled network, and scratch memory of rendering, measured on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class Speed:
         """Return the estimated seconds of reading, enlarging and writing a picture."""
         lr_pixels = math.prod(prepared.picture.pixels.shape[:2])
         pixels = math.prod(prepared.size)
-        return _layers(prepared) * (lr_pixels * self.encoding + pixels * self.rendering)
+        return layers_of(prepared.picture) * (lr_pixels * self.encoding + pixels * self.rendering)
 
 
 class Estimate:
@@ -101,29 +90,14 @@ def measured_speed(prepared: Prepared, upscaler: "Upscaler", settings: Settings)
             encoding = time.perf_counter() - start
             write_rendered(output, sample, encoded, settings)
             rendering = time.perf_counter() - start - encoding
-    layers = _layers(sample)
+    layers = layers_of(sample.picture)
     return Speed(encoding / (layers * rows * columns), rendering / (layers * math.prod(size)))
 
 
 def estimated_bytes(prepared: Prepared, upscaler: "Upscaler") -> int:
     """Return the estimated memory of enlarging a picture, the program included."""
-    pixels = prepared.picture.pixels
-    lr_pixels = math.prod(pixels.shape[:2])
-    channels = cast(int, upscaler.net.encoder.latent_channels)
-    latent = channels * next(upscaler.net.encoder.parameters()).itemsize
-    tile = min(lr_pixels, TILE_PIXELS) * latent * TILE_MAPS
-    output = math.prod(prepared.size) * prepared.like.pixels[0, 0].nbytes
-    whole = 0 if writes_in_bands(prepared.job.output) else COPIES_WITHOUT_BANDS * output
-    kept = pixels.nbytes + _layers(prepared) * lr_pixels * latent
-    return PROGRAM_BYTES + kept + max(tile, whole)  # tiles are gone when the output is written
-
-
-def _layers(prepared: Prepared) -> int:
-    """Return the number of layers that are enlarged: the colour, and the alpha unless it is opaque."""
-    if not prepared.picture.has_alpha:
-        return 1
-    alpha = prepared.picture.pixels[..., -1]
-    return 1 if (alpha == np.iinfo(alpha.dtype).max).all() else 2
+    work = memory_of_output(prepared.job.output, prepared.like, prepared.size, upscaler)
+    return PROGRAM_BYTES + prepared.picture.pixels.nbytes + work
 
 
 def duration(seconds: float) -> str:

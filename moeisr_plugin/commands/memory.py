@@ -42,16 +42,34 @@ def check_memory_of_output(
     Raises:
         ValueError: less memory is available than the picture needs.
     """
-    written = 0
-    if not writes_in_bands(output):
-        written = math.prod(size) * picture.pixels[0, 0].nbytes * _COPIES.get(output.suffix.lower()[1:], 1)
-    lr_size = (picture.pixels.shape[0], picture.pixels.shape[1])
-    layers = 1 + (picture.has_alpha and not _is_opaque(picture))
-    _check(lr_size, size, written, upscaler, layers=layers)
+    written = _of_writing(output, picture, size)
+    _check(_lr_size(picture), size, written, upscaler, layers=layers_of(picture))
+
+
+def memory_of_output(output: Path, picture: Picture, size: tuple[int, int], upscaler: "Upscaler") -> int:
+    """Return the bytes that `check_memory_of_output` compares with the available memory."""
+    of_network, _ = _of_network(_lr_size(picture), size, upscaler, layers_of(picture))
+    return of_network + _of_writing(output, picture, size)
+
+
+def layers_of(picture: Picture) -> int:
+    """Return the number of layers that are enlarged: the colour, and the alpha unless it is opaque."""
+    return 1 + (picture.has_alpha and not _is_opaque(picture))
 
 
 def _is_opaque(picture: Picture) -> bool:
     return bool((picture.pixels[..., -1] == np.iinfo(picture.pixels.dtype).max).all())
+
+
+def _lr_size(picture: Picture) -> tuple[int, int]:
+    return picture.pixels.shape[0], picture.pixels.shape[1]
+
+
+def _of_writing(output: Path, picture: Picture, size: tuple[int, int]) -> int:
+    """Return the bytes of the whole output, if its format is not written band by band."""
+    if writes_in_bands(output):
+        return 0
+    return math.prod(size) * picture.pixels[0, 0].nbytes * _COPIES.get(output.suffix.lower()[1:], 1)
 
 
 def _check(

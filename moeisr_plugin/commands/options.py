@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: the files or the entries of --force_yml cannot be read; one line.
     """
-    sys.stdout.write(_schema() if args.schema else _tables() if args.table else _options(args))
+    printed = next((text for name, text in LISTINGS.items() if getattr(args, name)), None)
+    sys.stdout.write(_options(args) if printed is None else printed())
     return 0
 
 
@@ -77,3 +78,7 @@ def _tables() -> str:
     from moeisr_plugin.options.tables import option_tables
 
     return option_tables()
+
+
+LISTINGS = {"list": _files, "schema": _schema, "table": _tables}
+"""What is printed in place of a file, by the option that selects it."""

@@ -1,16 +1,15 @@
 """Options of `moeisr upscale`: aliases, patterns, devices, quality, AVIF and messages."""
 
+import math
 import re
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from upscale_command import Bicubic, Encoded, draw, moeisr, refused, size_of
 
-from moeisr_plugin.commands import estimates
+from moeisr_plugin.commands import estimates, memory
 from moeisr_plugin.commands.enlarging import Settings, prepare
 from moeisr_plugin.commands.estimates import Estimate, Speed, duration, estimated_bytes
 from moeisr_plugin.commands.jobs import Job
@@ -244,16 +243,6 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path, capsys, monkeypatch, cou
 # --- dry run ---
 
 
-class Encoder(torch.nn.Conv2d):
-    latent_channels = 64
-
-
-@pytest.fixture
-def net(upscaler, monkeypatch):
-    monkeypatch.setattr(upscaler, "net", SimpleNamespace(encoder=Encoder(3, 64, 3)))
-
-
-@pytest.mark.usefixtures("net")
 def test_dry_run_writes_nothing_and_prints_outputs_with_an_estimate(tmp_path, capsys):
     photos = tmp_path / "photos"
     (photos / "deeper").mkdir(parents=True)
@@ -276,7 +265,6 @@ def test_dry_run_writes_nothing_and_prints_outputs_with_an_estimate(tmp_path, ca
     )
 
 
-@pytest.mark.usefixtures("net")
 def test_dry_run_reports_what_would_fail(tmp_path, capsys):
     draw(tmp_path / "a.png")
     draw(tmp_path / "large.png", 40, 30)
@@ -290,9 +278,11 @@ def test_dry_run_reports_what_would_fail(tmp_path, capsys):
     assert "already exists" in refused(capsys, tmp_path / "a.png", "-s", 2, "--dry-run", "-q")
 
 
-@pytest.mark.usefixtures("net")
 def test_estimates_grow_with_the_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(estimates, "measured_speed", lambda *_: Speed(encoding=1e-5, rendering=1e-6))
+    monkeypatch.setattr(
+        memory, "_of_network", lambda lr_size, _size, _upscaler, layers: (layers * math.prod(lr_size), 0)
+    )
     settings = Settings(target=parse_scale("12"), budget=None, max_pixels=10**9, replace=False)
     report = Report("moeisr upscale", quiet=True)
     estimate = Estimate(Bicubic(), settings)  # type: ignore[arg-type]
@@ -300,17 +290,22 @@ def test_estimates_grow_with_the_picture(tmp_path, monkeypatch):
     for name, channels in (("a.png", 3), ("b.png", 3), ("c.jpg", 3), ("d.png", 4)):
         side = 200 if name == "a.png" else 400
         job = Job(draw(tmp_path / f"in_{name}", side, side, channels=channels), tmp_path / name, None)
-        prepared = prepare(job, settings, report)
+        prepared = prepare(job, Bicubic(), settings, report)  # type: ignore[arg-type]
         seconds.append(estimate.add(prepared))
         sizes.append(estimated_bytes(prepared, estimate._upscaler))
     assert seconds[0] == pytest.approx(200 * 200 * (1e-5 + 144e-6))
     assert estimate.seconds == pytest.approx(sum(seconds))
     assert seconds[1] == pytest.approx(4 * seconds[0])
     assert seconds[3] == pytest.approx(8 * seconds[0])  # colour and alpha
-    assert sizes[0] < sizes[1] < sizes[2]  # JPEG is not written band by band
-    assert sizes[1] < sizes[3]
-    assert sizes[1] - sizes[0] > 3 * 200 * 200 * 64 * 4  # the latent of the additional pixels
+    of_pixels = [side * side * (channels + 1) for side, channels in ((200, 3), (400, 3), (400, 3), (400, 5))]
+    of_output = [0, 0, 2 * 4800 * 4800 * 3, 0]  # JPEG is not written band by band
+    expected = [estimates.PROGRAM_BYTES + sum(each) for each in zip(of_pixels, of_output, strict=True)]
+    assert sizes == expected
     assert estimate.bytes == max(sizes)
+
+
+def test_dry_run_to_standard_output_is_refused(photo, capsys):
+    assert "--dry-run prints to standard output" in refused(capsys, photo, "-s", 2, "--dry-run", "-o", "-")
 
 
 @pytest.mark.parametrize(
