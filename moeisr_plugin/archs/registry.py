@@ -19,7 +19,13 @@ from moeisr_plugin.utils.plugins import import_installed
 NETWORKS: dict[str, type[nn.Module]] = {}
 """The networks of this package that have been imported."""
 
-_MODULES = ("implicit_arch", "ciaosr_arch", "encoders.edsr_encoder_arch", "encoders.rdn_encoder_arch")
+_MODULES = (
+    "implicit_arch",
+    "ciaosr_arch",
+    "encoders.edsr_encoder_arch",
+    "encoders.rdn_encoder_arch",
+    "encoders.network_encoder_arch",
+)
 _MODULES_ON_TOOLBOX = ("encoders.swinir_encoder_arch", "encoders.toolbox_encoder_arch")
 """Modules whose networks are made of toolbox networks."""
 

@@ -132,7 +132,7 @@ def test_checkpoint_rebuilds_the_network(photographs, tmp_path):
     save_checkpoint(tmp_path / "net.safetensors", read_checkpoint(tmp_path / "net_g_1.pth"))
     for name in ("net_g_1.pth", "net.safetensors"):
         opt = options(photographs, tmp_path)
-        opt["path"].update(pretrain_network_g=str(tmp_path / name), strict_load_g=True)
+        opt["path"].update(pretrain_network_g=str(tmp_path / name), strict_load_g=True, param_key_g="params")
         again = build_model(opt)
         for a, b in zip(again.net_g.parameters(), model.net_g.parameters(), strict=True):
             torch.testing.assert_close(a, b)

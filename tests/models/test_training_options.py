@@ -180,7 +180,7 @@ def test_compiled_training_has_the_same_losses_and_keys_and_resumes(photographs,
     models[1].save(epoch=0, current_iter=2)
     assert network_from(tmp_path / "net_g_2.pth").state_dict().keys() == models[0].net_g.state_dict().keys()
     opt = with_decoder(options(photographs, tmp_path), "MoEISRLTE")
-    opt["path"].update(pretrain_network_g=str(tmp_path / "net_g_2.pth"))
+    opt["path"].update(pretrain_network_g=str(tmp_path / "net_g_2.pth"), param_key_g="params")
     again = build_model(opt)
     again.resume_training(torch.load(tmp_path / "2.state", weights_only=True))
     log, expected = (step(model, batch(2), 3) for model in (again, models[1]))
