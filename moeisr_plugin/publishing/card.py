@@ -16,7 +16,7 @@ from moeisr_plugin.utils.numbers import giga
 COUNTED_LR = (180, 320)  # (h, w) of the input of the MAC table
 COUNTED_SCALES = (2, 4, 8)
 _SAMPLING = ("lr_size", "sample_q", "scale_range")
-_LOSSES = ("pixel_opt", *(f"{name}_opt" for name in SCORE_LOSSES))
+_LOSSES = ("pixel_opt", "distillation_opt", *(f"{name}_opt" for name in SCORE_LOSSES))
 
 _PAPERS = {
     "MoEISR": (
@@ -218,6 +218,7 @@ def _training(model: Model) -> str:
         **({"Started from": started} if started else {}),
         "Pictures": f"{training.pictures:,}",
         "Samples": _parameters({key: data[key] for key in _SAMPLING if key in data}) or "by default",
+        **({"Degradation": _operations(data["degradation"])} if data.get("degradation") else {}),
         "Iterations": f"{training.iterations:,} of {train['total_iter']:,}",
         "Batch": f"{training.batch}, {training.samples:,} patches in all",
         **({"Precision": train["precision"]} if train.get("precision") else {}),
@@ -303,6 +304,11 @@ def _indexed(source: Mapping[str, Any]) -> dict[str, Any]:
 def _type_and_parameters(options: Mapping[str, Any]) -> str:
     rest = _parameters(options)
     return f"{options['type']} ({rest})" if rest else options["type"]
+
+
+def _operations(degradation: Mapping[str, Any]) -> str:
+    """Return the random changes of the LR patches, in their order."""
+    return "; ".join(f"{name} ({_parameters(options)})" for name, options in degradation.items() if options)
 
 
 def _parameters(options: Mapping[str, Any]) -> str:
