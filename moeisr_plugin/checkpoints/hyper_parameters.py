@@ -3,7 +3,6 @@
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from numbers import Real
 from typing import Any
 
 from moeisr_plugin.archs.registry import own_network
@@ -38,14 +37,14 @@ def _wrong(key: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _has_kind_of(default: Any, value: Any) -> bool:
     """Return whether a value has the kind of the default, and its numbers are finite and not negative."""
     if isinstance(value, list | tuple):
-        return (default is None or not isinstance(default, Real)) and all(
+        return (default is None or not isinstance(default, int | float)) and all(
             _has_kind_of(None, each) for each in value
         )
     if isinstance(default, bool):
         return isinstance(value, bool)
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return math.isfinite(value) and value >= 0 and (not isinstance(default, int) or value == int(value))
-    return not isinstance(default, Real)
+    return not isinstance(default, int | float)
 
 
 def _shown(value: Any) -> str:

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.render.encoding import _TILE
 from moeisr_plugin.render.engine import _BAND_QUERIES
 
@@ -19,7 +19,7 @@ _ACTIVATIONS = 3  # feature maps of a tile that a residual block needs at once
 _BAND_ARRAYS = 4  # blended colours, both bounds, clamped colours
 
 
-def encoding_memory(net: ImplicitSR, lr_size: tuple[int, int], *, dtype: torch.dtype | None = None) -> int:
+def encoding_memory(net: ImplicitNetwork, lr_size: tuple[int, int], *, dtype: torch.dtype | None = None) -> int:
     """Return the bytes that a layer (colour or alpha) needs while it is encoded and until it is rendered.
 
     Args:
@@ -35,7 +35,7 @@ def encoding_memory(net: ImplicitSR, lr_size: tuple[int, int], *, dtype: torch.d
     return math.prod(lr_size) * per_pixel + tile * latent * _ACTIVATIONS
 
 
-def band_memory(net: ImplicitSR, lr_size: tuple[int, int], size: tuple[int, int]) -> int:
+def band_memory(net: ImplicitNetwork, lr_size: tuple[int, int], size: tuple[int, int]) -> int:
     """Return the bytes of the colours of a band while it is rendered.
 
     A band has at least one row of LR pixels, which at a large scale is many output rows.
