@@ -9,7 +9,9 @@ from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
 
+from moeisr_plugin.options import Run, check
 from moeisr_plugin.options.parse import read_options
+from moeisr_plugin.options.starting import with_network_from
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +20,8 @@ ABLATION = sorted(OPTIONS.glob("train/ablation/*.yml"))
 TINY = sorted(OPTIONS.glob("train/tiny/*.yml"))
 SHORT = sorted(OPTIONS.glob("train/short/*.yml"))
 UPCYCLED = sorted(OPTIONS.glob("train/upcycled/*.yml"))
-TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - {*ABLATION, *TINY, *SHORT, *UPCYCLED})
+FINETUNE = sorted(OPTIONS.glob("train/finetune/*.yml"))
+TRAIN = sorted(set(OPTIONS.glob("train/*/*.yml")) - {*ABLATION, *TINY, *SHORT, *UPCYCLED, *FINETUNE})
 TEST = sorted(OPTIONS.glob("test/*/*.yml"))
 
 # Sizes that make a step fast; the structure stays.
@@ -58,6 +61,7 @@ def loader(opt, phase):
 def test_there_is_a_file_per_experiment_of_the_paper():
     decoders = ("LIIF", "LTE", "MoEISR_LIIF_b", "MoEISR_LIIF_s", "MoEISR_LTE_b", "MoEISR_LTE_s")
     names = {f"{encoder}_{decoder}" for encoder in ("EDSR", "RDN", "SwinIR") for decoder in decoders}
+    names |= {"EDSR_CiaoSR", "EDSR_MoEISR_CiaoSR"}  # which the paper only compares with
     assert {path.stem.removeprefix("train_") for path in TRAIN} == names
     assert {path.stem.removeprefix("test_") for path in TEST} == names
 
@@ -207,3 +211,11 @@ def test_test_options_validate(path, photographs, tmp_path):
     assert 0 < model.metric_results["ssim"] < 1
     pictures = list((tmp_path / "visualization").rglob("*.png"))
     assert len(pictures) == 2 * (1 + ("MoEISR" in path.stem))
+
+
+@pytest.mark.parametrize("path", FINETUNE, ids=lambda path: path.stem)
+def test_fine_tuning_starts_from_a_bundled_network(path):
+    opt = with_network_from(read_options(path))
+    assert opt["path"]["pretrain_network_g"] == "tiny_MoEISR_LIIF_s"
+    _, problems = check(opt, Run(), check_files=False)
+    assert problems == []
