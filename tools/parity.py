@@ -71,12 +71,16 @@ def run(liif_folder: Path, lte_folder: Path, cases: int) -> dict[str, Any]:
 
 @torch.inference_mode()
 def largest_difference(net: ImplicitSR, published: Any, cases: int) -> float:
-    """Return the largest difference of a sample over random sizes and scales from 1 to 8."""
+    """Return the largest difference of a sample over random sizes and scales.
+
+    Every tenth picture is large, because offsets from latents are less exact there.
+    """
     random = np.random.default_rng(0)
     found = 0.0
-    for _ in range(cases):
-        height, width = (int(n) for n in random.integers(4, 17, 2))
-        size = round(height * random.uniform(1, 8)), round(width * random.uniform(1, 8))
+    for number in range(cases):
+        sides, scales = ((100, 201), (1, 1.3)) if number % 10 == 0 else ((4, 17), (1, 8))
+        height, width = (int(n) for n in random.integers(*sides, 2))
+        size = round(height * random.uniform(*scales)), round(width * random.uniform(*scales))
         lr = lr_picture((height, width))
         ours = render.render(net, render.encode(net, lr), size)
         theirs = published.decode(published.encode(lr), size)

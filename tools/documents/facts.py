@@ -6,7 +6,7 @@ from documents import speed
 from documents.results import source_of
 from documents.sources import SCALES, Sources
 
-PARITY = "parity.json"
+PARITY, REVIEW = "parity.json", "parity_of_review.json"
 
 
 def listed(sources: Sources) -> str:
@@ -61,7 +61,7 @@ def beside_fixed_scale(sources: Sources) -> str:
         f"{ratio:.1f} times as long as `{name}`" for name, ratio in zip(names, times, strict=True)
     )
     return (
-        f"At ×4 on one thread, BasicSR's EDSR with PixelShuffle takes {listed} "
+        f"At ×4 on one busy core, BasicSR's EDSR with PixelShuffle takes {listed} "
         f"({sources.link(speed.BESIDE_EDSR)})."
     )
 
@@ -76,19 +76,28 @@ def frames_on_a_gpu(sources: Sources) -> str:
 
 
 def parity(sources: Sources) -> str:
-    found = sources.benchmark(PARITY)
+    """State the largest differences that this project and its review found."""
+    liif, lte = (f"{_largest(sources, name):.0e}".replace("e-0", "e-") for name in ("liif", "lte"))
     return (
-        f"Pictures differ from those of the published code by up to {found['liif']:.0e} for LIIF and "
-        f"{found['lte']:.0e} for LTE, over {found['cases']} cases in float32 ({sources.link(PARITY)})."
-    ).replace("e-0", "e-")
+        f"Pictures in float32 differ from those of the published code by up to {liif} for LIIF and {lte} for "
+        f"LTE, with colours from 0 to 1 ({_linked(sources)})."
+    )
 
 
 def half_precision(sources: Sources) -> str:
-    found = sources.benchmark(PARITY)
+    samples = _largest(sources, "bfloat16_samples")
     return (
-        f"In bfloat16 single samples are off by up to {found['bfloat16_samples']:.1f} of 255, where rounding "
-        f"changes the expert of a pixel ({sources.link(PARITY)})."
+        f"In bfloat16 single samples are off by up to {samples:.1f} of 255, where rounding changes the "
+        f"expert of a pixel ({_linked(sources)})."
     )
+
+
+def _largest(sources: Sources, name: str) -> float:
+    return max(sources.benchmark(file)[name] for file in (PARITY, REVIEW))
+
+
+def _linked(sources: Sources) -> str:
+    return f"{sources.link(PARITY, 'measured')}, {sources.link(REVIEW, 'reviewed')}"
 
 
 def grey_picture(sources: Sources) -> str | None:
