@@ -19,7 +19,9 @@ _ACTIVATIONS = 3  # feature maps of a tile that a residual block needs at once
 _BAND_ARRAYS = 4  # blended colours, both bounds, clamped colours
 
 
-def encoding_memory(net: ImplicitNetwork, lr_size: tuple[int, int], *, dtype: torch.dtype | None = None) -> int:
+def encoding_memory(
+    net: ImplicitNetwork, lr_size: tuple[int, int], *, dtype: torch.dtype | None = None
+) -> int:
     """Return the bytes that a layer (colour or alpha) needs while it is encoded and until it is rendered.
 
     Args:
