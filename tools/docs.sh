@@ -5,7 +5,7 @@ set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
-venv="$root/.venv/docs"  # apart from the package, whose requirements mkdocs does not need
+venv="$root/.venv-docs"  # apart from the package, whose requirements mkdocs does not need
 if [[ ! -x "$venv/bin/mkdocs" ]]; then
     python="$root/.venv/bin/python"
     [[ -x "$python" ]] || python=python3
@@ -15,4 +15,4 @@ fi
 if [[ "${1:-}" == serve ]]; then
     exec "$venv/bin/mkdocs" "$@"
 fi
-exec "$venv/bin/mkdocs" build --strict --quiet "$@"
+NO_MKDOCS_2_WARNING=1 exec "$venv/bin/mkdocs" build --strict --quiet "$@"
