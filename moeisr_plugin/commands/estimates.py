@@ -28,7 +28,7 @@ class Speed:
     rendering: float
 
     def seconds(self, prepared: Prepared) -> float:
-        """Return the estimated seconds of reading, enlarging and writing a picture."""
+        """Return the estimated seconds of enlarging and writing a picture."""
         lr_pixels = math.prod(prepared.picture.pixels.shape[:2])
         pixels = math.prod(prepared.size)
         return layers_of(prepared.picture) * (lr_pixels * self.encoding + pixels * self.rendering)

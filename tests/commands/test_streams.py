@@ -208,10 +208,11 @@ def wrong_targets(folder):
     }
 
 
-def test_outputs_that_cannot_be_written_are_one_line(photo, capsys):
+@pytest.mark.parametrize("mode", ["--overwrite", "--dry-run"])
+def test_outputs_that_cannot_be_written_are_one_line(mode, photo, capsys):
     for name, message in wrong_targets(photo.parent).items():
         before = sorted(photo.parent.rglob("*"))
-        assert message in refused(capsys, photo, "--scale", 2, "--overwrite", "-o", photo.parent / name), name
+        assert message in refused(capsys, photo, "--scale", 2, mode, "-o", photo.parent / name), name
         assert sorted(photo.parent.rglob("*")) == before
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import re
 import sys
 
@@ -323,8 +324,9 @@ def test_dry_run_without_a_picture_to_enlarge_estimates_nothing(tmp_path, capsys
     assert capsys.readouterr().err.splitlines()[-1] == "0 pictures by MoEISR_LIIF_b; nothing is written"
 
 
-def test_dry_run_needs_a_writable_folder_for_temporary_files(photo, capsys, monkeypatch):
-    monkeypatch.setattr("moeisr_plugin.utils.atomic.os.access", lambda *_: False)
+def test_dry_run_needs_a_writable_folder_for_temporary_files(photo, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / "tmp")
     assert "is not writable; set TMPDIR" in refused(capsys, photo, "-s", 2, "--dry-run")
 
 
