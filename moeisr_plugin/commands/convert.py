@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from moeisr_plugin.commands.weights_file import FORMATS, check_target
+from moeisr_plugin.utils.atomic import prepared_folder
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -35,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.target, overwrite=args.overwrite)
     checkpoint = checkpoint_from(args.source)
     network_of(checkpoint, args.source)  # raises if no command could load the result
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(args.target, checkpoint)
+    with prepared_folder(args.target.parent):
+        save_checkpoint(args.target, checkpoint)
     network_g = checkpoint["network_g"]
     print(f"{args.target}: {network_g['type']} on {network_g['encoder']['type']}")
     return 0

@@ -17,12 +17,13 @@ from moeisr_plugin.commands.jobs import Job
 from moeisr_plugin.commands.memory import check_memory_of_input, check_memory_of_output
 from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import AlreadyLargeError, Target, displayed_output_size
-from moeisr_plugin.commands.streams import read_input
+from moeisr_plugin.commands.streams import name_of, read_input
 from moeisr_plugin.commands.targets import check_target, prepare_target
 from moeisr_plugin.pictures import (
     Picture,
     PictureError,
     check_format_fits,
+    picture_format,
     upright,
     write_bands,
     write_picture,
@@ -97,7 +98,7 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
         accept_truncated=settings.accept_truncated,
     )
     if picture.note is not None:
-        report.note(f"{job.source}: {picture.note}")
+        report.note(f"{name_of(job.source)}: {picture.note}")
     size = _stored_output_size(job, picture, settings)
     reduced = must_be_reduced(picture, job.output)
     like = with_8_bits(picture) if reduced else picture
@@ -105,7 +106,8 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
     with _named(job.source):
         check_memory_of_output(job.output, like, size, upscaler)
     if reduced:
-        report.note(f"{job.source}: has 16 bits per sample; {job.output.name} gets 8 (PNG and TIFF keep 16)")
+        form = picture_format(job.output)
+        report.note(f"{name_of(job.source)}: has 16 bits per sample; {form} holds 8 (png and tiff hold 16)")
     return Prepared(job, picture, like, size)
 
 
@@ -120,15 +122,15 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
         prepare_target(path)
     _warn_of_low_disk_space(prepared, report)
     start = time.perf_counter()
-    encoded = encode(prepared, upscaler, settings)
-    seconds_of_encoding = time.perf_counter() - start
     with _named(job.source):
+        encoded = encode(prepared, upscaler, settings)
+        seconds_of_encoding = time.perf_counter() - start
         write_rendered(job.output, prepared, encoded, settings)
     if job.expert_map is not None:
         _write_expert_map(job.expert_map, picture, encoded, report)
     seconds = time.perf_counter() - start
     report.detail(
-        f"{job.source}: {_described(picture)}, encoded in {seconds_of_encoding:.2f} s, "
+        f"{name_of(job.source)}: {_described(picture)}, encoded in {seconds_of_encoding:.2f} s, "
         f"rendered and written in {seconds - seconds_of_encoding:.2f} s"
     )
 
@@ -180,9 +182,9 @@ def _named(source: Path) -> Iterator[None]:
     except PictureError:
         raise
     except AlreadyLargeError as error:
-        raise AlreadyLargeError(f"{source}: {error}") from None
+        raise AlreadyLargeError(f"{name_of(source)}: {error}") from None
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise ValueError(f"{name_of(source)}: {error}") from None
 
 
 def _warn_of_low_disk_space(prepared: Prepared, report: Report) -> None:

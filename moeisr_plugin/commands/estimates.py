@@ -1,14 +1,14 @@
 """Estimate the time and the memory of enlarging pictures, for `--dry-run`."""
 
 import math
-import tempfile
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moeisr_plugin.commands.enlarging import Prepared, Settings, encode, write_rendered
 from moeisr_plugin.commands.memory import layers_of, memory_of_output
+from moeisr_plugin.utils.atomic import scratch_folder
+from moeisr_plugin.utils.shortage import in_bytes
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
@@ -28,7 +28,7 @@ class Speed:
     rendering: float
 
     def seconds(self, prepared: Prepared) -> float:
-        """Return the estimated seconds of reading, enlarging and writing a picture."""
+        """Return the estimated seconds of enlarging and writing a picture."""
         lr_pixels = math.prod(prepared.picture.pixels.shape[:2])
         pixels = math.prod(prepared.size)
         return layers_of(prepared.picture) * (lr_pixels * self.encoding + pixels * self.rendering)
@@ -63,7 +63,7 @@ class Estimate:
         return seconds
 
     def __str__(self) -> str:
-        return f"about {duration(self.seconds)} and {self.bytes / 2**30:.1f} GiB of memory"
+        return f"about {duration(self.seconds)} and {in_bytes(self.bytes)} of memory"
 
 
 def measured_speed(prepared: Prepared, upscaler: "Upscaler", settings: Settings) -> Speed:
@@ -82,8 +82,8 @@ def measured_speed(prepared: Prepared, upscaler: "Upscaler", settings: Settings)
         like=replace(prepared.like, pixels=prepared.like.pixels[area]),
         size=size,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / f"sample{prepared.job.output.suffix}"
+    with scratch_folder() as folder:
+        output = folder / f"sample{prepared.job.output.suffix}"
         for _ in range(2):
             start = time.perf_counter()
             encoded = encode(sample, upscaler, settings)

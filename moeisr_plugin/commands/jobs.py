@@ -68,11 +68,11 @@ def plan_jobs(
             names.
 
     Raises:
-        ValueError: there is no input, two outputs have the same path, an output would overwrite an input,
-            or `out` does not match the inputs.
+        ValueError: a folder or a pattern has no picture, a picture is given twice, two outputs have the same
+            path, an output would overwrite an input, or `out` does not match the inputs.
     """
     is_batch = len(inputs) > 1 or names_several(inputs[0])
-    if out is not None and not is_batch and _names_file(out):
+    if out is not None and not is_batch and (names_file(out) or Path(out).is_file()):
         job = _job(inputs[0], _checked_file(Path(out), suffix), expert_map)
         _refuse_collisions([job])
         return Plan([job], [], is_batch)
@@ -98,7 +98,7 @@ def check_quality(jobs: Iterable[Job]) -> None:
     for job in jobs:
         if not has_quality(job.output):
             form = picture_format(job.output)
-            raise ValueError(f"--quality: {form} has none; add --format jpg, webp or avif, or omit it")
+            raise ValueError(f"--quality: {form} has none; choose jpg, webp or avif, or omit --quality")
 
 
 def _job(source: Path, output: Path, expert_map: bool) -> Job:
@@ -135,12 +135,13 @@ def _distinct_names(sources: Sequence[tuple[Path, Path]]) -> list[str]:
     ]
 
 
-def _names_file(out: str) -> bool:
+def names_file(out: str) -> bool:
+    """Return whether OUT names a file: it has a suffix, and is no folder."""
     return bool(Path(out).suffix) and not out.endswith(("/", os.sep)) and not Path(out).is_dir()
 
 
 def _names_picture(out: str) -> bool:
-    return _names_file(out) and Path(out).suffix.lower() in PICTURE_SUFFIXES
+    return names_file(out) and Path(out).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _checked_file(out: Path, suffix: str | None) -> Path:
@@ -157,6 +158,8 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
             identity = _identity(target)
             if identity in sources:
                 raise ValueError(f"{target} is an input and would be overwritten; choose another -o")
+            if identity in taken and _identity(job.source) == _identity(taken[identity]):
+                raise ValueError(f"{job.source}: is given twice; name it once")
             if identity in taken:
                 raise ValueError(
                     f"{taken[identity]} and {job.source} would both be written to {target}; "

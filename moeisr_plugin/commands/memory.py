@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moeisr_plugin.pictures import Header, Picture, writes_in_bands
+from moeisr_plugin.pictures import Header, Picture, picture_format, writes_in_bands
 from moeisr_plugin.utils.available_memory import available_memory
 from moeisr_plugin.utils.shortage import in_bytes
 
@@ -69,7 +69,7 @@ def _of_writing(output: Path, picture: Picture, size: tuple[int, int]) -> int:
     """Return the bytes of the whole output, if its format is not written band by band."""
     if writes_in_bands(output):
         return 0
-    return math.prod(size) * picture.pixels[0, 0].nbytes * _COPIES.get(output.suffix.lower()[1:], 1)
+    return math.prod(size) * picture.pixels[0, 0].nbytes * _COPIES.get(picture_format(output), 1)
 
 
 def _check(

@@ -43,9 +43,11 @@ def run(args: argparse.Namespace) -> int:
         0.
 
     Raises:
-        ValueError: the files or the entries of --force_yml cannot be read; one line.
+        ValueError: the files or the entries of --force_yml cannot be read, or there is no file; one line.
     """
     printed = next((text for name, text in LISTINGS.items() if getattr(args, name)), None)
+    if printed is not None and args.force_yml:
+        raise ValueError("--force_yml needs FILE, whose options it overrides; omit it")
     sys.stdout.write(_options(args) if printed is None else printed())
     return 0
 

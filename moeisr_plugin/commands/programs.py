@@ -10,7 +10,7 @@ from pathlib import Path
 
 from moeisr_plugin.utils import interrupts
 from moeisr_plugin.utils.messages import one_line
-from moeisr_plugin.utils.shortage import MEMORY_REMEDY, memory_shortage
+from moeisr_plugin.utils.shortage import memory_shortage
 
 DEBUG_HINT = " (--debug shows where)"
 STDOUT_CLOSED = 141
@@ -24,7 +24,7 @@ def run_program(
     debug: bool,
     interrupted: str = "interrupted",
     hint: str = "",
-    memory_remedy: str = MEMORY_REMEDY,
+    memory_remedy: str | None = None,
 ) -> int:
     """Run a program and turn exceptions into an exit status.
 
@@ -34,7 +34,7 @@ def run_program(
         debug: raise exceptions instead of printing one line.
         interrupted: message after Ctrl-C or SIGTERM.
         hint: appended to the message of an error in the input.
-        memory_remedy: what helps against a shortage of memory.
+        memory_remedy: what helps against a shortage of memory. By default the remedy for enlarging pictures.
 
     Returns:
         The exit status of `work`; 2 after an error in the input or a shortage of memory; 130 after an

@@ -1,5 +1,6 @@
 """What `moeisr upscale` prints: results to stdout, everything else to stderr."""
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,18 @@ class Report:
         """Return the items with a progress bar, if there is more than one."""
         items = list(items)
         return tqdm(items, unit=unit, disable=not self.shows_progress or len(items) == 1)
+
+    @contextmanager
+    def log(self) -> Iterator[None]:
+        """Print the log of this package, but only its errors if only errors are printed."""
+        log = logging.getLogger("moeisr_plugin")
+        level = log.level
+        if self.quiet:
+            log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

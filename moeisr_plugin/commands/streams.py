@@ -4,13 +4,13 @@ import argparse
 import contextlib
 import copy
 import io
-import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from moeisr_plugin.commands.inputs import names_several
+from moeisr_plugin.commands.jobs import names_file
 from moeisr_plugin.pictures import (
     Header,
     Picture,
@@ -18,7 +18,7 @@ from moeisr_plugin.pictures import (
     decode_picture,
     errors_with_path,
 )
-from moeisr_plugin.utils.atomic import staging_folder
+from moeisr_plugin.utils.atomic import scratch_folder
 from moeisr_plugin.utils.regular_files import require_file
 
 STANDARD = "-"
@@ -82,7 +82,7 @@ def streams_as_files(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
         yield args
         return
     args = copy.copy(args)
-    with _staging() as folder:
+    with scratch_folder() as folder:
         picture = folder / f"picture.{args.format or 'png'}"
         args.out = str(picture)
         try:
@@ -98,24 +98,15 @@ def streams_as_files(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
         sys.stdout.buffer.flush()
 
 
-@contextlib.contextmanager
-def _staging() -> Iterator[Path]:
-    parent = Path(tempfile.gettempdir())
-    if not os.access(parent, os.W_OK):
-        raise ValueError(f"{parent}: is not writable; set TMPDIR to a folder for temporary files")
-    with staging_folder(parent) as folder:
-        yield folder
-
-
 def _check_streams(args: argparse.Namespace) -> None:
     from_stdin = STDIN in args.inputs
     if from_stdin and len(args.inputs) > 1:
         raise ValueError("- (standard input) is one picture; enlarge the other inputs in another run")
-    if from_stdin and (args.out is None or Path(args.out).is_dir()):
+    if from_stdin and (args.out is None or not (args.out == STANDARD or names_file(args.out))):
         raise ValueError("- (standard input) has no name; give -o FILE, or -o - for standard output")
     if args.out != STANDARD:
         return
-    if len(args.inputs) > 1 or args.inputs[0].is_dir():
+    if len(args.inputs) > 1 or names_several(args.inputs[0]):
         raise ValueError("-o - (standard output) takes one picture; give a folder for several")
     if args.expert_map:
         raise ValueError("-o - (standard output) takes one picture; omit --expert-map, or give -o FILE")

@@ -21,28 +21,23 @@ def check_target(path: Path) -> None:
 
 
 def prepare_target(path: Path) -> None:
-    """Create the folder of an output, and check that the output can be written there.
+    """Create the folder of an output.
 
     Raises:
-        ValueError: it cannot; one line with the remedy.
+        ValueError: it cannot be created; one line with the remedy.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise ValueError(f"{path.parent}: is not writable; choose another -o")
-    except FileExistsError:
-        raise ValueError(f"{path}: {_blocking(path)} is not a folder; choose another -o") from None
     except OSError as error:
         raise ValueError(f"{one_line(error)}; choose another -o") from error
 
 
 def _check_target(path: Path) -> None:
+    _check_folder(path)
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
-    except NotADirectoryError:
-        raise ValueError(f"{path}: {_blocking(path)} is not a folder; choose another -o") from None
     if stat.S_ISLNK(mode) and not os.path.exists(path):
         raise ValueError(
             f"{path}: is a symbolic link to {os.readlink(path)}, which does not exist; remove the link, or "
@@ -53,8 +48,10 @@ def _check_target(path: Path) -> None:
         raise ValueError(f"{path}: is {kind}; choose another -o, or -o - for standard output")
 
 
-def _blocking(path: Path) -> Path:
-    """Return the part of a path that should be a folder and is not."""
-    return next(
-        (each for each in reversed(path.parents) if os.path.lexists(each) and not each.is_dir()), path.parent
-    )
+def _check_folder(path: Path) -> None:
+    """Check that the folder of a path is a writable folder, or can be created in one."""
+    existing = next((each for each in path.parents if os.path.lexists(each)), path.parent)
+    if not existing.is_dir():
+        raise ValueError(f"{path}: {existing} is not a folder; choose another -o")
+    if not os.access(existing, os.W_OK):
+        raise ValueError(f"{existing}: is not writable; choose another -o")

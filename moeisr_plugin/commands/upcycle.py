@@ -5,6 +5,7 @@ from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.weights_file import FORMATS, check_target
+from moeisr_plugin.utils.atomic import prepared_folder
 
 DESCRIPTION = """Make the checkpoint of a mixture of experts from a LIIF or LTE, of this package or saved by
 the published code. The encoder and an expert of the same depth and width are copied. The other experts get
@@ -74,17 +75,17 @@ def run(args: argparse.Namespace) -> int:
     from moeisr_plugin.models.upcycling import upcycle
 
     check_target(args.output, overwrite=args.overwrite)
-    checkpoint, starts = upcycle(
-        args.weights,
-        args.pictures,
-        depths=args.depths,
-        width=args.width,
-        seed=args.seed,
-        patches=args.patches,
-        lr_size=args.lr_size,
-    )
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(args.output, checkpoint)
+    with prepared_folder(args.output.parent):
+        checkpoint, starts = upcycle(
+            args.weights,
+            args.pictures,
+            depths=args.depths,
+            width=args.width,
+            seed=args.seed,
+            patches=args.patches,
+            lr_size=args.lr_size,
+        )
+        save_checkpoint(args.output, checkpoint)
     print(f"{args.output}: {checkpoint['network_g']['type']}")
     for start in starts:
         plain = f", {start.l1_of_copy:.4f} as a plain copy" if start.l1_of_copy else ""

@@ -80,7 +80,8 @@ def _run(args: argparse.Namespace) -> int:
         done, failures = _process_all(jobs, process, report, debug=args.debug)
     pictures = f"{done} picture{'s' * (done != 1)}"
     if args.dry_run:
-        report.closing(f"{pictures} by {_network(args)}: {estimate}, estimated; nothing is written")
+        needs = f": {estimate}, estimated" if done else ""
+        report.closing(f"{pictures} by {_network(args)}{needs}; nothing is written")
     else:
         report.closing(f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}")
     if failures:
@@ -131,7 +132,7 @@ def _network(args: argparse.Namespace) -> str:
 
 
 def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
-    with report.stage(f"loading {_network(args)}"):
+    with report.log(), report.stage(f"loading {_network(args)}"):
         from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 
         device = chosen_device(args)

@@ -10,14 +10,13 @@ from moeisr_plugin.commands.devices import add_device, add_precision, add_thread
 from moeisr_plugin.commands.sizes import parse_long_side, parse_scale, parse_short_side, parse_target
 from moeisr_plugin.commands.streams import parse_input
 from moeisr_plugin.commands.weights import TRAINED
-from moeisr_plugin.pictures import MAX_PIXELS, WRITABLE
+from moeisr_plugin.pictures import ALIASES, MAX_PIXELS, WRITABLE
 
 DESCRIPTION = """Enlarge pictures to any scale or size. Bit depth, transparency, colour profile and EXIF are
 kept. Widths and heights refer to the picture as displayed. Outputs are PNG, unless --format or the suffix of
 OUT gives another format. PNG and TIFF are written band by band and may be larger than memory. Other formats
 must fit into memory."""
 
-FORMAT_NAMES = {"jpeg": "jpg", "tif": "tiff"}
 HIGHEST_QUALITY = 100
 
 Arguments = argparse._ActionsContainer
@@ -189,7 +188,7 @@ def _add_messages(group: Arguments) -> None:
 
 def _parse_format(text: str) -> str:
     name = text.lower().removeprefix(".")
-    return FORMAT_NAMES.get(name, name)
+    return ALIASES.get(name, name)
 
 
 def _parse_quality(text: str) -> int:

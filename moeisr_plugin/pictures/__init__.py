@@ -14,6 +14,7 @@ from .reader import (
 )
 from .row_bands import join_bands
 from .writer import (
+    ALIASES,
     WRITABLE,
     check_format_fits,
     has_quality,
@@ -25,6 +26,7 @@ from .writer import (
 )
 
 __all__ = [
+    "ALIASES",
     "MAX_PIXELS",
     "PICTURE_SUFFIXES",
     "WRITABLE",

@@ -61,6 +61,7 @@ WRITABLE_FORMATS = {
     "bmp": Format("BMP", LONGEST_SIDE, alpha=False, metadata=False),
 }
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
+"""Other names of formats."""
 WRITABLE = tuple(WRITABLE_FORMATS)
 """The suffixes, without the dot, of the formats that can be written."""
 

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from moeisr_plugin.archs.implicit_network import ImplicitNetwork
+from moeisr_plugin.archs.implicit_network import ImplicitDecoder, ImplicitNetwork
 from moeisr_plugin.render.encoding import _TILE
 from moeisr_plugin.render.engine import _BAND_QUERIES
 
@@ -31,8 +31,9 @@ def encoding_memory(
     """
     element = (dtype or next(net.encoder.parameters()).dtype).itemsize
     latent = int(net.encoder.latent_channels) * element  # type: ignore[arg-type]
+    refined = net.refined_channels * element
     scores = len(net.experts) * element
-    per_pixel = _RGB_BYTES * (1 + _BOUND_ARRAYS) + latent + scores + _CHOICE_BYTES
+    per_pixel = _RGB_BYTES * (1 + _BOUND_ARRAYS) + refined + scores + _CHOICE_BYTES
     tile = math.prod(min(side, _TILE["cpu"]) for side in lr_size)
     return math.prod(lr_size) * per_pixel + tile * latent * _ACTIVATIONS
 
@@ -40,13 +41,17 @@ def encoding_memory(
 def band_memory(net: ImplicitNetwork, lr_size: tuple[int, int], size: tuple[int, int]) -> int:
     """Return the bytes of the colours of a band while it is rendered.
 
-    A band has at least one row of LR pixels, which at a large scale is many output rows.
+    A band of a folded decoder has at least one row of LR pixels, which at a large scale is many output rows.
+    The bands of other decoders are limited by `ImplicitDecoder.queries_at_a_time`.
 
     Args:
         net: the network.
         lr_size: (h, w).
         size: (H, W) of the output.
     """
+    if isinstance(net, ImplicitDecoder):
+        rows = min(size[0], max(1, net.queries_at_a_time // size[1]))
+        return _RGB_BYTES * _BAND_ARRAYS * rows * size[1]
     neighbours = 2 if net.local_ensemble else 1
     decoded = (
         min(n, math.ceil(neighbours * n / lr_n)) for n, lr_n in zip(size, lr_size, strict=True)

@@ -56,6 +56,20 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Create a staging folder where the system keeps temporary files.
+
+    Raises:
+        ValueError: that place is not writable; one line with the remedy.
+    """
+    parent = Path(tempfile.gettempdir())
+    if not os.access(parent, os.W_OK):
+        raise ValueError(f"{parent}: is not writable; set TMPDIR to a folder for temporary files")
+    with staging_folder(parent) as folder:
+        yield folder
+
+
+@contextmanager
 def prepared_folder(folder: Path) -> Iterator[None]:
     """Create a folder for results and check that it is writable, before the work starts.
 

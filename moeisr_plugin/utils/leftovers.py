@@ -21,7 +21,7 @@ except ImportError:  # Windows
 PART = ".part"
 _NAME = re.compile(r"\.([\w.-]{1,64})\+(\d{1,10})-(\d{1,20})\+[0-9a-f]{12}\.part", re.ASCII)
 _UNKNOWN = 0
-"""Start time where the system does not tell it."""
+"""Start time where the system does not give it."""
 
 
 def temporary_path(folder: Path) -> Path:
@@ -99,7 +99,7 @@ def _start_of(pid: int) -> int:
 
 
 def _is_locked(path: str) -> bool:
-    """Return whether a process writes the file or folder, or cannot be excluded to."""
+    """Return whether a process may be writing the file or folder."""
     if fcntl is None:
         return False
     try:

@@ -13,6 +13,7 @@ except ImportError:  # Windows
     resource = None
 
 MEMORY_REMEDY = "close other programs, or give a smaller picture"
+GPU_REMEDY = "add --device cpu"
 
 _GPU = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|GPU.*out of memory", re.IGNORECASE | re.DOTALL)
 _MEMORY = re.compile(
@@ -38,18 +39,22 @@ class DiskShortageError(OSError):
     """A file is too large for the disk, the quota or a limit; the message is one line with the remedy."""
 
 
-def memory_shortage(error: BaseException, remedy: str = MEMORY_REMEDY) -> str | None:
+def memory_shortage(error: BaseException, remedy: str | None = None) -> str | None:
     """Return a line on the shortage of memory that an exception reports, or None for other exceptions.
 
     PyTorch, oneDNN, OpenCV, Pillow and zlib report it by exceptions of various types.
+
+    Args:
+        error: the exception.
+        remedy: what helps. By default the remedy for enlarging pictures.
     """
     for each in _chain(error):
         text = str(each)
         if type(each).__name__ == "OutOfMemoryError" or _GPU.search(text):
-            return "the GPU is out of memory; add --device cpu"
+            return f"the GPU is out of memory; {remedy or GPU_REMEDY}"
         is_shortage = isinstance(each, MemoryError) or getattr(each, "errno", None) == errno.ENOMEM
         if is_shortage or (not isinstance(each, ValueError) and _MEMORY.search(text)):
-            return f"out of memory; {remedy}"
+            return f"out of memory; {remedy or MEMORY_REMEDY}"
     return None
 
 

@@ -186,7 +186,7 @@ def test_sides_must_be_whole_numbers(photo, capsys, value):
 def test_16_bits_become_8_with_a_note_where_the_format_holds_no_more(tmp_path, capsys, suffix, channels):
     deep = draw(tmp_path / "deep.png", channels=channels, dtype=np.uint16)
     assert moeisr(deep, "--scale", 2, "--format", suffix) == 0
-    note = f"{deep}: has 16 bits per sample; deep_x2.{suffix} gets 8 (PNG and TIFF keep 16)"
+    note = f"{deep}: has 16 bits per sample; {suffix} holds 8 (png and tiff hold 16)"
     assert f"moeisr upscale: {note}" in capsys.readouterr().err.splitlines()
     assert moeisr(deep, "--scale", 2) == 0
     assert "16 bits" not in capsys.readouterr().err

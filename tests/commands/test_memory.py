@@ -1,12 +1,9 @@
 """Pictures that need more memory than there is are refused in one line, before they are decoded."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 from PIL import Image, features
-from test_upscale import Bicubic, draw, moeisr, refused
+from upscale_command import Bicubic, draw, moeisr, refused
 
 from moeisr_plugin.checkpoints.network import network_from
 
@@ -15,7 +12,6 @@ from moeisr_plugin.checkpoints.network import network_from
 def upscaler(monkeypatch):
     monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Bicubic)
     monkeypatch.setattr(Bicubic, "net", network_from("tiny_MoEISR_LIIF_s"))
-    monkeypatch.setattr(Bicubic, "device", torch.device("cpu"), raising=False)
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ def test_alpha_counts_unless_it_is_opaque(tmp_path, memory, capsys):
     pixels[0, 0, 3] = 0
     Image.fromarray(pixels).save(tmp_path / "clear.png")
     memory(200 * 10**6)
-    assert moeisr(tmp_path / "opaque.png", "--scale", 1) == 0
+    assert moeisr(tmp_path / "opaque.png", "--scale", 1, "-q") == 0
     assert "500x600 to 500x600 pixels need about" in refused(capsys, tmp_path / "clear.png", "--scale", 1)
 
 
@@ -73,9 +69,10 @@ def test_a_picture_that_fits_is_enlarged(tmp_path, memory):
 
 def test_memory_of_a_gpu_is_not_compared_with_that_of_the_host(tmp_path, memory, monkeypatch):
     photo = draw(tmp_path / "photo.png", 30, 21)
-    monkeypatch.setattr(Bicubic, "device", SimpleNamespace(type="cuda"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     memory(10**6)
-    assert moeisr(photo, "--scale", 2) == 0
+    assert moeisr(photo, "--scale", 2, "--device", "cuda") == 0
 
 
 def test_one_bomb_does_not_stop_the_others(tmp_path, memory, capsys):

@@ -79,6 +79,24 @@ def test_error_of_an_output_names_standard_output(tmp_path, replaced, capsys):
     assert stdout.content() == b""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--scale", 2, "--format", "jpg"], 0, "has 16 bits per sample; jpg holds 8"),
+        (["--scale", 2, "--verbose"], 0, "12x10 RGB of 16 bits, encoded in"),
+        (["--size", "10x8"], 2, "--size 10x8 is smaller than the picture"),
+        (["--scale", 2, "--max-pixels", 200, "--format", "jpg"], 2, "the output of 12x10 would be 24x20"),
+    ],
+)
+def test_messages_name_standard_input(arguments, status, message, replaced, tmp_path, capsys):
+    replaced("stdin", draw(tmp_path / "deep.png", dtype=np.uint16).read_bytes())
+    replaced("stdout")
+    assert moeisr("-", *arguments, "-o", "-") == status
+    err = capsys.readouterr().err
+    assert f"standard input: {message}" in err
+    assert "picture." not in err
+
+
 def test_closed_standard_output_ends_quietly(photo, monkeypatch, capsys):
     class Closed(Stream):
         def flush(self):
@@ -97,6 +115,8 @@ def test_closed_standard_output_ends_quietly(photo, monkeypatch, capsys):
         (["-", "--scale", "2", "-o", "."], "has no name; give -o FILE"),
         (["photo.png", "photo.png", "--scale", "2", "-o", "-"], "takes one picture; give a folder"),
         ([".", "--scale", "2", "-o", "-"], "takes one picture; give a folder"),
+        (["*.png", "--scale", "2", "-o", "-"], "takes one picture; give a folder"),
+        (["-", "--scale", "2", "-o", "new"], "has no name; give -o FILE"),
         (["photo.png", "--scale", "2", "-o", "-", "--expert-map"], "omit --expert-map"),
     ],
 )
@@ -188,10 +208,11 @@ def wrong_targets(folder):
     }
 
 
-def test_outputs_that_cannot_be_written_are_one_line(photo, capsys):
+@pytest.mark.parametrize("mode", ["--overwrite", "--dry-run"])
+def test_outputs_that_cannot_be_written_are_one_line(mode, photo, capsys):
     for name, message in wrong_targets(photo.parent).items():
         before = sorted(photo.parent.rglob("*"))
-        assert message in refused(capsys, photo, "--scale", 2, "--overwrite", "-o", photo.parent / name), name
+        assert message in refused(capsys, photo, "--scale", 2, mode, "-o", photo.parent / name), name
         assert sorted(photo.parent.rglob("*")) == before
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 

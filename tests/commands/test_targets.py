@@ -37,3 +37,25 @@ def test_a_folder_is_not_overwritten(command, tmp_path, monkeypatch, capsys):
     (tmp_path / "folder.pth").mkdir()
     assert main([*COMMANDS[command]("folder.pth"), "--overwrite"]) == 2
     assert capsys.readouterr().err == f"moeisr {command}: folder.pth: is a folder; choose another name\n"
+
+
+def test_upcycle_checks_the_folder_before_the_work(tmp_path, monkeypatch, capsys):
+    def work(*_, **__):
+        pytest.fail("the work began")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"mine")
+    monkeypatch.setattr("moeisr_plugin.models.upcycling.upcycle", work)
+    assert main(COMMANDS["upcycle"]("file/new.pth")) == 2
+    assert capsys.readouterr().err.startswith("moeisr upcycle: file")
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_a_failure_leaves_no_folder(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError("fails")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("moeisr_plugin.models.upcycling.upcycle", fail)
+    assert main(COMMANDS["upcycle"]("new/deeper/new.pth")) == 2
+    assert list(tmp_path.iterdir()) == []

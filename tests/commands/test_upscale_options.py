@@ -1,6 +1,8 @@
 """Options of `moeisr upscale`: aliases, patterns, devices, quality, AVIF and messages."""
 
+import logging
 import math
+import os
 import re
 import sys
 
@@ -79,6 +81,31 @@ def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
     assert not (tmp_path / "a1_x2.png").exists()
 
 
+# --- inputs and outputs that do not match ---
+
+
+def test_an_existing_file_without_a_suffix_is_no_folder(photo, tmp_path, capsys):
+    (tmp_path / "mine").write_text("mine")
+    line = refused(capsys, photo, "-s", 2, "-o", tmp_path / "mine")
+    assert f"{tmp_path / 'mine'}: cannot write this format; end the name in .png" in line
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_picture_that_is_given_twice_is_named(photo, tmp_path, capsys):
+    other = photo.parent / "." / photo.name
+    assert f"{photo}: is given twice; name it once" in refused(capsys, photo, other, "-s", 2)
+    assert "is given twice" in refused(capsys, photo.parent, photo, "-s", 2, "-o", tmp_path / "out")
+
+
+def test_an_unsuitable_budget_names_the_picture(photo, capsys, monkeypatch):
+    def refuse(*_):
+        raise ValueError("the budget is too low")
+
+    monkeypatch.setattr(Encoded, "within_budget", refuse)
+    line = refused(capsys, photo, "-s", 2, "--budget", "0.4")
+    assert line == f"moeisr upscale: {photo}: the budget is too low"
+
+
 # --- device and threads ---
 
 
@@ -145,7 +172,7 @@ def test_quality_trades_size_for_error(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--quality", 90), "--quality: png has none; add --format jpg, webp or avif, or omit it"),
+        (("--quality", 90), "--quality: png has none; choose jpg, webp or avif, or omit --quality"),
         (("--quality", 90, "-o", "a.tif"), "--quality: tiff has none"),
         (("--quality", 101, "-f", "jpg"), "'101' is not a quality; give a number from 1 to 100"),
         (("--quality", 0, "-f", "jpg"), "'0' is not a positive whole number"),
@@ -207,6 +234,19 @@ def test_quiet_prints_only_errors(tmp_path, capsys):
     assert len(captured.err.splitlines()) == 2
 
 
+def test_quiet_applies_to_the_log_of_the_package(photo, upscaler, monkeypatch, capsys):
+    class Logging(upscaler):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            logging.getLogger("moeisr_plugin").info("averaged weights")
+
+    monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Logging)
+    assert moeisr(photo, "-s", 2) == 0
+    assert "moeisr upscale: averaged weights" in capsys.readouterr().err
+    assert moeisr(photo, "-s", 3, "-q") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_verbose_prints_the_network_and_times(photo, capsys):
     assert moeisr(photo, "-s", 2, "-v") == 0
     network, picture, closing = capsys.readouterr().err.splitlines()
@@ -260,7 +300,7 @@ def test_dry_run_writes_nothing_and_prints_outputs_with_an_estimate(tmp_path, ca
     note, closing = captured.err.splitlines()
     assert "has 16 bits" in note
     assert re.fullmatch(
-        r"2 pictures by MoEISR_LIIF_b: about [\d.]+ s and 0\.\d GiB of memory, estimated; nothing is written",
+        r"2 pictures by MoEISR_LIIF_b: about [\d.]+ s and [\d.]+ MB of memory, estimated; nothing is written",
         closing,
     )
 
@@ -278,6 +318,18 @@ def test_dry_run_reports_what_would_fail(tmp_path, capsys):
     assert "already exists" in refused(capsys, tmp_path / "a.png", "-s", 2, "--dry-run", "-q")
 
 
+def test_dry_run_without_a_picture_to_enlarge_estimates_nothing(tmp_path, capsys):
+    draw(tmp_path / "large.png", 40, 30)
+    assert moeisr(tmp_path, "--size", "24x20", "--dry-run") == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "0 pictures by MoEISR_LIIF_b; nothing is written"
+
+
+def test_dry_run_needs_a_writable_folder_for_temporary_files(photo, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / "tmp")
+    assert "is not writable; set TMPDIR" in refused(capsys, photo, "-s", 2, "--dry-run")
+
+
 def test_estimates_grow_with_the_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(estimates, "measured_speed", lambda *_: Speed(encoding=1e-5, rendering=1e-6))
     monkeypatch.setattr(
@@ -287,7 +339,7 @@ def test_estimates_grow_with_the_picture(tmp_path, monkeypatch):
     report = Report("moeisr upscale", quiet=True)
     estimate = Estimate(Bicubic(), settings)  # type: ignore[arg-type]
     seconds, sizes = [], []
-    for name, channels in (("a.png", 3), ("b.png", 3), ("c.jpg", 3), ("d.png", 4)):
+    for name, channels in (("a.png", 3), ("b.png", 3), ("c.JPEG", 3), ("d.png", 4)):
         side = 200 if name == "a.png" else 400
         job = Job(draw(tmp_path / f"in_{name}", side, side, channels=channels), tmp_path / name, None)
         prepared = prepare(job, Bicubic(), settings, report)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Run `moeisr upscale` in tests, with bicubic enlargement instead of a network."""
 
 import numpy as np
+import torch
 from picture_files import upscale_pixels
 from PIL import Image
 
@@ -41,7 +42,7 @@ class Bicubic:
     def __init__(
         self, weights=None, *, device=None, precision="float32", progress=False, keep_hidden_colour=False
     ):
-        self.device = device or "cpu"
+        self.device = torch.device(device or "cpu")
         type(self).given = (weights, device, precision)
         type(self).sizes = []
         type(self).budgets = []

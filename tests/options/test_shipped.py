@@ -30,6 +30,11 @@ def test_the_list_holds_every_file_but_the_bases(capsys):
     assert {name: Path(path).resolve() for name, path in listed.items()} == {f.stem: f for f in files}
 
 
+def test_a_listing_overrides_no_options(capsys):
+    assert main(["options", "--list", "--force_yml", "name=x"]) == 2
+    assert "--force_yml needs FILE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("given", [NAME, f"{NAME}.yml", f"options/train/EDSR/{NAME}.yml"])
 def test_a_shipped_file_is_found_by_name_from_anywhere(given, capsys):
     assert main(["options", given]) == 0

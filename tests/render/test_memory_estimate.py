@@ -4,7 +4,9 @@ import sys
 
 import pytest
 from processes import run_python
+from references import TINY_ENCODER
 
+from moeisr_plugin.archs.ciaosr_arch import CiaoSR
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.render.memory_estimate import band_memory, encoding_memory
 
@@ -44,7 +46,7 @@ def test_estimate_of_encoding_grows_with_the_picture_and_shrinks_with_the_precis
 
     net = network_from("tiny_MoEISR_LIIF_s")
     small, large = encoding_memory(net, (1000, 1000)), encoding_memory(net, (2000, 2000))
-    assert large - small >= 3 * 10**6 * 4 * net.encoder.latent_channels  # the latent
+    assert large - small >= 3 * 10**6 * 4 * net.refined_channels  # the latent
     assert encoding_memory(net, (2000, 2000), dtype=torch.bfloat16) < 0.7 * large
 
 
@@ -52,3 +54,12 @@ def test_a_band_of_a_huge_scale_is_as_large_as_the_output():
     net = network_from("tiny_LIIF")
     assert band_memory(net, (1, 1), (30_000, 30_000)) > 12 * 30_000**2
     assert band_memory(net, (1000, 1000), (2000, 2000)) < 200 * 10**6
+
+
+def test_a_decoder_that_is_not_folded_has_small_bands_and_may_have_a_wider_latent():
+    def made(scales):
+        return CiaoSR(encoder=TINY_ENCODER, hidden_dim=6, depth=2, non_local_scales=scales)
+
+    assert band_memory(made(()), (1, 1), (30_000, 30_000)) < 10 * 10**6
+    local, wider = (encoding_memory(made(scales), (300, 401)) for scales in ((), (2, 3)))
+    assert wider - local == 300 * 401 * 4 * 2 * made(()).latent_channels

@@ -76,9 +76,9 @@ def test_other_errors_are_no_shortage(error):
 
 
 def test_gpu():
-    assert memory_shortage(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")) == (
-        "the GPU is out of memory; add --device cpu"
-    )
+    error = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    assert memory_shortage(error) == "the GPU is out of memory; add --device cpu"
+    assert memory_shortage(error, "lower x") == "the GPU is out of memory; lower x"
 
 
 @pytest.mark.parametrize(
