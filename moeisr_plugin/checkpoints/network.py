@@ -112,12 +112,12 @@ def default_entry(path: str | os.PathLike[str]) -> str | None:
 def located(weights: str | os.PathLike[str]) -> Path:
     """Return the file of weights given by a path or by the name of a bundled network.
 
-    A file takes precedence over a bundled network of the same name.
+    A file takes precedence over a bundled network of the same name. A leading `~` is the home folder.
 
     Raises:
         CheckpointError: there is no such file and no such network.
     """
-    path, bundled = Path(weights), bundled_weights()
+    path, bundled = Path(weights).expanduser(), bundled_weights()
     if path.exists():
         return path
     if str(weights) in bundled:

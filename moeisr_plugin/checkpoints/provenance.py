@@ -42,7 +42,7 @@ def starting_point(path: str | os.PathLike[str], *, part: str = "network_g") -> 
     Raises:
         CheckpointError: the file cannot be read.
     """
-    path, content = Path(path), _content(path)
+    path, content = Path(path).expanduser(), _content(path)
     source: Source = {"part": part, "file": path.name, "sha256": sha256_of(path)}
     network = content.get("network_g")
     if isinstance(network, Mapping) and isinstance(network.get("type"), str):

@@ -22,7 +22,7 @@ def network_named(name: str) -> tuple[ImplicitNetwork, Path]:
     Raises:
         CheckpointError: the weights cannot be read.
     """
-    path = located(Path(name).expanduser())
+    path = located(name)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
         return network_of(checkpoint_from(path), path), path
 

@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, features
-from test_upscale import Bicubic, draw, moeisr, refused
+from upscale_command import Bicubic, draw, moeisr, refused
 
 from moeisr_plugin.checkpoints.network import network_from
 
@@ -15,7 +14,6 @@ from moeisr_plugin.checkpoints.network import network_from
 def upscaler(monkeypatch):
     monkeypatch.setattr("moeisr_plugin.upscaler.Upscaler", Bicubic)
     monkeypatch.setattr(Bicubic, "net", network_from("tiny_MoEISR_LIIF_s"))
-    monkeypatch.setattr(Bicubic, "device", torch.device("cpu"), raising=False)
 
 
 @pytest.fixture
@@ -60,6 +58,7 @@ def test_alpha_counts_unless_it_is_opaque(tmp_path, memory, capsys):
     Image.fromarray(pixels).save(tmp_path / "clear.png")
     memory(200 * 10**6)
     assert moeisr(tmp_path / "opaque.png", "--scale", 1) == 0
+    capsys.readouterr()
     assert "500x600 to 500x600 pixels need about" in refused(capsys, tmp_path / "clear.png", "--scale", 1)
 
 

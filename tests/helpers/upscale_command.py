@@ -1,6 +1,7 @@
 """Run `moeisr upscale` in tests, with bicubic enlargement instead of a network."""
 
 import numpy as np
+import torch
 from picture_files import upscale_pixels
 from PIL import Image
 
@@ -36,12 +37,14 @@ class Bicubic:
     given: tuple
     sizes: list[tuple[int, int]]
     budgets: list[float]
-    net = None
+    net: torch.nn.Module | None = None
+    device = torch.device("cpu")
 
     def __init__(
         self, weights=None, *, device=None, precision="float32", progress=False, keep_hidden_colour=False
     ):
-        self.device = device or "cpu"
+        if device is not None:
+            self.device = torch.device(device)
         type(self).given = (weights, device, precision)
         type(self).sizes = []
         type(self).budgets = []

@@ -44,7 +44,7 @@ def test_estimate_of_encoding_grows_with_the_picture_and_shrinks_with_the_precis
 
     net = network_from("tiny_MoEISR_LIIF_s")
     small, large = encoding_memory(net, (1000, 1000)), encoding_memory(net, (2000, 2000))
-    assert large - small >= 3 * 10**6 * 4 * net.encoder.latent_channels  # the latent
+    assert large - small >= 3 * 10**6 * 4 * net.refined_channels  # the latent
     assert encoding_memory(net, (2000, 2000), dtype=torch.bfloat16) < 0.7 * large
 
 
