@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def folder(tmp_path_factory, photographs):
     """A training whose encoder stands in own_encoder.py, up to iteration 12."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "own_encoder.py").write_text(ENCODER)
-    opt = options(photographs) | {"import": ["own_encoder.py"]}
+    opt: dict[str, Any] = options(photographs) | {"import": ["own_encoder.py"]}
     opt["network_g"]["encoder"] = {"type": "OneConvolution", "width": 4}
     assert finish(start(folder, opt)) == [0], printed(folder)
     picture = Image.fromarray(data.astronaut()[40:63, 170:201])

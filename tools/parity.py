@@ -24,7 +24,7 @@ from skimage import data
 
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.evaluation.machine import machine
@@ -70,7 +70,7 @@ def run(liif_folder: Path, lte_folder: Path, cases: int) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def largest_difference(net: ImplicitSR, published: Any, cases: int) -> float:
+def largest_difference(net: ImplicitNetwork, published: Any, cases: int) -> float:
     """Return the largest difference of a sample over random sizes and scales.
 
     Every tenth picture is large, because offsets from latents are less exact there.
@@ -89,7 +89,7 @@ def largest_difference(net: ImplicitSR, published: Any, cases: int) -> float:
 
 
 @torch.inference_mode()
-def bfloat16_differences(net: ImplicitSR) -> dict[str, Any]:
+def bfloat16_differences(net: ImplicitNetwork) -> dict[str, Any]:
     """Return the largest and the mean difference of a sample of 255, and the share of changed experts."""
     halved = in_precision(net, "bfloat16")
     differences, changed = [], []

@@ -28,7 +28,7 @@ from PIL import Image
 
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.evaluation.evaluate import evaluate
 from moeisr_plugin.evaluation.results import BICUBIC
@@ -233,7 +233,7 @@ TABLES = {
 }
 
 
-def build(decoder: str) -> ImplicitSR:
+def build(decoder: str) -> ImplicitNetwork:
     """Build an untrained decoder of the paper."""
     return DECODERS[decoder](encoder=LATENT)
 
@@ -242,9 +242,9 @@ def cell(numbers: Sequence[float], published: float, *, slack: float) -> Cell:
     return Cell(min(numbers), max(numbers), published, LAST_DIGIT + slack * published)
 
 
-def everything_to_one(net: ImplicitSR, lr_pixels: int, scale: int) -> list[complexity.Workload]:
+def everything_to_one(net: ImplicitNetwork, lr_pixels: int, scale: int) -> list[complexity.Workload]:
     """Return the workloads with all LR pixels routed to the shallowest and to the deepest expert."""
-    experts = range(len(net.experts))
+    experts = range(net.num_experts)
     return [
         complexity.Workload(
             lr_pixels=tuple(lr_pixels * (j == one) for j in experts),
@@ -255,7 +255,7 @@ def everything_to_one(net: ImplicitSR, lr_pixels: int, scale: int) -> list[compl
     ]
 
 
-def in_total(net: ImplicitSR, maps: Sequence[torch.Tensor], scale: int) -> complexity.Workload:
+def in_total(net: ImplicitNetwork, maps: Sequence[torch.Tensor], scale: int) -> complexity.Workload:
     """Return the total workload of several pictures with expert maps (h, w)."""
     works = [complexity.workload(net, each, (len(each) * scale, len(each[0]) * scale)) for each in maps]
     return complexity.Workload(
@@ -265,7 +265,7 @@ def in_total(net: ImplicitSR, maps: Sequence[torch.Tensor], scale: int) -> compl
     )
 
 
-def expert_map(net: ImplicitSR, path: Path) -> torch.Tensor:
+def expert_map(net: ImplicitNetwork, path: Path) -> torch.Tensor:
     return render.expert_map(encode_layers(net, read_picture(path).pixels)[0])[0]
 
 

@@ -1,9 +1,9 @@
 """Read checkpoints and rebuild their networks.
 
 A checkpoint is the content that the toolbox saves, ``{'params': ..., 'params_ema': ...}``, plus
-``network_g``: the registered type and hyper-parameters of the network, and ``upcycled_from`` for a network
-made from another. ``modules`` holds the modules of classes of other packages; messages name them, and nothing
-imports them. The suffix selects the format: torch or safetensors.
+``network_g``: the registered type and hyper-parameters of the network, and the entries of :mod:`.provenance`.
+``modules`` holds the modules of classes of other packages; messages name them, and nothing imports them. The
+suffix selects the format: torch or safetensors.
 """
 
 import itertools
@@ -26,7 +26,6 @@ from moeisr_plugin.utils.shortage import memory_shortage
 from moeisr_plugin.utils.tensor_files import AVERAGED, CheckpointError, read_tensor_file, write_tensor_file
 
 __all__ = [
-    "ORIGIN",
     "CheckpointError",
     "as_checkpoint",
     "build_without_pretrained",
@@ -42,9 +41,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("moeisr_plugin")
-
-ORIGIN = "upcycled_from"
-"""Entry of an upcycled network: its source, and how each expert was initialised."""
 
 MODULES = "modules"
 """Entry with the modules of classes of other packages, by the registered name of the class."""
@@ -116,12 +112,12 @@ def default_entry(path: str | os.PathLike[str]) -> str | None:
 def located(weights: str | os.PathLike[str]) -> Path:
     """Return the file of weights given by a path or by the name of a bundled network.
 
-    A file takes precedence over a bundled network of the same name.
+    A file takes precedence over a bundled network of the same name. A leading `~` is the home folder.
 
     Raises:
         CheckpointError: there is no such file and no such network.
     """
-    path, bundled = Path(weights), bundled_weights()
+    path, bundled = Path(weights).expanduser(), bundled_weights()
     if path.exists():
         return path
     if str(weights) in bundled:

@@ -1,8 +1,9 @@
 """What weights were started from: networks, the data they were trained on, and their licences.
 
-A checkpoint lists its starting points under `STARTED`. Each of them lists its own, so that the list of a
-network says what all of its ancestors were trained on. Published weights state name, licence and training
-data under `PUBLISHED`.
+A checkpoint lists its starting points under `STARTED`: files that were copied whole, in part, or upcycled.
+Each of them lists its own, so that the list of a network says what all of its ancestors were trained on.
+`UPCYCLED` adds how the experts of a mixture were initialised. Published weights state name, licence and
+training data under `PUBLISHED`.
 """
 
 import os
@@ -17,6 +18,9 @@ from moeisr_plugin.utils.tensor_files import read_tensor_file
 
 STARTED = "started_from"
 """Entry with the starting points of a network."""
+
+UPCYCLED = "upcycled_from"
+"""Entry of an upcycled network: the file of its source, and the initialisation of each expert."""
 
 PUBLISHED = "published"
 """Entry of published weights with ``name``, ``iterations``, ``licence`` and ``training_data``."""
@@ -38,9 +42,7 @@ def starting_point(path: str | os.PathLike[str], *, part: str = "network_g") -> 
     Raises:
         CheckpointError: the file cannot be read.
     """
-    path = Path(path)
-    content = read_tensor_file(path)
-    content = content if isinstance(content, Mapping) else {}
+    path, content = Path(path).expanduser(), _content(path)
     source: Source = {"part": part, "file": path.name, "sha256": sha256_of(path)}
     network = content.get("network_g")
     if isinstance(network, Mapping) and isinstance(network.get("type"), str):
@@ -56,11 +58,47 @@ def starting_point(path: str | os.PathLike[str], *, part: str = "network_g") -> 
     return source
 
 
+def passed_on(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the entries about its provenance that a checkpoint passes on when its training is resumed.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    return entries(_content(path))
+
+
+def starting_from(network: str | None, encoder: str | None) -> dict[str, Any]:
+    """Return the entries of a training that starts from files of weights.
+
+    Args:
+        network: weights of the whole network. Their own `UPCYCLED` still holds after the training.
+        encoder: weights of its encoder.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+    """
+    parts = {"network_g": network, "network_g.encoder": encoder}
+    started = [starting_point(file, part=part) for part, file in parts.items() if file]
+    upcycled = _content(network).get(UPCYCLED) if network else None
+    return entries({UPCYCLED: upcycled, STARTED: started})
+
+
+def entries(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those entries of a checkpoint about its provenance that are not empty."""
+    return {key: content[key] for key in (UPCYCLED, STARTED) if content.get(key)}
+
+
 def ancestors(sources: Sequence[Mapping[str, Any]] | None) -> Iterator[Mapping[str, Any]]:
     """Yield starting points and their own, the nearest first."""
     for source in sources or ():
         yield source
         yield from ancestors(source.get(STARTED))
+
+
+def _content(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Return the content of a file of weights; empty if it is no mapping."""
+    content = read_tensor_file(path)
+    return content if isinstance(content, Mapping) else {}
 
 
 def _of_index(index: Path, sha256: str) -> Source:

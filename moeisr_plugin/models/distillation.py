@@ -9,7 +9,7 @@ from basicsr.losses import build_loss
 from torch import Tensor, nn
 
 from moeisr_plugin.archs import routing
-from moeisr_plugin.archs.implicit_sr import Encoding, ImplicitSR
+from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
 from moeisr_plugin.models.batches import Batch
 from moeisr_plugin.models.transfer import network_named, same_encoder
 
@@ -25,7 +25,7 @@ class Teacher:
         shares_latent: decode from the latent of the trained network, which saves the encoder.
     """
 
-    def __init__(self, net: ImplicitSR, *, shares_latent: bool):
+    def __init__(self, net: ImplicitNetwork, *, shares_latent: bool):
         self.net = net
         self.shares_latent = shares_latent
 
@@ -35,19 +35,20 @@ class Teacher:
 
         Args:
             part: the batch.
-            latents: the latent of the trained network, (B, D, h, w), or an empty list to encode again.
+            latents: the output of the encoder of the trained network, (B, D, h, w), or an empty list to
+                encode again.
         """
         if self.shares_latent and len(latents) == 1:
-            (latent,) = latents
+            latent = self.net.refine(latents[0])
         else:
             latent = self.net.encode(part.lr).latent
         batch, _, height, width = latent.shape
-        scores = latent.new_zeros(batch, len(self.net.experts), height, width)
-        scores = routing.use_everywhere(scores, len(self.net.experts) - 1)
-        return self.net.dispatch(Encoding(part.lr, latent, scores), part.coord, part.cell)
+        scores = latent.new_zeros(batch, self.net.num_experts, height, width)
+        scores = routing.use_everywhere(scores, self.net.num_experts - 1)
+        return self.net.decode(Encoding(part.lr, latent, scores), part.coord, part.cell)
 
 
-def build_teacher(name: str, student: ImplicitSR, *, device: torch.device) -> Teacher:
+def build_teacher(name: str, student: ImplicitNetwork, *, device: torch.device) -> Teacher:
     """Return the teacher of a network.
 
     Args:
@@ -59,7 +60,7 @@ def build_teacher(name: str, student: ImplicitSR, *, device: torch.device) -> Te
         ValueError: the weights cannot be read, or the student has no deeper expert; one line.
     """
     if name == DEEPEST:
-        if len(student.experts) == 1:
+        if student.num_experts == 1:
             raise ValueError(
                 "train.distillation_opt.teacher: is deepest, but the network has one expert; "
                 "give a file of weights"
@@ -80,7 +81,7 @@ class Distillation:
         device: its device.
     """
 
-    def __init__(self, opt: Mapping[str, Any], student: ImplicitSR, *, device: torch.device):
+    def __init__(self, opt: Mapping[str, Any], student: ImplicitNetwork, *, device: torch.device):
         options = dict(opt)
         self.teacher = build_teacher(options.pop("teacher"), student, device=device)
         self.criterion: nn.Module = build_loss(options).to(device)

@@ -21,14 +21,8 @@ from torch.utils.data import DataLoader
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
-from moeisr_plugin.checkpoints.network import (
-    ORIGIN,
-    default_entry,
-    located,
-    save_checkpoint,
-    without_pretrained,
-)
-from moeisr_plugin.checkpoints.provenance import STARTED, starting_point
+from moeisr_plugin.checkpoints.network import default_entry, located, save_checkpoint, without_pretrained
+from moeisr_plugin.checkpoints.provenance import passed_on, starting_from
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.metrics.routing_health import depth_difficulty_correlation, mean_confidence
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
@@ -45,7 +39,6 @@ from moeisr_plugin.models.validation import EnlargedPicture, MetricValues, datas
 from moeisr_plugin.render.routing_report import share_per_depth
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
 from moeisr_plugin.utils import processes
-from moeisr_plugin.utils.tensor_files import read_tensor_file
 
 TOOLBOX_SCHEDULES = frozenset({"MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR"})
 """Schedules of the toolbox. Its MultiStepLR replaces that of torch."""
@@ -91,10 +84,19 @@ class ImplicitSRModel(ResumableModel):
             path["pretrain_network_g"] = start = str(located(start))
             if path.get("param_key_g") is None:
                 path["param_key_g"] = default_entry(start)
-        self.origin = _resumed_origin(start) if resumes else _origin(start, opt["network_g"])
+        self.provenance = self._provenance(opt, start, resumes=resumes) if opt["is_train"] else {}
         if resumes:  # its weights are in the checkpoint
             opt = {**opt, "network_g": without_pretrained(opt["network_g"])}
         super().__init__(opt)
+
+    @staticmethod
+    def _provenance(opt: Mapping[str, Any], start: str | None, *, resumes: bool) -> dict[str, Any]:
+        """Return the entries of checkpoints about the weights that the training starts from."""
+        if resumes:
+            return passed_on(start) if start else {}
+        pretrained = (opt["network_g"].get("encoder") or {}).get("pretrained")
+        copied = (opt.get("train") or {}).get("encoder_from")
+        return starting_from(start, pretrained or (str(located(copied)) if copied else None))
 
     def init_training_settings(self) -> None:
         train_opt = self.opt["train"]
@@ -114,9 +116,7 @@ class ImplicitSRModel(ResumableModel):
         self.accumulate = train_opt.get("accumulate", 1)
         if (encoder := train_opt.get("encoder_from")) and not self.opt["path"].get("pretrain_network_g"):
             # A resumed training has pretrain_network_g, too.
-            copied = copy_encoder(encoder, self._bare(self.net_g))
-            source = starting_point(located(encoder), part="network_g.encoder")
-            self.origin = {ORIGIN: copied, STARTED: [source]}
+            copy_encoder(encoder, self._bare(self.net_g))
         self.learning_experts = learning_experts(self._bare(self.net_g).experts)
         allow_tf32(train_opt.get("tf32"))
         super().init_training_settings()
@@ -416,26 +416,7 @@ class ImplicitSRModel(ResumableModel):
         }
         checkpoint["network_g"] = nets[0].hyper_parameters
         if self.is_train:
-            checkpoint |= self.origin
-        if self.is_train:
+            checkpoint |= self.provenance
             checkpoint["iter"] = self.current_iter if current_iter == -1 else current_iter
         file_name = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
         save_checkpoint(Path(self.opt["path"]["models"], file_name), checkpoint)
-
-
-def _resumed_origin(checkpoint: str | None) -> dict[str, Any]:
-    """Return the entries of a checkpoint about what its network was started from."""
-    content = read_tensor_file(checkpoint) if checkpoint else {}
-    return {key: content[key] for key in (ORIGIN, STARTED) if key in content}
-
-
-def _origin(weights: str | None, network: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries about the weights of a network, and of its encoder, that a training starts from."""
-    pretrained = (network.get("encoder") or {}).get("pretrained")
-    sources = [
-        starting_point(file, part=part)
-        for file, part in ((weights, "network_g"), (pretrained, "network_g.encoder"))
-        if file
-    ]
-    upcycled = read_tensor_file(weights).get(ORIGIN) if weights else None
-    return {**({ORIGIN: upcycled} if upcycled else {}), **({STARTED: sources} if sources else {})}

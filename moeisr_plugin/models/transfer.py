@@ -1,20 +1,18 @@
 """Start a network from the encoder of another one."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
 from moeisr_plugin.checkpoints.network import load_weights, located, network_of
-from moeisr_plugin.utils.hashing import sha256_of
 
 ROUNDING = 0.01
 """Largest relative difference between the latents of equal encoders; TF32 has a mantissa of 10 bits."""
 
 
-def network_named(name: str) -> tuple[ImplicitSR, Path]:
+def network_named(name: str) -> tuple[ImplicitNetwork, Path]:
     """Return a network for evaluation, and its file. The global random state does not change.
 
     Args:
@@ -24,13 +22,13 @@ def network_named(name: str) -> tuple[ImplicitSR, Path]:
     Raises:
         CheckpointError: the weights cannot be read.
     """
-    path = located(Path(name).expanduser())
+    path = located(name)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
         return network_of(checkpoint_from(path), path), path
 
 
-def copy_encoder(name: str, net: ImplicitSR) -> dict[str, Any]:
-    """Copy the encoder of another network, and return the origin for the checkpoints of this one.
+def copy_encoder(name: str, net: ImplicitNetwork) -> None:
+    """Copy the encoder of another network, whose decoder may be of another kind.
 
     Args:
         name: see :func:`network_named`.
@@ -46,17 +44,10 @@ def copy_encoder(name: str, net: ImplicitSR) -> dict[str, Any]:
             f"train.encoder_from: {path}: the encoder has other settings than network_g.encoder; set that "
             f"to {source.hyper_parameters['encoder']}"
         )
-    return {
-        "file": path.name,
-        "sha256": sha256_of(path),
-        "network": source.hyper_parameters["type"],
-        "parts": ["encoder"],
-        "experts": [{"depth": expert.depth, "how": "drawn at random"} for expert in net.expert_list],
-    }
 
 
 @torch.no_grad()
-def same_encoder(one: ImplicitSR, other: ImplicitSR) -> bool:
+def same_encoder(one: ImplicitNetwork, other: ImplicitNetwork) -> bool:
     """Return whether the encoders have the same weights and map a probe to nearly the same latent.
 
     The probe finds settings without weights, such as the scale of residuals. Latents may differ by rounding,
@@ -67,12 +58,12 @@ def same_encoder(one: ImplicitSR, other: ImplicitSR) -> bool:
         return False
     if any(not torch.equal(value, states[1][name]) for name, value in states[0].items()):
         return False
-    probe = torch.linspace(0, 1, 3 * 8 * 8, device=next(one.parameters()).device).view(1, 3, 8, 8)
+    probe = torch.linspace(-1, 1, 3 * 8 * 8, device=next(one.parameters()).device).view(1, 3, 8, 8)
     latents = []
     for net in (one, other):
         was_training = net.encoder.training
         net.encoder.eval()
-        latents.append(net.encode(probe).latent)
+        latents.append(net.encoder(probe))
         net.encoder.train(was_training)
     difference = latents[0] - latents[1]
     return bool(difference.norm() <= ROUNDING * latents[0].norm())

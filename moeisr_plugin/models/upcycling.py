@@ -17,8 +17,8 @@ from moeisr_plugin.archs import reference
 from moeisr_plugin.archs.experts import Expert
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
 from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
-from moeisr_plugin.checkpoints.network import ORIGIN, build_without_pretrained, network_of
-from moeisr_plugin.checkpoints.provenance import STARTED, starting_point
+from moeisr_plugin.checkpoints.network import build_without_pretrained, network_of
+from moeisr_plugin.checkpoints.provenance import STARTED, UPCYCLED, starting_point
 from moeisr_plugin.data.arbitrary_scale_dataset import ArbitraryScaleDataset
 from moeisr_plugin.utils.hashing import sha256_of
 
@@ -76,8 +76,8 @@ def upcycle(
         lr_size: rows and columns of the LR of a patch.
 
     Returns:
-        The checkpoint, ``{'params', 'network_g', 'upcycled_from'}``, and the initialisation of each expert.
-        If the source records its own origin, ``upcycled_from`` holds it under the same name.
+        The checkpoint, ``{'params', 'network_g', 'upcycled_from', 'started_from'}``, and the initialisation
+        of each expert.
 
     Raises:
         ValueError: the source has several experts, or it does not allow the depths or the width. Or a picture
@@ -96,7 +96,7 @@ def upcycle(
     mixture.encoder.load_state_dict(net.encoder.state_dict())
     mixture.embedding.load_state_dict(net.embedding.state_dict())
     starts = [begin_expert(expert, net.expert_list[0], samples) for expert in mixture.expert_list]
-    origin: dict[str, Any] = {
+    origin = {
         "file": Path(source).name,
         "sha256": sha256_of(Path(source)),
         "network": net.hyper_parameters["type"],
@@ -105,12 +105,10 @@ def upcycle(
         "seed": seed,
         "experts": [start._asdict() for start in starts],
     }
-    if ORIGIN in checkpoint:
-        origin[ORIGIN] = checkpoint[ORIGIN]
     content = {
         "params": mixture.state_dict(),
         "network_g": mixture.hyper_parameters,
-        ORIGIN: origin,
+        UPCYCLED: origin,
         STARTED: [starting_point(source)],
     }
     return content, starts

@@ -102,16 +102,18 @@ def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     paths = opt["path"]
     if paths.get("resume_state") or _resumes_by_itself(opt, run):
         return  # the toolbox then takes the networks saved with the state
-    pretrained = (opt.get("network_g") or {}).get("encoder", {}).get("pretrained")
+    pretrained = ((opt.get("network_g") or {}).get("encoder") or {}).get("pretrained")
     if pretrained:
         yield from _file("network_g.encoder.pretrained", pretrained)
+    bundled = bundled_weights()
     for key, path in paths.items():
         if key.startswith("pretrain_network") and path:
-            file = path if Path(path).exists() else bundled_weights().get(path, path)
+            is_bundled = path in bundled and not Path(path).expanduser().exists()
+            file = bundled[path] if is_bundled else path
             findings = list(_file(f"path.{key}", file))
             yield from findings or _entry(file, f"param_key{key.removeprefix('pretrain_network')}", paths)
     encoder = (opt.get("train") or {}).get("encoder_from")
-    if run.is_train and encoder and encoder not in bundled_weights():
+    if run.is_train and encoder and encoder not in bundled:
         yield from _file("train.encoder_from", encoder)
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
-from moeisr_plugin.checkpoints.provenance import ancestors
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
 from moeisr_plugin.losses.names import SCORE_LOSSES
+from moeisr_plugin.publishing import origin
 from moeisr_plugin.publishing.statement import Statement
 from moeisr_plugin.publishing.training_log import Training
 from moeisr_plugin.render import complexity
@@ -64,8 +64,7 @@ class Model:
         training: facts from the training logs.
         statement: facts from the card file.
         results: one entry per data set.
-        origin: how an upcycled network began.
-        started: the weights that the training started from, as in `checkpoints.provenance`.
+        upcycled, started: entries of the checkpoint, as in `checkpoints.provenance`.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Model:
     training: Training
     statement: Statement
     results: list[Results]
-    origin: Mapping[str, Any] | None = None
+    upcycled: Mapping[str, Any] | None = None
     started: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -131,7 +130,7 @@ def collection_entry(model: Model) -> dict[str, Any]:
 
 def model_entry(model: Model) -> dict[str, Any]:
     """Return the entry of the model under `Models`."""
-    training, sources = model.training, list(ancestors(model.started))
+    training, sources = model.training, origin.index_entries(model.started)
     return {
         "Name": model.name,
         "In Collection": model.collection,
@@ -142,8 +141,8 @@ def model_entry(model: Model) -> dict[str, Any]:
                 model.net.hyper_parameters["encoder"]["type"],
             ],
             "Parameters": sum(complexity.parameters(model.net).values()),
-            "Training Data": training_data(model),
-            **({"Started From": [_indexed(source) for source in sources]} if sources else {}),
+            "Training Data": origin.training_data(model.statement, model.started),
+            **({"Started From": sources} if sources else {}),
             "Training Resources": model.statement.hardware,
             "Training Time (s)": round(training.seconds),
             "Iterations": training.iterations,
@@ -212,7 +211,7 @@ def _training(model: Model) -> str:
     training, options = model.training, model.training.options
     train, data = options["train"], options["datasets"]["train"]
     runs = f", in {training.runs} runs" if training.runs > 1 else ""
-    started = "; before that, ".join(_started(source) for source in ancestors(model.started))
+    started = origin.summary(model.started)
     rows = {
         "Option file": f"`{training.option_file}`",
         **({"Started from": started} if started else {}),
@@ -245,60 +244,10 @@ def _training(model: Model) -> str:
 
 def _origin(model: Model) -> list[str]:
     """Return the section on the weights that the training started from, if any."""
-    texts = [_inherited(model)] if model.started else []
-    if model.origin is not None:
-        experts = [f"- depth {expert['depth']}: {expert['how']}" for expert in model.origin["experts"]]
-        texts.append(
-            f"Upcycled from the {model.origin['network']} in `{model.origin['file']}`, SHA-256 "
-            f"`{model.origin['sha256']}`. The experts began so:\n\n" + "\n".join(experts)
-        )
-    if model.statement.origin:
-        texts.append(model.statement.origin)
+    texts = [origin.table(model.started)] if model.started else []
+    texts += [origin.upcycling(model.upcycled)] if model.upcycled else []
+    texts += [model.statement.origin] if model.statement.origin else []
     return ["## Origin", *texts] if texts else []
-
-
-def training_data(model: Model) -> list[str]:
-    """Return the names of all collections that the weights have seen, the own ones first."""
-    own = [images.name for images in model.statement.training_images]
-    inherited = [
-        data["name"] for source in ancestors(model.started) for data in source.get("training_data", ())
-    ]
-    return list(dict.fromkeys([*own, *inherited]))
-
-
-def _started(source: Mapping[str, Any]) -> str:
-    """Return a starting point in words."""
-    name = f"{source['name']}, " if "name" in source else ""
-    part = " (encoder only)" if source["part"].endswith("encoder") else ""
-    iterations = f", {source['iterations']:,} iterations" if "iterations" in source else ""
-    return f"{name}`{source['file']}`{part}, SHA-256 `{source['sha256']}`{iterations}"
-
-
-def _inherited(model: Model) -> str:
-    """Return the table of the weights that the training started from, with their data and licences."""
-    lines = ["| Started from | Training data | Licence |", "|---|---|---|"]
-    for source in ancestors(model.started):
-        data = [
-            f"{each['name']} ({each['licence']})" if "licence" in each else each["name"]
-            for each in source.get("training_data", ())
-        ]
-        licence = source.get("licence", "not stated")
-        lines.append(f"| {_started(source)} | {'; '.join(data) or 'not stated'} | {licence} |")
-    return "\n".join(lines)
-
-
-def _indexed(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry of a starting point in the model index."""
-    named = {
-        "Name": source.get("name"),
-        "File": source["file"],
-        "Part": source["part"],
-        "SHA-256": source["sha256"],
-        "Iterations": source.get("iterations"),
-        "Training Data": [data["name"] for data in source.get("training_data", ())] or None,
-        "License": source.get("licence"),
-    }
-    return {key: value for key, value in named.items() if value is not None}
 
 
 def _type_and_parameters(options: Mapping[str, Any]) -> str:

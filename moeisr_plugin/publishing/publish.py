@@ -9,14 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from moeisr_plugin.checkpoints.network import (
-    ORIGIN,
-    network_from,
-    network_of,
-    read_checkpoint,
-    save_checkpoint,
-)
-from moeisr_plugin.checkpoints.provenance import INDEX, PUBLISHED, STARTED
+from moeisr_plugin.checkpoints.network import network_from, network_of, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints.provenance import INDEX, PUBLISHED, STARTED, UPCYCLED, entries
 from moeisr_plugin.evaluation.report import require_float32, restore_infinity
 from moeisr_plugin.evaluation.results import BICUBIC
 from moeisr_plugin.publishing.card import Model, Results, card
@@ -90,8 +84,7 @@ def publish(
     with prepared_folder(folder), staging_folder(folder) as stage:
         staged = Path(stage, "weights.safetensors")
         weights = {key: _as_type(value, DTYPES[dtype]) for key, value in net.state_dict().items()}
-        origin = {key: content[key] for key in (ORIGIN, STARTED) if content.get(key)}
-        origin[PUBLISHED] = {
+        published = {
             "name": name,
             "iterations": training.iterations,
             "licence": statement.licence,
@@ -99,7 +92,8 @@ def publish(
                 {"name": images.name, "licence": images.licence} for images in statement.training_images
             ],
         }
-        save_checkpoint(staged, {"params": weights, "network_g": net.hyper_parameters, **origin})
+        described = {"params": weights, "network_g": net.hyper_parameters, PUBLISHED: published}
+        save_checkpoint(staged, {**described, **entries(content)})
         digest = sha256_of(staged)
         hashes = {digest: True, sha256_of(checkpoint): dtype == "float32"}
         model = Model(
@@ -110,7 +104,7 @@ def publish(
             dtype=dtype,
             net=network_from(staged),
             averaged=bool(content.get("params_ema")),
-            origin=content.get(ORIGIN),
+            upcycled=content.get(UPCYCLED),
             started=content.get(STARTED) or [],
             training=training,
             statement=statement,

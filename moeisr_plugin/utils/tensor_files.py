@@ -36,7 +36,7 @@ class CheckpointError(ValueError):
 
 
 def read_tensor_file(path: str | os.PathLike[str]) -> Any:
-    """Read a file onto the CPU. The content decides on the format, not the suffix.
+    """Read a file onto the CPU. The content decides on the format, not the suffix. `~` is the home folder.
 
     Returns:
         The object that torch saved. For safetensors a dictionary with ``params``, ``params_ema`` if present,
@@ -45,7 +45,7 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
     Raises:
         CheckpointError: the file is missing or cannot be read.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         kind = special_kind(path) if path.exists() else None
         raise CheckpointError(f"{path}: {f'is {kind}, not a file' if kind else 'no such file'} of weights")

@@ -1,6 +1,7 @@
 """A decoder of ten lines goes through training, rendering and every command."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_16_bits_encode_and_float32_decodes(net):
     lr = torch.rand(1, 3, 6, 5)
     exact = render.render(net, render.encode(net, lr), (12, 11))
     rounded = to_precision(net, "bfloat16")
-    assert rounded.rgb.weight.dtype == torch.float32
+    assert rounded.state_dict()["rgb.weight"].dtype == torch.float32
     assert next(rounded.encoder.parameters()).dtype == torch.bfloat16
     picture = render.render(rounded, render.encode(rounded, lr), (12, 11))
     assert picture.dtype == torch.float32
@@ -119,7 +120,7 @@ def test_a_decoder_without_decode_says_so():
 @pytest.mark.slow
 def test_every_command(tmp_path, photographs):
     (tmp_path / "bilinear_decoder.py").write_text(DECODER)
-    opt = options(photographs) | {"import": ["bilinear_decoder.py"]}
+    opt: dict[str, Any] = options(photographs) | {"import": ["bilinear_decoder.py"]}
     opt["network_g"] = {"type": "BilinearDecoder", "encoder": ENCODER, "gain": 0.5}
     del opt["train"]["balance_opt"]
     opt["val"]["save_img"] = True

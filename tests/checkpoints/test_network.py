@@ -18,6 +18,8 @@ from moeisr_plugin.checkpoints.network import (
     read_checkpoint,
     save_checkpoint,
 )
+from moeisr_plugin.checkpoints.provenance import starting_point
+from moeisr_plugin.utils.hashing import sha256_of
 
 NETWORKS = [
     lambda: LIIF(encoder=TINY_ENCODER, hidden_dim=6, unfold=False),
@@ -111,6 +113,15 @@ class Harm:
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    save_checkpoint(tmp_path / "net.pth", {"params": {}})
+    assert located("~/net.pth") == tmp_path / "net.pth"
+    assert read_checkpoint("~/net.pth")["params"] == {}
+    assert starting_point("~/net.pth")["sha256"] == sha256_of(tmp_path / "net.pth")
+
+
 def test_code_in_a_file_is_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"params": Harm()}, "zip.pth")

@@ -64,7 +64,7 @@ def test_dataset_upscale_and_evaluate_find_the_same_suffixes(tmp_path):
     names = {f"{suffix[1:]}{suffix}" for suffix in PICTURE_SUFFIXES}
     for name in [*names, "notes.txt", "none"]:
         (tmp_path / name).touch()
-    jobs = plan_jobs([tmp_path], None, label="x2", suffix=None, expert_map=False)
+    jobs = plan_jobs([tmp_path], None, label="x2", suffix=None, expert_map=False).jobs
     assert {job.source.name for job in jobs} == names
     assert set(FolderPictures(tmp_path).names.values()) == names
     for name in names:

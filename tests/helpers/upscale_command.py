@@ -37,12 +37,18 @@ class Bicubic:
     given: tuple
     sizes: list[tuple[int, int]]
     budgets: list[float]
-    net = None
+    net: torch.nn.Module | None = None
+    device = torch.device("cpu")
 
     def __init__(
         self, weights=None, *, device=None, precision="float32", progress=False, keep_hidden_colour=False
     ):
+<<<<<<< HEAD
         self.device = torch.device(device or "cpu")
+=======
+        if device is not None:
+            self.device = torch.device(device)
+>>>>>>> review2
         type(self).given = (weights, device, precision)
         type(self).sizes = []
         type(self).budgets = []

@@ -154,3 +154,27 @@ def test_one_expert_has_no_deeper_one(photographs, tmp_path):
     opt["train"]["distillation_opt"] = {**LOSS, "teacher": "deepest"}
     with pytest.raises(ValueError, match=r"teacher: is deepest, but the network has one expert; give a file"):
         build_model(opt)
+
+
+@pytest.mark.parametrize("teacher", ["deepest", "CiaoSR"])
+def test_decoders_with_refined_latents_teach_as_computed(teacher, photographs, tmp_path):
+    opt = options(photographs, tmp_path, freeze=["encoder"])
+    opt["network_g"] |= {"type": "MoEISRCiaoSR", "hidden_dim": 6, "expert_depths": [2, 3]}
+    net = lively(build_network(opt["network_g"]))
+    if teacher != "deepest":
+        net = lively(build_network({"type": "CiaoSR", "encoder": ENCODER, "hidden_dim": 5}))
+        teacher = write(tmp_path / "teacher.pth", net)
+    opt["train"]["distillation_opt"] = {**LOSS, "teacher": teacher}
+    model, batch = build_model(opt), next(iter(loader(opt, "train")))
+    model.net_g.load_state_dict(net.state_dict() if teacher == "deepest" else model.net_g.state_dict())
+    lq, coord, cell = (batch[key] for key in ("lq", "coord", "cell"))
+    choice = torch.full_like(lq[:, 0], net.num_experts - 1, dtype=torch.long)
+    with torch.no_grad():
+        expected = net(lq, coord, cell, choice=choice).rgb
+        latent = model.net_g.encoder((lq - 0.5) / 0.5)
+    part = Batch(lq, coord, cell, batch["gt"])
+    for latents in ([], [latent]) if model.distillation.teacher.shares_latent else ([],):
+        torch.testing.assert_close(model.distillation.teacher(part, latents), expected)
+    model.feed_data(batch)
+    model.optimize_parameters(1)
+    assert model.get_current_log()["l_distill"] > 0

@@ -11,7 +11,8 @@ from tiny_trainings import options as model_options
 from trainings import assert_same_end, finish, killed_after, load, options, printed, start
 
 from moeisr_plugin.archs import routing
-from moeisr_plugin.checkpoints.network import ORIGIN, network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints.provenance import STARTED, UPCYCLED, ancestors
 from moeisr_plugin.cli import main
 from moeisr_plugin.models.upcycling import upcycle
 from moeisr_plugin.utils.hashing import sha256_of
@@ -105,7 +106,7 @@ def test_its_file_tells_where_it_comes_from(source, photographs, tmp_path, capsy
             str(target),
         ]
         assert main(["upcycle", str(source), *arguments]) == 0
-        origin = read_checkpoint(target)[ORIGIN]
+        origin = read_checkpoint(target)[UPCYCLED]
         assert origin["file"] == "source.pth"
         assert origin["sha256"] == sha256_of(source)
         assert [expert["depth"] for expert in origin["experts"]] == [2, 4]
@@ -153,7 +154,7 @@ def test_the_patches_can_fit_small_pictures(source, tmp_path, capsys):
     assert told.endswith("remove them or lower lr_size\n")
     assert not target.exists()
     assert main(["upcycle", str(source), *given, "--lr-size", "11"]) == 0
-    assert read_checkpoint(target)[ORIGIN]["lr_size"] == 11
+    assert read_checkpoint(target)[UPCYCLED]["lr_size"] == 11
 
 
 # --- training only what learns ---
@@ -242,7 +243,7 @@ def test_checkpoints_of_its_training_keep_the_origin(source, photographs, tmp_pa
     opt["path"]["pretrain_network_g"] = str(tmp_path / "begun.pth")
     assert finish(start(folder, opt)) == [0], printed(folder)
     trained, begun = load(folder, "models/net_g_latest.pth"), read_checkpoint(tmp_path / "begun.pth")
-    assert trained[ORIGIN] == begun[ORIGIN]
+    assert trained[UPCYCLED] == begun[UPCYCLED]
     for name, value in begun["params"].items():
         if name.startswith(("encoder.", "experts.1.")):
             assert torch.equal(trained["params_ema"][name], value), name
@@ -266,9 +267,10 @@ def test_an_encoder_is_copied_and_its_file_recorded(source, photographs, tmp_pat
         for name in weights:
             if name.startswith("encoder."):
                 assert torch.equal(trained[entry][name], weights[name])
-    origin = trained[ORIGIN]
+    assert UPCYCLED not in trained
+    (origin,) = trained[STARTED]
     assert (origin["file"], origin["sha256"], origin["network"]) == ("source.pth", sha256_of(source), "LIIF")
-    assert origin["parts"] == ["encoder"]
+    assert origin["part"] == "network_g.encoder"
     folder = killed_after(whole, tmp_path / "after_3", 3)
     opt = encoder_options(photographs, source)
     source.unlink()
@@ -276,7 +278,21 @@ def test_an_encoder_is_copied_and_its_file_recorded(source, photographs, tmp_pat
     assert_same_end(folder, whole)
     path = whole / "experiments/tiny/models/net_g_latest.pth"
     checkpoint, _ = upcycle(path, photographs, depths=[2, 4], patches=2)
-    assert checkpoint[ORIGIN][ORIGIN] == origin
+    assert [each["file"] for each in ancestors(checkpoint[STARTED])] == ["net_g_latest.pth", "source.pth"]
+    assert checkpoint[UPCYCLED]["file"] == "net_g_latest.pth"
+
+
+@pytest.mark.parametrize("kind", ["LIIF", "CiaoSR"])
+def test_a_decoder_that_refines_the_latent_takes_the_encoder(kind, photographs, tmp_path):
+    """Its own refinement is not part of the encoder."""
+    net = lively(build_network({"type": kind, "encoder": TINY_ENCODER, "hidden_dim": 6}))
+    source = tmp_path / "source.pth"
+    save_checkpoint(source, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    opt = model_options(photographs, tmp_path, encoder_from=str(source))
+    opt["network_g"] = {"type": "MoEISRCiaoSR", "encoder": TINY_ENCODER, "hidden_dim": 4}
+    trained = build_model(opt).net_g
+    for name, value in net.encoder.state_dict().items():
+        assert torch.equal(trained.encoder.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from training_files import (
     write_results,
 )
 
-from moeisr_plugin.checkpoints.network import ORIGIN, network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
+from moeisr_plugin.checkpoints.provenance import UPCYCLED
 from moeisr_plugin.cli import main
 from moeisr_plugin.publishing.publish import publish
 from moeisr_plugin.publishing.training_log import read_training
@@ -55,12 +56,13 @@ def test_the_card_of_an_upcycled_network_states_its_origin(experiment):
         "experts": [{"depth": 2, "how": "first 1 of 2 layers copied, last 1 solved"}],
     }
     path = experiment / "models/net_g_200.pth"
-    save_checkpoint(path, {**read_checkpoint(path), ORIGIN: origin})
+    save_checkpoint(path, {**read_checkpoint(path), UPCYCLED: origin})
     write_card(experiment.parent / "card.yml", origin="Of a friend, under a licence.")
     weights, card, *_ = published(experiment)
-    assert read_checkpoint(weights)[ORIGIN] == origin
+    assert read_checkpoint(weights)[UPCYCLED] == origin
     text = card.read_text(encoding="utf-8")
-    assert "## Origin\n\nUpcycled from the LIIF in `liif.pth`, SHA-256 `0123`." in text
+    source = "Upcycled from the LIIF in `liif.pth`, SHA-256 `0123`. Its layers initialised the experts:"
+    assert f"## Origin\n\n{source}" in text
     assert "- depth 2: first 1 of 2 layers copied, last 1 solved\n\nOf a friend, under a licence." in text
 
 

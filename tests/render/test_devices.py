@@ -143,7 +143,8 @@ def test_tf32_is_used_only_if_allowed(precision, high, rounded, monkeypatch):
             return [products.allow_tf32, cudnn.allow_tf32]
         return [each.fp32_precision == "tf32" for each in (products, cudnn.conv)]
 
-    net, seen = to_precision(lively(NETWORKS["MoEISRLIIF"]()), precision), []
+    net, seen = lively(NETWORKS["MoEISRLIIF"]()), []
+    to_precision(net, precision)
     for part in (net.encoder, net.mapper):
         part.register_forward_pre_hook(lambda *_: seen.append(uses_tf32()))
     precompute = net.embedding.precompute

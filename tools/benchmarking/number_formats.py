@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from benchmarking.timing import best_seconds
-from moeisr_plugin.archs.implicit_sr import ImplicitSR
+from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.ops.linear import linear
 from moeisr_plugin.render.casting import TF32, rounded_to_tf32, to_precision
 
@@ -21,7 +21,7 @@ _PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
 _PEAK_SECONDS = 0.05
 
 
-def in_precision(net: ImplicitSR, precision: str) -> ImplicitSR:
+def in_precision(net: ImplicitNetwork, precision: str) -> ImplicitNetwork:
     """Return a copy of a network in a precision, cast by the package."""
     return to_precision(copy.deepcopy(net), precision)
 
