@@ -43,12 +43,7 @@ class Bicubic:
     def __init__(
         self, weights=None, *, device=None, precision="float32", progress=False, keep_hidden_colour=False
     ):
-<<<<<<< HEAD
         self.device = torch.device(device or "cpu")
-=======
-        if device is not None:
-            self.device = torch.device(device)
->>>>>>> review2
         type(self).given = (weights, device, precision)
         type(self).sizes = []
         type(self).budgets = []

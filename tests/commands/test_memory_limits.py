@@ -55,12 +55,7 @@ def test_alpha_counts_unless_it_is_opaque(tmp_path, memory, capsys):
     pixels[0, 0, 3] = 0
     Image.fromarray(pixels).save(tmp_path / "clear.png")
     memory(200 * 10**6)
-<<<<<<< HEAD
     assert moeisr(tmp_path / "opaque.png", "--scale", 1, "-q") == 0
-=======
-    assert moeisr(tmp_path / "opaque.png", "--scale", 1) == 0
-    capsys.readouterr()
->>>>>>> review2
     assert "500x600 to 500x600 pixels need about" in refused(capsys, tmp_path / "clear.png", "--scale", 1)
 
 
