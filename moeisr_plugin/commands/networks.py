@@ -15,16 +15,24 @@ one with moeisr upscale -n NAME."""
 DATASET = "Set14"
 SCALES = (2, 3, 4)
 
+COMPARISON = "to compare: "
+"""Begin of the advice on networks that others are better than, which comparisons need."""
+
 ADVICE = {
-    "MoEISR_LIIF_b": "the best quality",
-    "short_LIIF": "to compare: one expert for all pixels",
+    "MoEISR_LIIF_b": "the best quality, if seconds do not matter",
+    "MoEISR_LIIF_s": "nearly the best quality in less time, for many or large pictures",
+    "photo_MoEISR_LIIF_s": "photographs with JPEG blocks or slight noise, which it removes",
+    "short_LIIF": f"{COMPARISON}one expert for all pixels, trained as long as short_MoEISR_LIIF_s",
     "short_MoEISR_LIIF_s": "faster, quality close to the best",
-    "tiny_LIIF": "to compare: one expert for all pixels",
-    "tiny_LTE": "to compare: one expert for all pixels, on LTE",
+    "tiny_LIIF": f"{COMPARISON}one expert for all pixels",
+    "tiny_LTE": f"{COMPARISON}one expert for all pixels, on LTE",
     "tiny_MoEISR_LIIF_b": "fast, for drafts",
     "tiny_MoEISR_LIIF_s": "the fastest, for many pictures or an old computer",
 }
-"""When to take each network."""
+"""When to take each network. tools/make_docs.py writes these texts into README.md and docs/, too.
+
+It may name networks that are not there yet.
+"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:

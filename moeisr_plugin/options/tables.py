@@ -15,24 +15,33 @@ REGISTRIES = (ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY)
 
 def option_tables() -> str:
     """Return a table for each section and for each class of this package, in Markdown."""
-    sections = dict(_sections("", json_schema()["then"]))  # a class that several keys name stands once
+    sections: dict[str, Mapping[str, Any]] = {}
+    for title, properties in _sections("", json_schema()["then"]):
+        sections.setdefault(title, properties)  # of a class that several keys name, the outermost counts
     return "\n".join(_table(title, properties) for title, properties in sections.items())
 
 
 def _sections(path: str, schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield titles and keys of a section, of the types that it can have, and of the sections in it."""
     types = {case["if"]["properties"]["type"]["const"]: case["then"] for case in schema.get("allOf", [])}
-    properties = {key: part for key, part in schema.get("properties", {}).items() if key != DELETE}
+    properties = _properties(schema)
     if properties and not types:
         yield path or "top level", properties
     for key, part in properties.items():
         yield from _sections(below(path, key), part)
-    for name in sorted(types.keys() & _own_types()):
-        yield from _sections(f"type {name}", types[name])
+    cases = [(f"type {name}", types[name]) for name in sorted(types.keys() & _own_types())]
+    for title, case in cases:
+        yield title, _properties(case)
+    for title, case in cases:
+        yield from _sections(title, case)
     for part in schema.get("patternProperties", {}).values():
         yield from _sections(path, part)
     if isinstance(other := schema.get("additionalProperties"), Mapping):
         yield from _sections(below(path, "NAME"), other)
+
+
+def _properties(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {key: part for key, part in schema.get("properties", {}).items() if key != DELETE}
 
 
 def _own_types() -> set[str]:

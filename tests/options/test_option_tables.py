@@ -7,6 +7,7 @@ import pytest
 
 from moeisr_plugin.archs.implicit_arch import MoEISRLIIF
 from moeisr_plugin.cli import main
+from moeisr_plugin.losses import BalanceLoss, CostLoss
 from moeisr_plugin.options.parse import read_options
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,17 @@ def test_cells_hold_the_allowed_values_and_the_defaults(tables):
     row = tables["type MoEISRLIIF"]["hidden_dim"]
     default = inspect.signature(MoEISRLIIF).parameters["hidden_dim"].default
     assert row == ["a whole number of at least 1", f"`{default}`"]
+
+
+def test_the_table_of_a_class_holds_its_own_parameters_alone(tables):
+    """`train.distillation_opt` takes any loss, and a teacher besides."""
+    for loss in (BalanceLoss, CostLoss):
+        assert set(tables[f"type {loss.__name__}"]) == {"type", *inspect.signature(loss).parameters}
+
+
+def test_the_encoder_of_every_network_is_described_alike(tables):
+    for network in ("CiaoSR", "LIIF", "LTE", "MoEISRCiaoSR", "MoEISRLIIF", "MoEISRLTE"):
+        assert tables[f"type {network}"]["encoder"] == ["a section with a type; required", ""]
 
 
 def test_no_table_is_empty(tables):

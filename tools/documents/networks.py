@@ -7,10 +7,10 @@ from documents.sources import SCALES, WEIGHTS, Measured, Model, Sources, decibel
 
 def short_table(sources: Sources) -> str:
     """Return the table of README: size, seconds, quality and use, without networks for comparison."""
-    heading = ["Network", "MB", "Seconds", *(f"Set14 ×{scale}" for scale in SCALES), "When to take it"]
+    heading = ["Network", "MB", "Seconds", *(f"Set14 ×{scale}" for scale in SCALES), "Take it for"]
     rows = [heading]
     for model in sources.models:
-        if sources.uses.get(model.name, "").startswith("To compare"):
+        if model.is_for_comparison:
             continue
         rows.append(
             [
@@ -18,7 +18,7 @@ def short_table(sources: Sources) -> str:
                 f"{model.megabytes:.1f}",
                 _seconds(sources, model),
                 *(decibels(model.psnr("Set14", scale)) for scale in SCALES),
-                sources.uses.get(model.name, "See its card."),
+                model.advice,
             ]
         )
     return table(rows, "lrrrrrl") + "\n\n" + _conditions(sources)
@@ -46,13 +46,13 @@ def full_table(sources: Sources) -> str:
 
 
 def limits(sources: Sources) -> str:
-    """Return a list of uses and limits, from docs/networks.yml and the cards."""
+    """Return a list of uses and limits, from the advice of `moeisr networks` and the cards."""
     lines = []
     for model in sources.models:
         card = (WEIGHTS / f"{model.name}.md").read_text(encoding="utf-8")
         stated = re.search(r"^## Limits\n\n(.+?)\n\n", card, re.MULTILINE | re.DOTALL)
         limit = " ".join(stated[1].split()) if stated else "See the card."
-        lines.append(f"- `{model.name}`: {sources.uses.get(model.name, 'See its card.')} *Limits:* {limit}")
+        lines.append(f"- `{model.name}`: {model.advice}. *Limits:* {limit}")
     return "\n".join(lines)
 
 

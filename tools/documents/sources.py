@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from moeisr_plugin.checkpoints.bundled import DEFAULT
+from moeisr_plugin.commands.networks import ADVICE, COMPARISON
 from moeisr_plugin.publishing.index import read_index
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +77,15 @@ class Model:
         return self.name.startswith("tiny_")
 
     @property
+    def advice(self) -> str:
+        """When to take it."""
+        return ADVICE.get(self.name, "see its card")
+
+    @property
+    def is_for_comparison(self) -> bool:
+        return self.advice.startswith(COMPARISON)
+
+    @property
     def metadata(self) -> Mapping[str, Any]:
         return self.entry["Metadata"]
 
@@ -108,11 +116,6 @@ class Sources:
         """The networks of the package: the default one first, the tiny ones last."""
         found = [Model(entry) for entry in read_index(WEIGHTS / "metafile.yml")["Models"]]
         return sorted(found, key=lambda model: (not model.is_default, model.is_tiny))
-
-    @cached_property
-    def uses(self) -> Mapping[str, str]:
-        """When to take a network, by name."""
-        return yaml.safe_load((ROOT / "docs" / "networks.yml").read_text(encoding="utf-8"))
 
     @cached_property
     def published(self) -> Mapping[str, Any]:
