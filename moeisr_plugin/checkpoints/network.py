@@ -221,5 +221,7 @@ def build_without_pretrained(hyper_parameters: Mapping[str, Any]) -> Any:
 
 def without_pretrained(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a network without the pretrained weights of its encoder."""
-    encoder = {key: value for key, value in hyper_parameters["encoder"].items() if key != "pretrained"}
-    return {**hyper_parameters, "encoder": encoder}
+    encoder = hyper_parameters.get("encoder")
+    if not isinstance(encoder, Mapping):  # left to its default in a network of another package
+        return dict(hyper_parameters)
+    return {**hyper_parameters, "encoder": {key: encoder[key] for key in encoder if key != "pretrained"}}
