@@ -188,8 +188,6 @@ def _check_sizes(hyper_parameters: Mapping[str, Any], weights: Mapping[str, Any]
     for key, size in _integers("network_g", hyper_parameters):
         if size > largest:
             raise ValueError(f"{key} is {size}, larger than any weight")
-        if size < 0:
-            raise ValueError(f"{key} is {size}; a negative size describes no network")
 
 
 def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:
