@@ -29,14 +29,13 @@ _MODULES = (
 _MODULES_ON_TOOLBOX = ("encoders.swinir_encoder_arch", "encoders.toolbox_encoder_arch")
 """Modules whose networks are made of toolbox networks."""
 
+_OWN_PACKAGES = ("moeisr_plugin", "basicsr")
+
 _Network = TypeVar("_Network", bound=type[nn.Module])
 
 
-_OWN_PACKAGES = ("moeisr_plugin", "basicsr")
-
-
 class UnknownNetworkError(ValueError):
-    """No network of this name is registered.
+    """No network of this name is registered, or the toolbox, which may have it, is not installed.
 
     Attributes:
         network: the name.
@@ -51,13 +50,18 @@ class UnknownNetworkError(ValueError):
         self.network = network
 
 
-class MissingToolboxError(UnknownNetworkError):
-    """A network needs the toolbox, which is not installed."""
-
-
 def register(network: _Network) -> _Network:
-    """Register a network under the name of its class; use as a decorator."""
-    NETWORKS[network.__name__] = network
+    """Register a network under the name of its class; use as a decorator.
+
+    Raises:
+        ValueError: a class of another module has this name; checkpoints would build the wrong one.
+    """
+    name, other = network.__name__, NETWORKS.get(network.__name__, network)
+    if other.__module__ != network.__module__:
+        raise ValueError(
+            f"the network {name} of {network.__module__} has the name of one of {other.__module__}; rename it"
+        )
+    NETWORKS[name] = network
     if "basicsr.utils.registry" in sys.modules:
         _register_with_toolbox(network)
     return network
@@ -86,8 +90,8 @@ def build_network(options: Mapping[str, Any]) -> nn.Module:
             of any registered with the toolbox.
 
     Raises:
-        MissingToolboxError: the network is not of this package alone, and the toolbox is not installed.
-        UnknownNetworkError: no such network is registered.
+        UnknownNetworkError: no such network is registered. If the toolbox is not installed, the message says
+            so.
     """
     parameters = dict(deepcopy(options))
     network = _find(parameters.pop("type"))(**parameters)
@@ -96,7 +100,13 @@ def build_network(options: Mapping[str, Any]) -> nn.Module:
 
 
 def own_network(name: str) -> type[nn.Module] | None:
-    """Return the network of this name that needs no toolbox, or None if there is none."""
+    """Return the network of this package with a name, or None; those that need the toolbox may be missing."""
+    network = _registered(name)
+    return network if network is not None and _package(network) == "moeisr_plugin" else None
+
+
+def _registered(name: str) -> type[nn.Module] | None:
+    """Return the network that is registered here under a name, or None."""
     if name not in NETWORKS:
         for module in _MODULES:
             importlib.import_module(f"moeisr_plugin.archs.{module}")
@@ -104,9 +114,8 @@ def own_network(name: str) -> type[nn.Module] | None:
 
 
 def _find(name: str) -> type[nn.Module]:
-    own = own_network(name)
-    if own is not None:
-        return own
+    if (network := _registered(name)) is not None:
+        return network
     import_installed()
     if name in NETWORKS:
         return NETWORKS[name]
@@ -114,7 +123,7 @@ def _find(name: str) -> type[nn.Module]:
         import basicsr  # noqa: F401  registers the networks on it, too
         from basicsr.utils.registry import ARCH_REGISTRY
     except ModuleNotFoundError as error:
-        raise MissingToolboxError(name, missing_package(name, error.name)) from error
+        raise UnknownNetworkError(name, missing_package(name, error.name)) from error
     known = dict(iter(ARCH_REGISTRY))  # its `get` prints the names that it tries
     found = known.get(name) or known.get(f"{name}_basicsr")
     if found is None:
@@ -130,9 +139,13 @@ def modules_of(options: Mapping[str, Any]) -> dict[str, str]:
             found |= modules_of(value)
     name = options.get("type")
     network = _loaded(name) if isinstance(name, str) else None
-    if network is not None and network.__module__.partition(".")[0] not in (*_OWN_PACKAGES, "__main__"):
+    if network is not None and _package(network) not in (*_OWN_PACKAGES, "__main__"):
         found[str(name)] = network.__module__
     return found
+
+
+def _package(network: type[nn.Module]) -> str:
+    return network.__module__.partition(".")[0]
 
 
 def _loaded(name: str) -> type[nn.Module] | None:

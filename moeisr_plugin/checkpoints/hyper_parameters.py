@@ -11,7 +11,7 @@ from moeisr_plugin.archs.registry import own_network
 def check_hyper_parameters(hyper_parameters: Mapping[str, Any]) -> None:
     """Check numbers and switches, also those of the encoder, before anything is built from them.
 
-    Classes of other packages check theirs themselves.
+    Classes of other packages check theirs themselves: what they take is not known, such as -1 for an axis.
 
     Raises:
         ValueError: a number is negative, not finite or no number, or a switch is not true or false.

@@ -188,8 +188,6 @@ def _check_sizes(hyper_parameters: Mapping[str, Any], weights: Mapping[str, Any]
     for key, size in _integers("network_g", hyper_parameters):
         if size > largest:
             raise ValueError(f"{key} is {size}, larger than any weight")
-        if size < 0:
-            raise ValueError(f"{key} is {size}; a negative size describes no network")
 
 
 def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:
@@ -221,5 +219,7 @@ def build_without_pretrained(hyper_parameters: Mapping[str, Any]) -> Any:
 
 def without_pretrained(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a network without the pretrained weights of its encoder."""
-    encoder = {key: value for key, value in hyper_parameters["encoder"].items() if key != "pretrained"}
-    return {**hyper_parameters, "encoder": encoder}
+    encoder = hyper_parameters.get("encoder")
+    if not isinstance(encoder, Mapping):  # left to its default in a network of another package
+        return dict(hyper_parameters)
+    return {**hyper_parameters, "encoder": {key: encoder[key] for key in encoder if key != "pretrained"}}

@@ -5,6 +5,7 @@ from typing import Any
 
 from moeisr_plugin.options.parse import BASE, DELETE
 from moeisr_plugin.options.schema import IMPLICIT_MODEL, schema
+from moeisr_plugin.options.starting import FROM
 
 
 def json_schema() -> dict[str, Any]:
@@ -16,6 +17,13 @@ def json_schema() -> dict[str, Any]:
     rules = schema({"model_type": IMPLICIT_MODEL}, is_train=True).json_schema()
     for section in _closed_sections(rules):
         section["properties"] = {**section.get("properties", {}), DELETE: {"type": "boolean"}}
+    network = rules["properties"]["network_g"]
+    for section in (network, *(case["then"] for case in network["allOf"])):
+        section["properties"][FROM] = {
+            "description": "weights to start from: a file, or the name of a bundled network",
+            "type": "string",
+            "minLength": 1,
+        }
     rules["properties"][BASE] = {
         "description": "an option file or a list of them, relative to this file",
         "type": ["string", "array"],

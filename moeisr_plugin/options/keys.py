@@ -20,6 +20,7 @@ from moeisr_plugin.models.acceleration import COMPILE_MODES
 from moeisr_plugin.models.distillation import DEEPEST
 from moeisr_plugin.models.optimisers import suitable_schedulers
 from moeisr_plugin.options.rules import (
+    EachKey,
     Rule,
     Section,
     Unread,
@@ -106,6 +107,7 @@ COMPILE = Value(
     json={"enum": [True, False, *COMPILE_MODES]},
 )
 TEACHER = replace(text(), words=f"{DEEPEST}, or a file of weights")
+RATES = EachKey(words="factors of the learning rate by part, such as {encoder: 0.1}", rule=number(above=0))
 MODULES = Value(
     words="a list of modules, such as [my_package.my_encoder]",
     read=read_modules,

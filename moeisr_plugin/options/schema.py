@@ -24,7 +24,6 @@ from moeisr_plugin.options.rules import (
     json_cases,
     nearest,
     needed,
-    number,
     one_of,
     or_empty,
     requiring,
@@ -49,7 +48,7 @@ OPTIMISER = Registered(
     noun="optimiser",
     registry=suitable_optimisers,
     rules=keys.OPTIMISER_RANGES,
-    extra={"lr": needed(keys.OPTIMISER_RANGES["lr"]), "rates": or_empty(EachKey(rule=number(above=0)))},
+    extra={"lr": needed(keys.OPTIMISER_RANGES["lr"]), "rates": or_empty(keys.RATES)},
     supplied=frozenset({"params", "lr"}),
 )
 SCHEDULER = Registered(

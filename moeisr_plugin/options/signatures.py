@@ -73,7 +73,7 @@ class Registered(Rule):
 
     def _json_schema(self) -> dict[str, Any]:
         registry = self.registry()
-        type_rule = named(self.noun, self.registry)
+        common = {"type": named(self.noun, self.registry), **self.extra}
         sections = {
             name: json_object(
                 {"type": one_of(name), **self.keys_of(target)},
@@ -84,7 +84,7 @@ class Registered(Rule):
         }
         return {
             "type": "object",
-            "properties": {"type": type_rule.json_schema()},
+            "properties": {key: rule.json_schema() for key, rule in common.items()},
             "allOf": json_cases(sections),
         }
 
@@ -112,7 +112,8 @@ class Named(Rule):
 
 def named(noun: str, names: Callable[[], Mapping[str, Any]]) -> Named:
     """Return the rule of a name; `names` is called at each check."""
-    return Named(words=f"the name of a {noun}", noun=noun, names=names)
+    article = "an" if noun[0] in "aeiou" else "a"
+    return Named(words=f"the name of {article} {noun}", noun=noun, names=names)
 
 
 def find(registry: Mapping[str, Any], name: Any) -> Any:

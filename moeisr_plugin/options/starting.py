@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from moeisr_plugin.checkpoints.network import located, read_checkpoint
+from moeisr_plugin.checkpoints.network import located, read_checkpoint, without_pretrained
 
 FROM = "from"
 
@@ -30,8 +30,7 @@ def with_network_from(opt: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(stored, Mapping):
         raise ValueError(f"network_g.{FROM}: {weights} does not describe its network; give all its options")
     given = {key: value for key, value in network.items() if key != FROM}
-    encoder = {key: value for key, value in stored["encoder"].items() if key != "pretrained"}
     path = opt.get("path") or {}
     if isinstance(path, Mapping) and not path.get("pretrain_network_g"):
         path = {**path, "pretrain_network_g": weights}
-    return {**opt, "network_g": {**stored, "encoder": encoder, **given}, "path": path}
+    return {**opt, "network_g": {**without_pretrained(stored), **given}, "path": path}

@@ -22,10 +22,13 @@ def option_tables() -> str:
 
 
 def _sections(path: str, schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield titles and keys of a section, of the types that it can have, and of the sections in it."""
+    """Yield titles and keys of a section, of the types that it can have, and of the sections in it.
+
+    A section with types is only yielded if it has keys of its own beside `type`.
+    """
     types = {case["if"]["properties"]["type"]["const"]: case["then"] for case in schema.get("allOf", [])}
     properties = _properties(schema)
-    if properties and not types:
+    if properties.keys() - ({"type"} if types else set()):
         yield path or "top level", properties
     for key, part in properties.items():
         yield from _sections(below(path, key), part)

@@ -64,7 +64,7 @@ def read_deep_jpeg2000(file: BinaryIO) -> Picture:
     file.seek(0)
     samples = imagecodecs.jpeg2k_decode(file.read(), numthreads=1)
     pixels = np.rint(samples * (65535 / (2 ** info.bits[0] - 1))).astype(np.uint16)
-    return Picture(pixels.reshape(pixels.shape[:2] + pixels.shape[2:]), icc_profile=info.profile)
+    return Picture(pixels, icc_profile=info.profile)
 
 
 def _info(file: BinaryIO) -> _Info:

@@ -27,6 +27,10 @@ class PictureError(ValueError):
     """A picture cannot be read or written; the message is one line with the file and the remedy."""
 
 
+class TooManyPixelsError(PictureError):
+    """A picture has more pixels than the limit."""
+
+
 class Header(NamedTuple):
     """Properties of a picture that are known without decoding."""
 

@@ -21,7 +21,7 @@ from .heif import check_heif, deep_pixels, is_heic, register_heic
 from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_header, read_profile
 from .jpegxl import is_jpegxl, read_jpegxl, read_jpegxl_header
 from .pam import is_pam, read_pam, read_pam_header
-from .picture import Header, Picture, PictureError, plausible_dpi, quiet_pillow
+from .picture import Header, Picture, PictureError, TooManyPixelsError, plausible_dpi, quiet_pillow
 from .png import check_png_data, is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
 from .refused import check_refused
@@ -37,22 +37,8 @@ PICTURE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "bmp", "dib", "gif"),
-        *(
-            "ppm",
-            "pgm",
-            "pnm",
-            "pbm",
-            "pam",
-            "avif",
-            "heic",
-            "heif",
-            "jp2",
-            "j2k",
-            "jxl",
-            "tga",
-            "ico",
-            "qoi",
-        ),
+        *("ppm", "pgm", "pnm", "pbm", "pam", "avif", "heic", "heif", "jp2", "j2k", "jxl", "tga"),
+        *("ico", "qoi"),
     )
 )
 """Suffixes of the files in a folder that count as pictures."""
@@ -119,6 +105,8 @@ def decode_picture(
     """
     try:
         return _decode_whole(file, max_pixels)
+    except TooManyPixelsError:
+        raise  # completing the file would take the memory of all pixels
     except PictureError:
         file.seek(0)
         data = file.read()
@@ -159,9 +147,9 @@ def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
 
 
 def check_size(header: Header, max_pixels: int) -> None:
-    """Raise `PictureError` if a picture has more than `max_pixels` pixels."""
+    """Raise `TooManyPixelsError` if a picture has more than `max_pixels` pixels."""
     if header.height * header.width > max_pixels:
-        raise PictureError(
+        raise TooManyPixelsError(
             f"{header.width}x{header.height} is more than the limit of {max_pixels} pixels; raise max_pixels "
             "(--max-pixels of moeisr upscale) if you trust the file"
         )

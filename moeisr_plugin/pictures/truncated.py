@@ -4,6 +4,8 @@ import zlib
 
 from .png import SIGNATURE, chunk, chunks, raw_size
 
+LARGEST_GAP = 2**26
+"""Bytes of a WebP that may be missing. A header may claim 4 GB."""
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
@@ -29,7 +31,10 @@ def completed(data: bytes) -> bytes:
             raise ValueError("no pixel is there")
         return data + END_OF_IMAGE
     if data.startswith(b"RIFF"):
-        return data + bytes(8 + int.from_bytes(data[4:8], "little") - len(data))
+        missing = 8 + int.from_bytes(data[4:8], "little") - len(data)
+        if missing > LARGEST_GAP:
+            raise ValueError("most of the file is missing")
+        return data + bytes(missing)
     return _completed_png(data)
 
 

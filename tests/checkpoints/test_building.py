@@ -46,7 +46,7 @@ def test_sizes_that_are_too_large_together_are_refused_early(tmp_path, changes):
 
 @pytest.mark.parametrize("changes", [{"hidden_dim": -6}, {"expert_depths": [-2, 3]}])
 def test_negative_sizes_are_refused(tmp_path, changes):
-    with pytest.raises(CheckpointError, match="a negative size describes no network"):
+    with pytest.raises(CheckpointError, match="which describes no network"):
         network_from(checkpoint(tmp_path / "a.safetensors", **changes))
 
 

@@ -4,8 +4,18 @@ import copy
 
 import pytest
 
-from moeisr_plugin.archs.registry import build_network
+from moeisr_plugin.archs.implicit_network import ImplicitDecoder
+from moeisr_plugin.archs.registry import NETWORKS, build_network, register
 from moeisr_plugin.checkpoints.network import CheckpointError, network_of
+
+
+class Flipped(ImplicitDecoder):
+    """A network of another package, with a negative whole number and any other number."""
+
+    def __init__(self, *, encoder, axis=-1, offset=1.0):
+        super().__init__(encoder=encoder, axis=axis, offset=offset)
+        self.axis = axis
+
 
 MIXTURE = {
     "type": "MoEISRLIIF",
@@ -82,6 +92,22 @@ def test_sizes_of_zero_are_one_line_without_a_warning(key, weights):
     with pytest.raises(CheckpointError) as caught:
         network_of({"params": weights, "network_g": changed(key, 0)}, "net.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_classes_of_other_packages_take_any_numbers(monkeypatch):
+    monkeypatch.setitem(NETWORKS, "Flipped", Flipped)
+    network_g = {"type": "Flipped", "encoder": MIXTURE["encoder"], "axis": -2, "offset": -0.5}
+    weights = build_network(network_g).state_dict()
+    assert network_of({"params": weights, "network_g": network_g}, "net.pth").hyper_parameters == network_g
+
+
+def test_no_class_takes_the_name_of_one_of_this_package():
+    taken = type("MoEISRLIIF", (ImplicitDecoder,), {"__module__": "my_package"})
+    message = "the network MoEISRLIIF of my_package has the name of one of moeisr_plugin.archs.implicit_arch"
+    before = NETWORKS["MoEISRLIIF"]
+    with pytest.raises(ValueError, match=f"{message}; rename it"):
+        register(taken)
+    assert NETWORKS["MoEISRLIIF"] is before
 
 
 def test_unknown_networks_are_one_line_and_nothing_is_printed(weights, capfd):

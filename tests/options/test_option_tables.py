@@ -63,5 +63,22 @@ def test_the_encoder_of_every_network_is_described_alike(tables):
         assert tables[f"type {network}"]["encoder"] == ["a section with a type; required", ""]
 
 
+@pytest.mark.parametrize(
+    ("title", "keys"),
+    [
+        ("top level", {"import"}),
+        ("network_g", {"type", "from"}),
+        ("train", {"encoder_from", "freeze", "distillation_opt"}),
+        ("train.optim_g", {"type", "lr", "rates"}),
+        ("train.distillation_opt", {"type", "teacher"}),
+        ("val.metrics.NAME", {"type", "better", "protocol", "scale"}),
+        ("type ArbitraryScaleDataset.degradation", {"blur", "noise", "jpeg"}),
+        ("type ArbitraryScaleDataset.degradation.noise", {"sigma", "gray_probability", "probability"}),
+    ],
+)
+def test_keys_outside_the_classes_of_this_package_are_in_a_table(title, keys, tables):
+    assert keys <= tables[title].keys()
+
+
 def test_no_table_is_empty(tables):
     assert all(tables.values())

@@ -20,6 +20,7 @@ import moeisr_plugin.train
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
 from moeisr_plugin.options import OptionsError, Run, check, contradictions
 from moeisr_plugin.options.parse import force_options, read_options
+from moeisr_plugin.options.starting import with_network_from
 from moeisr_plugin.utils.messages import one_line
 
 ROOT = Path(__file__).parents[2]
@@ -1008,7 +1009,8 @@ def problems_of(opt, *, is_train=True, check_files=False):
 
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: path.stem)
 def test_shipped_option_files_pass(path):
-    assert problems_of(read_options(path), is_train="train" in path.parts) == []
+    opt = with_network_from(read_options(path))
+    assert problems_of(opt, is_train="train" in path.parts) == []
 
 
 def test_numbers_and_words_given_as_text_are_converted(training_options):

@@ -1,12 +1,14 @@
 """A JPEG, PNG or WebP that lacks its end is refused, or read with a note as far as it goes."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from moeisr_plugin.pictures import Picture, PictureError, decode_picture, read_picture, write_picture
+from moeisr_plugin.pictures.truncated import completed
 
 HEIGHT, WIDTH = 120, 161
 
@@ -53,6 +55,19 @@ def test_webp_that_lacks_its_last_bytes():
     picture = decode_picture(io.BytesIO(cut), accept_truncated=True)
     expected = decode_picture(io.BytesIO(whole)).pixels
     np.testing.assert_array_equal(picture.pixels[: HEIGHT // 2], expected[: HEIGHT // 2])
+
+
+def test_sizes_that_headers_claim_take_no_memory(monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.pictures.reader.completed", lambda _: pytest.fail("completed"))
+    png = bytearray(saved("PNG")[:2000])
+    png[16:24] = (60_000).to_bytes(4, "big") * 2
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
+    with pytest.raises(PictureError, match="60000x60000 is more than the limit"):
+        decode_picture(io.BytesIO(png), accept_truncated=True)
+    webp = bytearray(saved("WEBP")[:-40])
+    webp[4:8] = (2**32 - 100).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="most of the file is missing"):
+        completed(bytes(webp))
 
 
 @pytest.mark.parametrize("lost", [3, 12, 100])
