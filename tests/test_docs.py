@@ -25,7 +25,9 @@ from moeisr_plugin.archs.registry import NETWORKS
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.commands import upscale
 from moeisr_plugin.commands.networks import ADVICE
+from moeisr_plugin.data.degradation import Degradation
 from moeisr_plugin.options.command_line import options_of_command
+from moeisr_plugin.options.shipped import located_options
 from moeisr_plugin.options.tables import option_tables
 
 pytestmark = pytest.mark.slow
@@ -130,6 +132,15 @@ def run_line(monkeypatch):
     return run
 
 
+@pytest.fixture
+def same_threads():
+    """Give later tests the number of threads that a command changes."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("same_threads")
 def test_commands_run(users_folder, capsys, run_line):
     """Commands run in the order of the pages, each in a folder where the outputs of others may exist."""
     ran = 0
@@ -196,8 +207,7 @@ def test_arguments_of_trainings_are_accepted(parses):
         for module in ("moeisr_plugin.train", "moeisr_plugin.test"):
             if module in command:
                 arguments = command[command.index(module) + 1 :]
-                option_file = Path(arguments[arguments.index("-opt") + 1])
-                assert (ROOT / option_file).is_file()
+                assert (ROOT / located_options(arguments[arguments.index("-opt") + 1])).is_file()
                 parses(lambda words: options_of_command(words, str(ROOT), is_train=True), arguments)
                 found += 1
     assert found >= 8
@@ -228,6 +238,21 @@ def test_extras_that_pip_commands_name_exist():
 def test_yaml_examples_are_valid():
     for page, content in blocks("yaml"):
         assert isinstance(yaml.safe_load(content), dict), page
+
+
+def test_encoders_described_in_yaml_are_built():
+    described = [yaml.safe_load(content) for page, content in blocks("yaml") if page == "docs/extend.md"]
+    assert described
+    for each in described:
+        net = LIIF(hidden_dim=4, **each)
+        assert net.encoder(torch.rand(1, 3, 5, 7)).shape == (1, each["encoder"]["width"], 5, 7)
+
+
+def test_degradations_in_yaml_are_accepted():
+    found = [yaml.safe_load(content) for _, content in blocks("yaml") if "degradation:" in content]
+    assert found
+    for each in found:
+        assert Degradation(each["datasets"]["train"]["degradation"]).operations
 
 
 def test_every_flag_of_upscale_is_used_in_an_example():
