@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import importlib
+import io
 import json
 import re
 import shlex
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -19,10 +21,13 @@ from training_files import write_card, write_experiment, write_results
 
 from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
+from moeisr_plugin.archs.registry import NETWORKS
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.commands import upscale
 from moeisr_plugin.commands.networks import ADVICE
+from moeisr_plugin.data.degradation import Degradation
 from moeisr_plugin.options.command_line import options_of_command
+from moeisr_plugin.options.shipped import located_options
 from moeisr_plugin.options.tables import option_tables
 
 pytestmark = pytest.mark.slow
@@ -68,6 +73,10 @@ def users_folder(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
     for path in ("photo.png", "photos/one.png", "datasets/Set5/one.png"):
         Image.fromarray(data.chelsea()[100:121, 100:133]).save(tmp_path / path)
+    jpeg = io.BytesIO()
+    Image.fromarray(data.chelsea()[:99, :133]).save(jpeg, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(jpeg.getvalue()[:-500])
+    (tmp_path / "my_encoder.py").touch()
     write_card(tmp_path / "card.yml")
     experiment = tmp_path / "experiments/train_EDSR_MoEISR_LIIF_s"
     write_experiment(experiment)
@@ -99,26 +108,58 @@ def test_python_examples_run(users_folder, page):
     try:
         exec(compile(code, page, "exec"), {})
     finally:
-        ARCH_REGISTRY._obj_map.pop("OneConvolution", None)
+        for name in ("OneConvolution", "Bilinear"):
+            ARCH_REGISTRY._obj_map.pop(name, None)
+            NETWORKS.pop(name, None)
     if "enlarged.png" in code:
         assert Image.open(users_folder / "enlarged.png").size == (round(33 * 3.7), round(21 * 3.7))
 
 
-def test_commands_run(users_folder, capsys):
+@pytest.fixture
+def run_line(monkeypatch):
+    """Return a function that runs the words of a command line, with its redirections."""
+
+    def run(words):
+        with contextlib.ExitStack() as stack:
+            for sign, stream, mode in (("<", "stdin", "rb"), (">", "stdout", "wb")):
+                if sign in words:
+                    at = words.index(sign)
+                    file = stack.enter_context(open(words[at + 1], mode))
+                    stack.enter_context(monkeypatch.context()).setattr(sys, stream, io.TextIOWrapper(file))
+                    words = [*words[:at], *words[at + 2 :]]
+            return cli.main(words)
+
+    return run
+
+
+@pytest.fixture
+def same_threads():
+    """Give later tests the number of threads that a command changes."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("same_threads")
+def test_commands_run(users_folder, capsys, run_line):
     """Commands run in the order of the pages, each in a folder where the outputs of others may exist."""
     ran = 0
     for page, command in COMMANDS:
         if command[0] != "moeisr" or command[1] in LONG:
             continue
-        for output in users_folder.glob("*_x*"):
-            output.rename(users_folder / f"earlier{ran}{output.suffix}")
+        for output in users_folder.glob("*_*"):
+            if re.search(r"_(x|long|short)\d", output.name):
+                output.rename(users_folder / f"earlier{ran}{output.suffix}")
         present = {path: path.stat().st_mtime_ns for path in users_folder.rglob("*")}
         existing = "--skip-existing" in command
-        assert cli.main(command[1:]) == 0, f"{page}: {shlex.join(command)}\n{capsys.readouterr().err}"
+        words = command[1:]
+        if words[0] == "upscale" and not {"-n", "--network", "--weights"} & {*words}:
+            words = [words[0], "-n", "tiny_MoEISR_LIIF_s", *words[1:]]  # the default network takes longer
+        assert run_line(words) == 0, f"{page}: {shlex.join(command)}\n{capsys.readouterr().err}"
         now = {path: path.stat().st_mtime_ns for path in users_folder.rglob("*")}
         assert now != present or existing or capsys.readouterr().out, shlex.join(command)
         ran += 1
-    assert ran >= 12
+    assert ran >= 25
 
 
 class ParsedError(Exception):
@@ -166,8 +207,7 @@ def test_arguments_of_trainings_are_accepted(parses):
         for module in ("moeisr_plugin.train", "moeisr_plugin.test"):
             if module in command:
                 arguments = command[command.index(module) + 1 :]
-                option_file = Path(arguments[arguments.index("-opt") + 1])
-                assert (ROOT / option_file).is_file()
+                assert (ROOT / located_options(arguments[arguments.index("-opt") + 1])).is_file()
                 parses(lambda words: options_of_command(words, str(ROOT), is_train=True), arguments)
                 found += 1
     assert found >= 8
@@ -200,13 +240,36 @@ def test_yaml_examples_are_valid():
         assert isinstance(yaml.safe_load(content), dict), page
 
 
+def test_encoders_described_in_yaml_are_built():
+    described = [yaml.safe_load(content) for page, content in blocks("yaml") if page == "docs/extend.md"]
+    assert described
+    for each in described:
+        net = LIIF(hidden_dim=4, **each)
+        assert net.encoder(torch.rand(1, 3, 5, 7)).shape == (1, each["encoder"]["width"], 5, 7)
+
+
+def test_degradations_in_yaml_are_accepted():
+    found = [yaml.safe_load(content) for _, content in blocks("yaml") if "degradation:" in content]
+    assert found
+    for each in found:
+        assert Degradation(each["datasets"]["train"]["degradation"]).operations
+
+
 def test_every_flag_of_upscale_is_used_in_an_example():
     parser = upscale.add_parser(argparse.ArgumentParser().add_subparsers())
-    options = {
-        string for action in parser._actions for string in action.option_strings if string.startswith("--")
-    }
     used = {word for _, command in COMMANDS if command[:2] == ["moeisr", "upscale"] for word in command}
-    assert options - used == {"--help"}
+    unused = [
+        action.dest
+        for action in parser._actions
+        if action.option_strings and not used & {*action.option_strings}
+    ]
+    assert unused == ["help"]
+
+
+def test_every_command_is_used_in_an_example():
+    commands = {command[1] for _, command in COMMANDS if command[0] == "moeisr"}
+    quoted = {word for text in PAGES.values() for word in re.findall(r"[`(]moeisr (\w+)", text)}
+    assert {*cli.COMMANDS, "help"} <= commands | quoted
 
 
 # --- messages ---
