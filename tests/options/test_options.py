@@ -38,7 +38,10 @@ def shrink(opt, photographs, root):
     opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train="train" in opt)
     folders = ("models", "training_states", "visualization")
     opt["path"].update({name: str(root / name) for name in folders}, pretrain_network_g=None)
-    opt.get("train", {}).pop("encoder_from", None)
+    train = opt.get("train", {})
+    train.pop("encoder_from", None)
+    if train.get("distillation_opt"):
+        train["distillation_opt"]["teacher"] = "deepest"
     for name in ("models", "training_states"):
         (root / name).mkdir(parents=True)
     for phase, dataset in opt["datasets"].items():
