@@ -2,11 +2,13 @@
 
 import logging
 import os
+import select
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from moeisr_plugin.utils import interrupts
 from moeisr_plugin.utils.messages import one_line
@@ -91,10 +93,24 @@ def _stdout_is_closed() -> bool:
     """Return whether the reader of stdout has ended. If so, discard what is still buffered."""
     try:
         sys.stdout.flush()
+        is_closed = _lacks_a_reader(sys.stdout)
     except BrokenPipeError:
+        is_closed = True
+    if is_closed:
         discard_stdout()
-        return True
-    return False
+    return is_closed
+
+
+def _lacks_a_reader(stream: TextIO) -> bool:
+    """Return whether a stream is a pipe without a reader. What was written to it is no longer buffered."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    pipe = select.poll()
+    try:
+        pipe.register(stream.fileno(), select.POLLOUT)
+    except (OSError, ValueError):  # it is no file
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))
 
 
 def discard_stdout() -> None:

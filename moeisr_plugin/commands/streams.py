@@ -11,6 +11,7 @@ from pathlib import Path
 
 from moeisr_plugin.commands.inputs import names_several
 from moeisr_plugin.commands.jobs import names_file
+from moeisr_plugin.commands.programs import discard_stdout
 from moeisr_plugin.pictures import (
     Header,
     Picture,
@@ -74,7 +75,7 @@ def streams_as_files(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
         The arguments for writing to files.
 
     Raises:
-        ValueError: ``-`` cannot be used with the other arguments.
+        ValueError: ``-`` cannot be used with the other arguments, or standard output cannot be written.
         BrokenPipeError: the reader of standard output has ended.
     """
     _check_streams(args)
@@ -93,9 +94,19 @@ def streams_as_files(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
                 str(error).replace(str(picture), "standard output").replace(str(folder), str(folder.parent))
             )
             raise ValueError(message) from error
+        _copy_to_stdout(picture)
+
+
+def _copy_to_stdout(picture: Path) -> None:
+    try:
         with open(picture, "rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_stdout()
+        raise ValueError(f"standard output: {error.strerror or error}; give -o FILE") from error
 
 
 def _check_streams(args: argparse.Namespace) -> None:

@@ -140,6 +140,31 @@ def test_a_closed_pipe_ends_quietly(folder):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("size", [100, 5_000, 200_000])  # buffered, and written directly
+@pytest.mark.parametrize("stream", ["sys.stdout", "sys.stdout.buffer"])
+def test_a_pipe_without_a_reader_ends_quietly(stream, size):
+    content = "'x'" if stream == "sys.stdout" else "b'x'"
+    code = f"""
+import sys
+from moeisr_plugin.commands.programs import run_program
+def work():
+    {stream}.write({size} * {content})
+    {stream}.flush()
+    return 0
+sys.exit(run_program("program", work, debug=False))
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=settings, stdout=writer, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize(
     "gigabytes", [0.3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1.0, 1.3, 1.7, 2.2, 3.0))]
 )

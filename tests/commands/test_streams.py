@@ -1,5 +1,6 @@
 """`moeisr upscale` with pipes, devices, standard streams and unusual paths."""
 
+import errno
 import io
 import os
 import socket
@@ -105,6 +106,17 @@ def test_closed_standard_output_ends_quietly(photo, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", Closed())
     assert moeisr(photo, "--scale", 2, "-o", "-", "--quiet") == 141
     assert capsys.readouterr().err == ""
+
+
+def test_full_standard_output_is_one_line_with_the_remedy(photo, monkeypatch, capsys):
+    class Full(Stream):
+        @property
+        def buffer(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    line = refused(capsys, photo, "--scale", 2, "-o", "-", "--quiet")
+    assert line == "moeisr upscale: standard output: No space left on device; give -o FILE"
 
 
 @pytest.mark.parametrize(
