@@ -7,13 +7,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checking import OptionsError, Problem, Run, check
+    from .checking import OptionsError, Problem, check
     from .command_line import options_of_command
+    from .runs import Run
 
 _MODULES = {
     "OptionsError": "checking",
     "Problem": "checking",
-    "Run": "checking",
+    "Run": "runs",
     "check": "checking",
     "options_of_command": "command_line",
 }

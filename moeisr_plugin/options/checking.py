@@ -4,8 +4,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from moeisr_plugin.options.contradictions import Run, contradictions
+from moeisr_plugin.options.contradictions import contradictions
 from moeisr_plugin.options.files import missing_files
+from moeisr_plugin.options.runs import Run
 from moeisr_plugin.options.schema import schema
 
 

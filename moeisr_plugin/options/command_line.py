@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from moeisr_plugin.options.checking import OptionsError, check
-from moeisr_plugin.options.contradictions import Run
 from moeisr_plugin.options.parse import force_options, resolve_options
+from moeisr_plugin.options.runs import Run
 from moeisr_plugin.options.shipped import located_options
 from moeisr_plugin.options.starting import with_network_from
 from moeisr_plugin.utils.arguments import OneLineParser

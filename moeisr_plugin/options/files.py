@@ -11,9 +11,9 @@ from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.data.pairing import list_pairs
 from moeisr_plugin.data.storage import open_pictures
 from moeisr_plugin.models.distillation import DEEPEST
-from moeisr_plugin.options.contradictions import Finding, Run, batch_of_process
 from moeisr_plugin.options.keys import DATASETS, PICTURES
 from moeisr_plugin.options.rules import UnsoundError
+from moeisr_plugin.options.runs import Finding, Run, batch_of_process
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.tensor_files import AVERAGED, CheckpointError
 

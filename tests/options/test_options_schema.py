@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 import moeisr_plugin.test
 import moeisr_plugin.train
 from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
-from moeisr_plugin.options import OptionsError, Run, check, contradictions
+from moeisr_plugin.options import OptionsError, Run, check, implicit_contradictions
 from moeisr_plugin.options.parse import force_options, read_options
 from moeisr_plugin.options.starting import with_network_from
 from moeisr_plugin.utils.messages import one_line
@@ -421,12 +421,12 @@ def test_several_gpus_in_one_process_train_in_float32_and_uncompiled(
 ):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     opt = edited(training_options, {"num_gpu": "auto", f"train.{setting}": value})
-    [(path, problem)] = contradictions.data_parallel(opt, contradictions.Run())
+    [(path, problem)] = implicit_contradictions.data_parallel(opt, Run())
     assert path == f"train.{setting}"
     assert problem.startswith(words)
     assert "torchrun" in problem
-    assert not list(contradictions.data_parallel(opt, contradictions.Run(launcher="pytorch")))
-    assert not list(contradictions.data_parallel({**opt, "num_gpu": 1}, contradictions.Run()))
+    assert not list(implicit_contradictions.data_parallel(opt, Run(launcher="pytorch")))
+    assert not list(implicit_contradictions.data_parallel({**opt, "num_gpu": 1}, Run()))
 
 
 CONTRADICTIONS = {
