@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import sys
 from itertools import product
 from pathlib import Path
@@ -23,14 +24,12 @@ from moeisr_plugin import cli
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.archs.registry import NETWORKS
 from moeisr_plugin.checkpoints.network import save_checkpoint
-from moeisr_plugin.commands import upscale
+from moeisr_plugin.commands import memory, upscale
 from moeisr_plugin.commands.networks import ADVICE
 from moeisr_plugin.data.degradation import Degradation
 from moeisr_plugin.options.command_line import options_of_command
 from moeisr_plugin.options.shipped import located_options
 from moeisr_plugin.options.tables import option_tables
-
-pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -60,30 +59,38 @@ COMMANDS = [
 LONG = ("evaluate", "upcycle", "publish")
 
 
-@pytest.fixture
-def users_folder(tmp_path, monkeypatch):
-    """Create a working directory with the files that the pages mention."""
+@pytest.fixture(scope="module")
+def mentioned_files(tmp_path_factory):
+    """Create a folder with the files that the pages mention."""
+    folder = tmp_path_factory.mktemp("mentioned")
     torch.manual_seed(0)
     encoder = {"type": "EDSREncoder", "num_feat": 8, "num_block": 1}
     net = MoEISRLIIF(encoder=encoder, hidden_dim=8)
     for name in ("net_g_latest.pth", "a.pth", "b.pth", "mine.pth"):
-        save_checkpoint(tmp_path / name, {"params": net.state_dict(), "network_g": net.hyper_parameters})
-    torch.save(published_liif(LIIF(encoder=encoder, hidden_dim=8)), tmp_path / "edsr-baseline-liif.pth")
-    for folder in ("photos", "datasets/Set5"):
-        (tmp_path / folder).mkdir(parents=True)
+        save_checkpoint(folder / name, {"params": net.state_dict(), "network_g": net.hyper_parameters})
+    torch.save(published_liif(LIIF(encoder=encoder, hidden_dim=8)), folder / "edsr-baseline-liif.pth")
+    for name in ("photos", "datasets/Set5"):
+        (folder / name).mkdir(parents=True)
     for path in ("photo.png", "photos/one.png", "datasets/Set5/one.png"):
-        Image.fromarray(data.chelsea()[100:121, 100:133]).save(tmp_path / path)
+        Image.fromarray(data.chelsea()[100:121, 100:133]).save(folder / path)
     jpeg = io.BytesIO()
     Image.fromarray(data.chelsea()[:99, :133]).save(jpeg, "JPEG")
-    (tmp_path / "cut.jpg").write_bytes(jpeg.getvalue()[:-500])
-    (tmp_path / "my_encoder.py").touch()
-    write_card(tmp_path / "card.yml")
-    experiment = tmp_path / "experiments/train_EDSR_MoEISR_LIIF_s"
+    (folder / "cut.jpg").write_bytes(jpeg.getvalue()[:-500])
+    (folder / "my_encoder.py").touch()
+    write_card(folder / "card.yml")
+    experiment = folder / "experiments/train_EDSR_MoEISR_LIIF_s"
     write_experiment(experiment)
-    write_results(tmp_path / "results/Set14/results.json", experiment / "models/net_g_latest.pth")
-    (tmp_path / "options").symlink_to(ROOT / "options")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    write_results(folder / "results/Set14/results.json", experiment / "models/net_g_latest.pth")
+    (folder / "options").symlink_to(ROOT / "options")
+    return folder
+
+
+@pytest.fixture
+def users_folder(mentioned_files, tmp_path, monkeypatch):
+    """Make a copy of the files that the pages mention the working directory."""
+    folder = shutil.copytree(mentioned_files, tmp_path / "user", symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def published_liif(net):
@@ -102,6 +109,7 @@ def published_liif(net):
 # --- examples ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({page for page, _ in blocks("python")}))
 def test_python_examples_run(users_folder, page):
     code = "\n".join(content for name, content in blocks("python") if name == page)
@@ -140,6 +148,7 @@ def same_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_threads")
 def test_commands_run(users_folder, capsys, run_line):
     """Commands run in the order of the pages, each in a folder where the outputs of others may exist."""
@@ -154,7 +163,7 @@ def test_commands_run(users_folder, capsys, run_line):
         existing = "--skip-existing" in command
         words = command[1:]
         if words[0] == "upscale" and not {"-n", "--network", "--weights"} & {*words}:
-            words = [words[0], "-n", "tiny_MoEISR_LIIF_s", *words[1:]]  # the default network takes longer
+            words = [words[0], "-n", "a.pth", *words[1:]]  # the default network takes longer
         assert run_line(words) == 0, f"{page}: {shlex.join(command)}\n{capsys.readouterr().err}"
         now = {path: path.stat().st_mtime_ns for path in users_folder.rglob("*")}
         assert now != present or existing or capsys.readouterr().out, shlex.join(command)
@@ -192,6 +201,7 @@ def test_arguments_of_long_commands_are_accepted(parses):
         parses(cli.main, command[1:])
 
 
+@pytest.mark.slow
 def test_arguments_of_tools_are_accepted(parses):
     tools = [command[1:] for _, command in COMMANDS if command[:1] == ["python"] and "tools/" in command[1]]
     assert len(tools) >= 8
@@ -280,13 +290,20 @@ TROUBLES = {
     "is damaged or incomplete": "upscale half.png --scale 2",
     "is empty; replace it by a picture": "upscale empty.png --scale 2",
     "is more than the limit of": "upscale photo.png --scale 2 --max-pixels 10",
+    "it lacks its end, which --accept-truncated": "upscale cut.jpg --scale 2",
+    "whose linear light has no fixed white": "upscale light.exr --scale 2",
+    "of memory, but": "upscale photo.png --scale 2 -n a.pth",
+    "no picture has this name or matches this pattern": "upscale 'photos/*.gif' --scale 2",
     "contains no pictures": "upscale nothing --scale 2",
     "already exists; choose another -o or add --overwrite": "upscale photo.png --scale 2 -o photos/one.png",
     "would be overwritten; choose another -o": "upscale photo.png --scale 2 -o photo.png",
     "several outputs need a folder": "upscale photo.png photos/one.png --scale 2 -o card.yml",
+    "(standard input) has no name": "upscale - --scale 2",
+    "has none; add --format jpg, webp or avif": "upscale photo.png --scale 2 --quality 80",
     "is smaller than the picture": "upscale photo.png --size 3x3",
     "PyTorch finds no GPU": "upscale photo.png --scale 2 --device cuda",
     "a CPU does not support it": "upscale photo.png --scale 2 --device cpu --precision tf32",
+    "cannot be imported": "upscale photo.png --scale 2 --import nowhere.py",
     "no such file of weights": "upscale photo.png --scale 2 --weights nowhere.pth",
     "no such folder; name a folder of HR pictures": "evaluate --weights a.pth --data nowhere",
     "has no network_g": "complexity -opt card.yml",
@@ -302,12 +319,16 @@ def test_messages_of_troubleshooting_are_provoked_here():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", TROUBLES)
-def test_message_of_troubleshooting_appears(users_folder, capsys, message):
+def test_message_of_troubleshooting_appears(users_folder, capsys, monkeypatch, message):
+    if message == "of memory, but":
+        monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     if message == "PyTorch finds no GPU" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     (users_folder / "nothing").mkdir()
     (users_folder / "empty.png").touch()
+    (users_folder / "light.exr").write_bytes(bytes.fromhex("762f3101") + bytes(64))
     (users_folder / "text.png").write_text("no picture")
     whole = (users_folder / "photo.png").read_bytes()
     (users_folder / "half.png").write_bytes(whole[: len(whole) // 2])
@@ -334,7 +355,7 @@ def test_message_of_troubleshooting_appears(users_folder, capsys, message):
 
 
 def test_readme_is_short():
-    assert len(README.splitlines()) <= 170
+    assert len(README.splitlines()) <= 175
     assert len(README.split()) <= 1600
 
 
@@ -363,6 +384,7 @@ def make_docs(monkeypatch):
     return importlib.import_module("make_docs")
 
 
+@pytest.mark.slow
 def test_generated_parts_are_up_to_date(make_docs, capsys):
     assert make_docs.main(["--check"]) == 0, capsys.readouterr().out
 
