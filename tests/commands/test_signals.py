@@ -173,7 +173,7 @@ def test_limited_memory_ends_in_success_or_in_one_line(gigabytes, folder):
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     rng = np.random.default_rng(1)
     Image.fromarray(rng.integers(0, 255, (600, 801, 3), dtype=np.uint8)).save(folder / "large.png")
-    command = (*UPSCALE[:2], "large.png", *UPSCALE[3:], "--weights", "tiny_MoEISR_LIIF_s")
+    command = (*UPSCALE[:2], "large.png", *UPSCALE[3:], "--weights", "tiny_MoEISR_LIIF_s", "--quiet")
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,

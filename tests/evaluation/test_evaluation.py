@@ -420,7 +420,7 @@ def test_impossible_output_folder_is_reported_before_measuring(
         str(tmp_path / "file/out"),
     ]
     assert main(command) == 2
-    assert "Not a directory" in capsys.readouterr().err
+    assert "not a directory" in capsys.readouterr().err
 
 
 def test_results_are_written_even_if_printing_fails(plain, astronaut, tmp_path, monkeypatch):
