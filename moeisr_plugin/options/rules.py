@@ -221,9 +221,15 @@ def json_object(
 
 
 def json_cases(sections: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the JSON schemas that apply one schema for each `type`."""
+    """Return the JSON schemas that apply one schema for each `type`.
+
+    They ask for an object, because an empty value, which some sections may have, meets any condition on keys.
+    """
     return [
-        {"if": {"properties": {"type": {"const": kind}}, "required": ["type"]}, "then": section}
+        {
+            "if": {"type": "object", "properties": {"type": {"const": kind}}, "required": ["type"]},
+            "then": section,
+        }
         for kind, section in sections.items()
     ]
 

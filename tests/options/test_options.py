@@ -142,8 +142,10 @@ def test_the_losses_of_upcycled_trainings_repeat_bit_for_bit(path, photographs, 
     runs = []
     for name in ("first", "second"):
         opt = shrink(read_options(path), photographs, tmp_path / name)
-        mixture = "random_gates_iter" in opt["train"]
-        opt["train"].update({"random_gates_iter": 4, "mapper_alone_iter": 2} if mixture else {}, total_iter=6)
+        if "random_gates_iter" in opt["train"]:
+            at_random = 4 if opt["train"]["random_gates_iter"] else 0
+            opt["train"].update(random_gates_iter=at_random, mapper_alone_iter=6 - at_random)
+        opt["train"]["total_iter"] = 6
         opt["train"]["scheduler"].update(periods=[4, 2], restart_weights=[1, 1])
         torch.manual_seed(0)
         model, batches = build_model(opt), loader(opt, "train")

@@ -6,6 +6,9 @@ from typing import Any
 from documents.sources import SCALES, Measured, Model, Sources, decibels, table
 
 DATASETS = ("Set5", "Set14")
+SOURCE = "LIIF"
+"""Name of the published EDSR-LIIF in reports."""
+
 PUBLISHED = ("RDN-LIIF", "RDN-MoEISR(LIIF)-s", "RDN-MoEISR(LIIF)-b", "SwinIR-MoEISR(LIIF)-b")
 
 
@@ -16,9 +19,12 @@ def beside_published(sources: Sources) -> str:
     for model in (each for each in reversed(sources.models) if not each.is_tiny):
         numbers = [model.psnr(dataset, scale) for dataset in DATASETS for scale in SCALES]
         rows.append([f"`{model.name}`", *map(decibels, numbers)])
-    if (liif := _source_of_default(sources)) is not None:
-        cells = [decibels(liif.row(scale)["psnr"]) for scale in SCALES]
-        rows.append(["EDSR-LIIF, its published weights", *["–"] * len(SCALES), *cells])
+    default = next(each for each in sources.models if each.is_default)
+    cells = []
+    for dataset in DATASETS:
+        liif = source_of(sources, default, dataset)
+        cells += [decibels(liif.row(scale)["psnr"] if liif else None) for scale in SCALES]
+    rows.append(["EDSR-LIIF, its published weights", *cells])
     for method in PUBLISHED:
         rows.append([f"*{method}, as published*", *_published(sources, method)])
     return table(rows, "l")
@@ -43,46 +49,44 @@ def half_precision(sources: Sources) -> str:
 
 
 def upcycled(sources: Sources) -> str:
-    """Return the routing of the default network beside its source, on each data set with a report."""
-    heading = ["Set", "Scale", "LIIF", "default", "MACs as published", "MACs as executed", "Shares", "Gain"]
-    rows = [heading]
-    model = next(each for each in sources.models if each.is_default)
-    measured = sources.measured(model, "Set14")
-    source = _source_of_default(sources)
-    if measured is None or source is None:
-        return "The default network has not been measured beside its source."
+    """Return the routing of the mixtures beside the LIIF that they come from, on each data set."""
+    rows = [["Network", "Set", "LIIF", "PSNR", "MACs as published", "MACs as executed", "Shares", "Gain"]]
+    files: dict[str, None] = {}
+    for model in sources.models:
+        for dataset in DATASETS:
+            measured, source = sources.measured(model, dataset), source_of(sources, model, dataset)
+            if measured is not None and source is not None:
+                files[measured.file] = None
+                rows += [_beside(model, measured, source, scale) for scale in SCALES]
+    linked = ", ".join(sources.link(name, name.removesuffix(".json")) for name in files)
+    return table(rows, "ll") + f"\n\nFrom {linked}."
+
+
+def _beside(model: Model, measured: Measured, source: Measured, scale: str) -> list[str]:
+    """Return the row of a mixture at a scale."""
+    row, base = measured.row(scale), source.row(scale)
     depths = measured.report["networks"][measured.name]["network_g"]["expert_depths"]
-    for scale in SCALES:
-        row, base = measured.row(scale), source.row(scale)
-        shares = " / ".join(f"{100 * row[f'share_d{depth}']:.0f}" for depth in depths)
-        whole = base["decoder_macs_published"]
-        rows.append(
-            [
-                measured.dataset,
-                f"×{scale}",
-                decibels(base["psnr"]),
-                decibels(row["psnr"]),
-                f"{100 * row['decoder_macs_published'] / whole:.0f} %",
-                f"{100 * row['decoder_macs_executed'] / whole:.0f} %",
-                f"{shares} %",
-                f"{row['gain']:+.2f} dB" if "gain" in row else "–",
-            ]
-        )
-    return table(rows, "ll") + f"\n\nFrom {sources.link(measured.file, measured.file.removesuffix('.json'))}."
+    shares = " / ".join(f"{100 * row[f'share_d{depth}']:.0f}" for depth in depths)
+    whole = base["decoder_macs_published"]
+    return [
+        f"`{model.name}`",
+        f"{measured.dataset} ×{scale}",
+        decibels(base["psnr"]),
+        decibels(row["psnr"]),
+        f"{100 * row['decoder_macs_published'] / whole:.0f} %",
+        f"{100 * row['decoder_macs_executed'] / whole:.0f} %",
+        f"{shares} %",
+        f"{row['gain']:+.2f} dB" if "gain" in row else "–",
+    ]
 
 
-def source_of(sources: Sources, model: Model) -> Measured | None:
-    """Return the LIIF in the report of a network, or None."""
-    measured = sources.measured(model, "Set14")
-    if measured is None:
+def source_of(sources: Sources, model: Model, dataset: str = "Set14") -> Measured | None:
+    """Return the LIIF in the report of a network on a data set, or None."""
+    measured = sources.measured(model, dataset)
+    if measured is None or model.is_for_comparison:
         return None
     networks: Mapping[str, Any] = measured.report["networks"]
-    names = [name for name, network in networks.items() if network["type"] == "LIIF"]
-    return Measured(measured.file, measured.report, names[0]) if names else None
-
-
-def _source_of_default(sources: Sources) -> Measured | None:
-    return source_of(sources, next(each for each in sources.models if each.is_default))
+    return Measured(measured.file, measured.report, SOURCE) if SOURCE in networks else None
 
 
 def _published(sources: Sources, method: str) -> list[str]:
