@@ -299,7 +299,7 @@ TROUBLES = {
     "would be overwritten; choose another -o": "upscale photo.png --scale 2 -o photo.png",
     "several outputs need a folder": "upscale photo.png photos/one.png --scale 2 -o card.yml",
     "(standard input) has no name": "upscale - --scale 2",
-    "has none; add --format jpg, webp or avif": "upscale photo.png --scale 2 --quality 80",
+    "has none; choose jpg, webp or avif": "upscale photo.png --scale 2 --quality 80",
     "is smaller than the picture": "upscale photo.png --size 3x3",
     "PyTorch finds no GPU": "upscale photo.png --scale 2 --device cuda",
     "a CPU does not support it": "upscale photo.png --scale 2 --device cpu --precision tf32",

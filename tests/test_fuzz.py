@@ -115,6 +115,8 @@ def seed_grid() -> list[tuple[str, bytes]]:
 class Unchanged:
     """Replacement for `Upscaler` and `EncodedPicture` that returns the picture unchanged."""
 
+    device = None
+
     def __init__(self, *args, **options):
         self.image = np.empty(0)
 

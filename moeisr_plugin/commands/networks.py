@@ -23,7 +23,7 @@ ADVICE = {
     "MoEISR_LIIF_s": "nearly the best quality in less time, for many or large pictures",
     "photo_MoEISR_LIIF_s": "photographs with JPEG blocks or slight noise, which it removes",
     "short_LIIF": f"{COMPARISON}one expert for all pixels, trained as long as short_MoEISR_LIIF_s",
-    "short_MoEISR_LIIF_s": "faster, quality close to the best",
+    "short_MoEISR_LIIF_s": f"{COMPARISON}trained from random weights; MoEISR_LIIF_s is better at equal cost",
     "tiny_LIIF": f"{COMPARISON}one expert for all pixels",
     "tiny_LTE": f"{COMPARISON}one expert for all pixels, on LTE",
     "tiny_MoEISR_LIIF_b": "fast, for drafts",

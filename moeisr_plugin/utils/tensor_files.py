@@ -18,10 +18,13 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from moeisr_plugin.utils.atomic import atomic_write
+from moeisr_plugin.utils.available_memory import available_memory
 from moeisr_plugin.utils.regular_files import special_kind
 from moeisr_plugin.utils.shortage import DiskShortageError, memory_shortage
 
 SUFFIX = ".safetensors"
+COPIES = 3
+"""Copies of a file that reading it needs at most: the file, its tensors, and scratch memory."""
 AVERAGED = "params_ema"
 ENTRIES = ("params", AVERAGED)
 """Entries of a checkpoint that safetensors stores as tensors.
@@ -64,10 +67,16 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Any:
         remedy = "copy it again, or save the network's state_dict alone"
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); {remedy}") from error
     except Exception as error:  # readers of zip archives and pickles raise many types on damaged data
-        if memory_shortage(error):
+        if memory_shortage(error) and not _fits_in_memory(path):
             raise MemoryError(f"{path}: {error}") from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); copy it again") from error
+
+
+def _fits_in_memory(path: Path) -> bool:
+    """Return whether the tensors of a file fit into memory. If so, a shortage comes from damaged lengths."""
+    available = available_memory()
+    return available is None or COPIES * path.stat().st_size <= available
 
 
 def write_tensor_file(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:

@@ -12,14 +12,15 @@ from moeisr_plugin.render.memory_estimate import band_memory, encoding_memory
 
 # Prints the growth of the peak while a picture is encoded and rendered.
 MEASURE = """
-import resource, sys, torch
+import pathlib, re, sys, torch
 from moeisr_plugin import render
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.render.bounds import colour_bounds
 net = network_from(sys.argv[1])
 height, width = int(sys.argv[2]), int(sys.argv[3])
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # getrusage would give the peak of the parent if that is larger.
+    return int(re.search(r"VmHWM:\\s*(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) * 1024
 render.render(net, render.encode(net, torch.rand(1, 3, 8, 8)), (12, 12))  # libraries are loaded
 before = peak()
 encoding = render.encode(net, torch.rand(1, 3, height, width))
