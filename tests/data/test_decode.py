@@ -84,7 +84,5 @@ def test_other_files_are_refused():
 
 
 def test_floating_point_tiff_is_refused():
-    with pytest.raises(
-        ValueError, match="floating-point samples, whose white is not defined"
-    ):
+    with pytest.raises(ValueError, match="floating-point samples, whose white is not defined"):
         decode_rgb(saved(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"))
