@@ -35,7 +35,7 @@ def default_beside_its_source(sources: Sources) -> str | None:
     return (
         f"On Set14, `{model.name}` is at most {behind:.2f} dB below the published EDSR-LIIF, "
         f"and decodes with {min(cost):.0f} to {max(cost):.0f} % of its multiply-accumulates "
-        f"({sources.link(measured.file)})."
+        f"({sources.link(measured.file)}, {sources.link(source.file, 'LIIF')})."
     )
 
 

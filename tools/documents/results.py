@@ -1,13 +1,10 @@
 """Tables of quality."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from documents.sources import SCALES, Measured, Model, Sources, decibels, table
 
 DATASETS = ("Set5", "Set14")
-SOURCE = "LIIF"
-"""Name of the published EDSR-LIIF in reports."""
+SOURCE = "liif"
+"""Name of the published EDSR-LIIF in reports, in lower case."""
 
 PUBLISHED = ("RDN-LIIF", "RDN-MoEISR(LIIF)-s", "RDN-MoEISR(LIIF)-b", "SwinIR-MoEISR(LIIF)-b")
 
@@ -16,7 +13,7 @@ def beside_published(sources: Sources) -> str:
     """Return the table of README: bicubic, the networks of the package, and rows of the paper."""
     rows = [["PSNR in dB", *(f"{dataset} ×{scale}" for dataset in DATASETS for scale in SCALES)]]
     rows.append(["bicubic", *(decibels(psnr) for dataset in DATASETS for psnr in sources.bicubic(dataset))])
-    for model in (each for each in reversed(sources.models) if not each.is_tiny):
+    for model in (m for m in reversed(sources.models) if not m.is_tiny and not m.is_for_comparison):
         numbers = [model.psnr(dataset, scale) for dataset in DATASETS for scale in SCALES]
         rows.append([f"`{model.name}`", *map(decibels, numbers)])
     default = next(each for each in sources.models if each.is_default)
@@ -56,7 +53,7 @@ def upcycled(sources: Sources) -> str:
         for dataset in DATASETS:
             measured, source = sources.measured(model, dataset), source_of(sources, model, dataset)
             if measured is not None and source is not None:
-                files[measured.file] = None
+                files |= dict.fromkeys((measured.file, source.file))
                 rows += [_beside(model, measured, source, scale) for scale in SCALES]
     linked = ", ".join(sources.link(name, name.removesuffix(".json")) for name in files)
     return table(rows, "ll") + f"\n\nFrom {linked}."
@@ -81,12 +78,15 @@ def _beside(model: Model, measured: Measured, source: Measured, scale: str) -> l
 
 
 def source_of(sources: Sources, model: Model, dataset: str = "Set14") -> Measured | None:
-    """Return the LIIF in the report of a network on a data set, or None."""
-    measured = sources.measured(model, dataset)
-    if measured is None or model.is_for_comparison:
+    """Return the published EDSR-LIIF on a data set where the mixture has a report too, or None."""
+    if sources.measured(model, dataset) is None or model.is_for_comparison or model.is_tiny:
         return None
-    networks: Mapping[str, Any] = measured.report["networks"]
-    return Measured(measured.file, measured.report, SOURCE) if SOURCE in networks else None
+    for name, report in sources.reports:
+        if (report["dataset"], report["precision"]) == (dataset, "float32"):
+            for network in report["networks"]:
+                if network.lower() == SOURCE:
+                    return Measured(name, report, network)
+    return None
 
 
 def _published(sources: Sources, method: str) -> list[str]:
