@@ -21,7 +21,7 @@ COMPARISON = "to compare: "
 ADVICE = {
     "MoEISR_LIIF_b": "the best quality, if seconds do not matter",
     "MoEISR_LIIF_s": "nearly the best quality in less time, for many or large pictures",
-    "photo_MoEISR_LIIF_s": "JPEG blocks or slight noise, which it removes; clean pictures become softer",
+    "photo_MoEISR_LIIF_s": "pictures with JPEG blocks or slight noise; it makes clean pictures softer",
     "short_LIIF": f"{COMPARISON}one expert for all pixels, trained as long as short_MoEISR_LIIF_s",
     "short_MoEISR_LIIF_s": f"{COMPARISON}trained from random weights; MoEISR_LIIF_s is better at equal cost",
     "tiny_LIIF": f"{COMPARISON}one expert for all pixels",

@@ -45,7 +45,7 @@ class Report:
             discard_stdout()
 
     def note(self, line: str) -> None:
-        """Print what the user should know of a run that goes on."""
+        """Print a note. The run continues."""
         if not self.quiet:
             tqdm.write(f"{self.program}: {printable(line)}", file=sys.stderr)
 
@@ -60,7 +60,7 @@ class Report:
             tqdm.write(printable(line), file=sys.stderr)
 
     def error(self, line: str) -> None:
-        """Print a failure of a run that goes on."""
+        """Print an error. The run continues."""
         tqdm.write(f"{self.program}: {line}", file=sys.stderr)
 
     def each(self, items: Iterable[Item], unit: str) -> Iterable[Item]:

@@ -1,4 +1,4 @@
-"""JPEG 2000: samples of more than 8 bits, which Pillow reduces, and the profile, which it ignores."""
+"""Read JPEG 2000 with its colour profile and more than 8 bits, which Pillow ignores and reduces."""
 
 from typing import BinaryIO, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Layouts of TIFF pages: which ones are read, and what their samples are."""
+"""Check the layout of a TIFF page, and describe its samples."""
 
 import tifffile
 from tifffile import EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT

@@ -1,4 +1,4 @@
-"""XMP: what may go into the enlarged picture, and gain maps, which are left out."""
+"""Select the XMP that the enlarged picture keeps, and detect gain maps."""
 
 import re
 

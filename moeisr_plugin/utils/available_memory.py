@@ -21,8 +21,8 @@ _LIMIT_AND_USAGE = {
 def available_memory() -> int | None:
     """Return the bytes that this process can still allocate, swap included, or None if unknown.
 
-    It is the smallest of what the system has left, what its control groups have left, and what ``ulimit -v``
-    and ``ulimit -d`` leave. Only Linux reports all of them.
+    It is the minimum over the system, the control groups, ``ulimit -v`` and ``ulimit -d``. Only Linux reports
+    all of them.
     """
     found = [*_of_system(), *_of_control_groups(), *_of_limits()]
     return max(0, min(found)) if found else None

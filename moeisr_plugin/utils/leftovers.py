@@ -1,4 +1,4 @@
-"""Temporary names that state their writer, so that files of killed processes can be told apart and removed.
+"""Name temporary files by their writer, and remove those of killed processes.
 
 A name is ``.HOST+PID-START+TOKEN.part``. START is the time at which the process started, because process ids
 are reused. The file is also locked while it is written. The lock distinguishes machines of equal name on a

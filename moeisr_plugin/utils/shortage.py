@@ -1,4 +1,4 @@
-"""Recognise shortages of memory and of disk space, and say in one line what is short and what helps."""
+"""Recognise shortages of memory and disk space, and describe them in one line with the remedy."""
 
 import errno
 import re

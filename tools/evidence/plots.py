@@ -1,7 +1,7 @@
 """Plot PSNR against cost."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 
@@ -14,8 +14,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from evidence.labels import Label, write_labels
 from evidence.reports import BICUBIC, Benchmark, Row
+from evidence.style import STYLE
 
-_INK, _FAINT, _BICUBIC = "#333333", "#e4e4e4", "#8a8a8a"
+_FAINT, _BICUBIC = "#e4e4e4", "#8a8a8a"
 _HUES = {
     "LIIF": "#2f6db5",
     "LTE": "#2a9d77",
@@ -25,16 +26,7 @@ _HUES = {
     "MoEISR-LTE-b": "#8c5a2b",
 }
 _OTHERS = ("#3f3f3f", "#5d8aa8", "#a33b20", "#6b8e23")
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
+_STYLE = {**STYLE, "font.size": 9}
 
 
 class Cost(NamedTuple):

@@ -11,22 +11,13 @@ mpl.use("Agg")  # draws without a display
 from documents.results import source_of
 from documents.sources import Measured, Sources
 from evidence.labels import Label, write_labels
+from evidence.style import STYLE
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
-_INK = "#333333"
 _COLOURS = {"MoEISR": "#e07b00", "LIIF": "#2f6db5", "LTE": "#2a9d77"}
-_STYLE: dict[Any, Any] = {
-    "font.size": 15,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
+_STYLE = {**STYLE, "font.size": 15}
 _SCALE = "4"
 
 
