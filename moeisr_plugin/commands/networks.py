@@ -22,8 +22,6 @@ ADVICE = {
     "MoEISR_LIIF_b": "the best quality, if seconds do not matter",
     "MoEISR_LIIF_s": "nearly the best quality in less time, for many or large pictures",
     "photo_MoEISR_LIIF_s": "pictures with JPEG blocks or slight noise; it makes clean pictures softer",
-    "short_LIIF": f"{COMPARISON}one expert for all pixels, trained as long as short_MoEISR_LIIF_s",
-    "short_MoEISR_LIIF_s": f"{COMPARISON}trained from random weights; MoEISR_LIIF_s is better at equal cost",
     "tiny_LIIF": f"{COMPARISON}one expert for all pixels",
     "tiny_LTE": f"{COMPARISON}one expert for all pixels, on LTE",
     "tiny_MoEISR_LIIF_b": "fast, for drafts",
