@@ -45,7 +45,7 @@ def test_folded_first_layers_match_those_on_the_full_embedding(name, batch):
 @pytest.mark.parametrize("gathered", [1, 7, 4096])
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_terms_of_groups_match_those_of_all_experts(name, gathered, monkeypatch):
-    monkeypatch.setattr("moeisr_plugin.archs.embeddings._GATHERED_PIXELS", {"cpu": gathered})
+    monkeypatch.setattr("moeisr_plugin.archs.embeddings.liif._GATHERED_PIXELS", {"cpu": gathered})
     embedding, firsts, padded, rel_cell, index, rel = case(name)
     choice = torch.randint(2, (2 * HEIGHT * WIDTH,)) * 2  # no pixel is routed to expert 1
     groups = [(choice == expert).nonzero()[:, 0] for expert in range(3)]
