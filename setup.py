@@ -30,7 +30,12 @@ TRAINING = [
     "lmdb",
     "packaging",  # for basicsr on Python 3.12, see toolbox/importing.py
     "scikit-image",  # photographs of the quick start, the benchmarks and the tests
-    # For scripts of users: no module imports them. The tests compare `_base_` with mmengine.Config.
+]
+
+# What moeisr_plugin.openmmlab imports.
+OPENMMLAB = [
+    *TRAINING,
+    "torch>=2.6",  # its replacement of `getattr` in weights_only files
     "mmengine>=0.10.7",
     "addict",
 ]
@@ -99,14 +104,15 @@ setup(
     package_dir={OPTION_FILES: "options"},
     package_data={
         "moeisr_plugin": ["py.typed", "weights/*.safetensors", "weights/*.md", "weights/*.yml"],
-        OPTION_FILES: ["**/*.yml"],
+        OPTION_FILES: ["**/*.yml", "openmmlab/*.py"],
     },
     install_requires=ENLARGING,
     extras_require={
         "train": TRAINING,
+        "openmmlab": OPENMMLAB,
         "heic": ["pillow-heif"],
         "docs": ["mkdocs-material>=9.6"],
-        "dev": ["jsonschema", "pytest", "pyvips[binary]", "ruff", "pyright"],
+        "dev": ["jsonschema", "model-index", "pytest", "pyvips[binary]", "ruff", "pyright"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

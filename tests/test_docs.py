@@ -241,7 +241,7 @@ def test_extras_that_pip_commands_name_exist():
         for word in command
         for name in re.findall(r"^\.\[(.+)\]$", word)
     }
-    assert extras == {"train", "heic"}
+    assert extras == {"train", "heic", "openmmlab"}
     assert all(f'"{name}": ' in setup for name in extras)
 
 

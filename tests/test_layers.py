@@ -12,7 +12,7 @@ LAYERS = [
     {"archs", "pictures", "losses"},
     {"render", "data", "checkpoints"},
     {"models", "upscaler"},
-    {"options"},
+    {"options", "openmmlab"},
     {"evaluation"},
     {"publishing"},
     {"commands"},

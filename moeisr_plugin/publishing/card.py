@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from moeisr_plugin import __version__
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
 from moeisr_plugin.losses.names import SCORE_LOSSES
@@ -12,6 +13,9 @@ from moeisr_plugin.publishing.statement import Statement
 from moeisr_plugin.publishing.training_log import Training
 from moeisr_plugin.render import complexity
 from moeisr_plugin.utils.numbers import giga
+
+ZOO = "ModelZoo.md"
+"""The table of all models, in the folder of the index."""
 
 COUNTED_LR = (180, 320)  # (h, w) of the input of the MAC table
 COUNTED_SCALES = (2, 4, 8)
@@ -81,6 +85,11 @@ class Model:
     started: Sequence[Mapping[str, Any]] = ()
 
     @property
+    def address(self) -> str:
+        """The address of the file where it is published, otherwise its name."""
+        return f"{self.statement.url.rstrip('/')}/{self.file}" if self.statement.url else self.file
+
+    @property
     def architecture(self) -> str:
         """Types of decoder and encoder."""
         return f"{self.net.hyper_parameters['type']} on {self.net.hyper_parameters['encoder']['type']}"
@@ -101,7 +110,7 @@ def card(model: Model) -> str:
         f"{model.architecture}, {sum(parameters.values()):,} parameters ("
         + ", ".join(f"{name} {number:,}" for name, number in parameters.items())
         + f"). `{model.file}` holds them in {model.dtype}, {weights}: {model.size:,} bytes, SHA-256 "
-        f"`{model.sha256}`.",
+        f"`{model.sha256}`." + (f" It is published at <{model.address}>." if model.statement.url else ""),
         f"```bash\nmoeisr upscale photo.png --scale 2.5 --weights {model.file}\n```",
         "## Results",
         *(_results(results) for results in model.results),
@@ -121,7 +130,17 @@ def card(model: Model) -> str:
 
 def collection_entry(model: Model) -> dict[str, Any]:
     """Return the entry of the method under `Collections`."""
-    entry = {"Name": model.collection, "Metadata": {"Architecture": [model.collection]}}
+    module = type(model.net).__module__
+    own = module.partition(".")[0] == "moeisr_plugin"
+    entry = {
+        "Name": model.collection,
+        "Metadata": {"Architecture": [model.collection]},
+        "README": ZOO,
+        "Code": {
+            "URL": f"{module.replace('.', '/')}.py",  # relative, as that of the repository is not known
+            **({"Version": f"v{__version__}"} if own else {}),
+        },
+    }
     if model.collection not in _PAPERS:  # a network of another package
         return entry
     title, number = _PAPERS[model.collection]
@@ -135,6 +154,7 @@ def model_entry(model: Model) -> dict[str, Any]:
         "Name": model.name,
         "In Collection": model.collection,
         "Config": training.option_file,
+        "README": f"{model.name}.md",
         "Metadata": {
             "Architecture": [
                 model.net.hyper_parameters["type"],
@@ -164,7 +184,7 @@ def model_entry(model: Model) -> dict[str, Any]:
             }
             for results in model.results
         ],
-        "Weights": model.file,
+        "Weights": model.address,
     }
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from moeisr_plugin.checkpoints.network import network_from, network_of, read_che
 from moeisr_plugin.checkpoints.provenance import INDEX, PUBLISHED, STARTED, UPCYCLED, entries
 from moeisr_plugin.evaluation.report import require_float32, restore_infinity
 from moeisr_plugin.evaluation.results import BICUBIC
-from moeisr_plugin.publishing.card import Model, Results, card
+from moeisr_plugin.publishing.card import ZOO, Model, Results, card
 from moeisr_plugin.publishing.index import read_index, with_model, zoo_tables
 from moeisr_plugin.publishing.statement import Statement, read_statement
 from moeisr_plugin.publishing.training_log import Training, read_training
@@ -21,7 +21,6 @@ from moeisr_plugin.utils.atomic import atomic_write, prepared_folder, staging_fo
 from moeisr_plugin.utils.hashing import sha256_of
 from moeisr_plugin.utils.regular_files import read_text
 
-ZOO = "ModelZoo.md"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -76,7 +75,11 @@ def publish(
     if f"{name}.md" == ZOO:
         raise ValueError(f"--name {name}: its card would replace {ZOO}, the model table; choose another name")
     index = read_index(folder / INDEX)
-    former = [folder / str(model["Weights"]) for model in index["Models"] if model["Name"] == name]
+    former = [
+        folder / PurePosixPath(str(model["Weights"])).name
+        for model in index["Models"]
+        if model["Name"] == name
+    ]
     if former and not overwrite:
         raise ValueError(
             f"{folder / INDEX}: already contains {name}; choose another --name or add --overwrite"

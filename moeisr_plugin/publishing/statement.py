@@ -1,5 +1,6 @@
 """Read the card file: licence, limits, hardware and training images, as stated by the author."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -37,6 +38,7 @@ class Statement:
         hardware: hardware of the training.
         training_images: sources of the training images.
         origin: source and licence of the weights that the training started from, if any.
+        url: address of the folder where the file of weights is published, if it is.
     """
 
     licence: str
@@ -44,6 +46,7 @@ class Statement:
     hardware: str
     training_images: tuple[Images, ...]
     origin: str | None = None
+    url: str | None = None
 
 
 def read_statement(path: Path) -> Statement:
@@ -66,7 +69,10 @@ def read_statement(path: Path) -> Statement:
         for number, each in enumerate(images, 1)
         for where in [f"{path}: training_images: {number}"]
     ]
-    return Statement(**_checked(Statement, {**given, "training_images": tuple(sources)}, str(path)))
+    statement = Statement(**_checked(Statement, {**given, "training_images": tuple(sources)}, str(path)))
+    if statement.url is not None and not re.fullmatch(r"https?://[^\s<>]+", statement.url):
+        raise ValueError(f"{path}: url is {statement.url!r}; give an address that starts with https://")
+    return statement
 
 
 def _fields(kind: type, content: Any, where: str) -> dict[str, Any]:

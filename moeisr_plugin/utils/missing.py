@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TRAINING_PACKAGES = ("basicsr", "torchvision", "mmengine", "lmdb", "skimage")
+TRAINING_PACKAGES = ("basicsr", "torchvision", "lmdb", "skimage")
 """Packages of the extra `train`, by the names that they are imported by."""
 
 

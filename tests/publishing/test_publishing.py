@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -22,12 +23,15 @@ from training_files import (
     write_results,
 )
 
+from moeisr_plugin import __version__
 from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.checkpoints.provenance import UPCYCLED
 from moeisr_plugin.cli import main
 from moeisr_plugin.publishing.publish import publish
 from moeisr_plugin.publishing.training_log import read_training
 from moeisr_plugin.render.complexity import executed_macs, extreme_workloads, published_macs
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -262,6 +266,11 @@ def test_index_has_the_form_of_a_model_index(experiment):
     assert (first["Name"], second["Name"]) == ("small_mixture", "again")
     assert first["In Collection"] == "MoEISR"
     assert first["Config"] == "options/train/small.yml"
+    assert (index.parent / first["README"]).read_text().startswith("# small_mixture\n")
+    assert (index.parent / content["Collections"][0]["README"]).samefile(zoo)
+    code = content["Collections"][0]["Code"]
+    assert "class MoEISRLIIF" in (ROOT / code["URL"]).read_text()
+    assert code["Version"] == f"v{__version__}"
     assert first["Weights"] == weights.name
     assert first["Metadata"]["Training Data"] == ["Birds", "Boats"]
     assert first["Metadata"]["Training Time (s)"] == 1921
@@ -284,6 +293,25 @@ def test_index_has_the_form_of_a_model_index(experiment):
     assert table[3].endswith("| 34.2346 / 0.9123 | 31.2346 / 0.9123 |  |  |")
     unmeasured, *_ = published(experiment, name="unmeasured")
     assert zoo.read_text().endswith(f"|Exp Name|\n| :--- |\n| [{unmeasured.stem}]({unmeasured.name}) |\n")
+
+
+def test_published_address_is_in_index_card_and_table(experiment):
+    write_card(experiment.parent / "card.yml", url="https://example.org/weights/")
+    for overwrite in (False, True):
+        weights, card, index, zoo = published(experiment, overwrite=overwrite)
+    address = f"https://example.org/weights/{weights.name}"
+    (model,) = yaml.safe_load(index.read_text())["Models"]
+    assert model["Weights"] == address
+    assert f"published at <{address}>" in card.read_text()
+    assert f"[{weights.stem}]({address})" in zoo.read_text()
+    assert weights.is_file()
+
+
+@pytest.mark.parametrize("url", ["weights", "ftp://example.org", "https://example.org/my weights"])
+def test_an_address_that_is_none_is_refused(experiment, url):
+    write_card(experiment.parent / "card.yml", url=url)
+    with pytest.raises(ValueError, match=r"card.yml: url is .*; give an address"):
+        published(experiment)
 
 
 def test_model_is_replaced_only_with_overwrite(experiment):
