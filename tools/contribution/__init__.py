@@ -1,0 +1,1 @@
+"""Parts of `upstream.py`: what a contribution to BasicSR consists of."""
