@@ -223,6 +223,13 @@ def test_arguments_of_trainings_are_accepted(parses):
     assert found >= 8
 
 
+def test_arguments_of_torchrun_are_accepted(parses):
+    shared = [command for _, command in COMMANDS if "moeisr_plugin.cli" in command]
+    assert all(command[0] == "torchrun" for command in shared)
+    for command in shared:
+        parses(cli.main, command[command.index("moeisr_plugin.cli") + 1 :])
+
+
 def test_files_of_other_commands_exist():
     named = [word for _, command in COMMANDS for word in command]
     paths = [word for word in named if word.startswith(("options/", "tools/", ".ci/"))]

@@ -45,8 +45,12 @@ def add_precision(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def chosen_device(args: argparse.Namespace) -> str | None:
+def chosen_device(args: argparse.Namespace, local_rank: int | None = None) -> str | None:
     """Return the device given by `--device`, or None for `auto`.
+
+    Args:
+        args: the options.
+        local_rank: number of this process among several of its machine. With `auto` they share its GPUs.
 
     Raises:
         ValueError: this machine lacks the device, or `--precision` needs a GPU and there is none.
@@ -65,6 +69,8 @@ def chosen_device(args: argparse.Namespace) -> str | None:
             )
         if not torch.cuda.is_available():
             raise ValueError("--precision tf32: PyTorch finds no GPU; omit --precision")
+    if args.device == "auto" and local_rank is not None and torch.cuda.is_available():
+        return f"cuda:{local_rank % torch.cuda.device_count()}"
     return None if args.device == "auto" else args.device
 
 

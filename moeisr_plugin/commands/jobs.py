@@ -31,6 +31,16 @@ class Job:
         """All files that the job writes."""
         return [self.output] if self.expert_map is None else [self.output, self.expert_map]
 
+    def as_texts(self) -> list[str | None]:
+        """Return the paths as texts, as JSON can hold them."""
+        return [None if path is None else str(path) for path in (self.source, self.output, self.expert_map)]
+
+    @staticmethod
+    def from_texts(texts: Sequence[str | None]) -> "Job":
+        """Return the job that :meth:`as_texts` describes."""
+        source, output, expert_map = texts
+        return Job(Path(str(source)), Path(str(output)), None if expert_map is None else Path(expert_map))
+
 
 class Plan(NamedTuple):
     """All pictures of a run.

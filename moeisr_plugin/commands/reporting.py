@@ -2,17 +2,15 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TextIO
 
 from tqdm import tqdm
 
 from moeisr_plugin.commands.programs import discard_stdout
 from moeisr_plugin.utils.messages import printable
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -23,23 +21,25 @@ class Report:
         program: printed before notes and errors.
         quiet: whether only errors are printed.
         verbose: whether details are printed as well.
+        leads: whether this process prints what concerns all processes of a run, such as progress.
     """
 
     program: str
     quiet: bool = False
     verbose: bool = False
+    leads: bool = True
 
     @property
     def shows_progress(self) -> bool:
-        """Whether progress bars are shown: only on a terminal."""
-        return not self.quiet and sys.stderr.isatty()
+        """Whether progress bars are shown: only on a terminal, and once."""
+        return self.leads and not self.quiet and sys.stderr.isatty()
 
     def result(self, line: str) -> None:
         """Print a result. Ignore errors of the terminal, because the picture is already written."""
         if self.quiet:
             return
         try:
-            tqdm.write(printable(line))
+            _write(printable(line), sys.stdout)
             sys.stdout.flush()
         except OSError:
             discard_stdout()
@@ -47,26 +47,31 @@ class Report:
     def note(self, line: str) -> None:
         """Print a note. The run continues."""
         if not self.quiet:
-            tqdm.write(f"{self.program}: {printable(line)}", file=sys.stderr)
+            _write(f"{self.program}: {printable(line)}", sys.stderr)
 
     def detail(self, line: str) -> None:
         """Print what is only of interest with --verbose."""
         if self.verbose:
-            tqdm.write(printable(line), file=sys.stderr)
+            _write(printable(line), sys.stderr)
 
     def closing(self, line: str) -> None:
         """Print the last line of a run."""
         if not self.quiet:
-            tqdm.write(printable(line), file=sys.stderr)
+            _write(printable(line), sys.stderr)
 
     def error(self, line: str) -> None:
         """Print an error. The run continues."""
-        tqdm.write(f"{self.program}: {line}", file=sys.stderr)
+        _write(f"{self.program}: {line}", sys.stderr)
 
-    def each(self, items: Iterable[Item], unit: str) -> Iterable[Item]:
-        """Return the items with a progress bar, if there is more than one."""
-        items = list(items)
-        return tqdm(items, unit=unit, disable=not self.shows_progress or len(items) == 1)
+    @contextmanager
+    def progress(self, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Show a progress bar if there is more than one item. Yield a function that sets it to a number."""
+        with tqdm(total=total, unit=unit, disable=not self.shows_progress or total == 1) as bar:
+
+            def show(number: int) -> None:
+                bar.update(number - bar.n)
+
+            yield show
 
     @contextmanager
     def log(self) -> Iterator[None]:
@@ -85,3 +90,8 @@ class Report:
         """Show the name of a stage of unknown length on a terminal while it lasts."""
         with tqdm(desc=name, bar_format="{desc} ...", leave=False, disable=not self.shows_progress):
             yield
+
+
+def _write(line: str, stream: TextIO) -> None:
+    """Print a line at once, so that the lines of several processes do not mix, and beside a progress bar."""
+    tqdm.write(f"{line}\n", file=stream, end="")

@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from moeisr_plugin.commands.streams import STANDARD, streams_as_files
 from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.team import LeaderFailedError, Team, team_of_environment
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
@@ -46,26 +48,37 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("there is no INPUT; name a picture or a folder of pictures")
     if args.dry_run and args.out == STANDARD:
         raise ValueError("--dry-run prints to standard output and writes no picture; omit -o -")
-    with streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files:
-        return _run(of_files)
+    team = team_of_environment()
+    if team.size > 1 and STANDARD in (args.out, *map(str, inputs)):
+        raise ValueError(
+            "torchrun: several processes cannot share - (a stream); name files, or run moeisr alone"
+        )
+    report = Report("moeisr upscale", quiet=args.quiet, verbose=args.verbose, leads=team.leads)
+    try:
+        with (
+            streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files,
+            team.watched(report.error),
+        ):
+            return _run(of_files, report, team)
+    except LeaderFailedError:
+        return 2
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, report: Report, team: Team) -> int:
     start = time.perf_counter()
-    report = Report("moeisr upscale", quiet=args.quiet, verbose=args.verbose)
     settings = _settings(args)
-    plan = _plan(args, settings)
-    for note in plan.notes:
-        report.note(note)
-    if not args.dry_run:
-        _sweep(plan.jobs)
-    jobs = _to_do(plan.jobs, report) if args.skip_existing else plan.jobs
+    is_batch, jobs = _shared_plan(args, settings, report, team)
+    if args.dry_run or not is_batch:
+        if not team.leads:
+            return 0
+        team = Team()
     if not jobs:
         return 0
-    upscaler = _load_upscaler(args, report)
+    upscaler = _load_upscaler(args, report, team)
     estimate = Estimate(upscaler, settings)
 
     def process(job: Job) -> None:
+        team.works_on(str(job.source))
         prepared = prepare(job, upscaler, settings, report)
         if args.dry_run:
             report.result(f"{prepared.summary}, about {duration(estimate.add(prepared))}")
@@ -73,20 +86,41 @@ def _run(args: argparse.Namespace) -> int:
             enlarge(prepared, upscaler, settings, report)
             report.result(prepared.summary)
 
-    if not plan.is_batch:
+    if not is_batch:
         process(jobs[0])
-        done, failures = 1, 0
+        counts = Counts(done=1)
     else:
-        done, failures = _process_all(jobs, process, report, debug=args.debug)
-    pictures = f"{done} picture{'s' * (done != 1)}"
+        counts = _process_all(jobs, process, report, team, debug=args.debug)
+    if not team.leads:
+        return 0
+    pictures = f"{counts.done} picture{'s' * (counts.done != 1)}"
     if args.dry_run:
-        needs = f": {estimate}, estimated" if done else ""
+        needs = f": {estimate}, estimated" if counts.done else ""
         report.closing(f"{pictures} by {_network(args)}{needs}; nothing is written")
     else:
-        report.closing(f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}")
-    if failures:
-        report.error(f"{failures} of {len(jobs)} pictures failed")
-    return 1 if failures else 0
+        processes = f" on {team.size} processes" if team.size > 1 else ""
+        report.closing(f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}{processes}")
+    if counts.failures:
+        report.error(f"{counts.failures} of {len(jobs)} pictures failed")
+    return 1 if counts.failures else 0
+
+
+def _shared_plan(
+    args: argparse.Namespace, settings: Settings, report: Report, team: Team
+) -> tuple[bool, list[Job]]:
+    """Return whether the inputs may stand for several pictures, and the jobs. Only the leader plans."""
+
+    def plan() -> tuple[bool, list[list[str | None]]]:
+        planned = _plan(args, settings)
+        for note in planned.notes:
+            report.note(note)
+        if not args.dry_run:
+            _sweep(planned.jobs)
+        jobs = _to_do(planned.jobs, report) if args.skip_existing else planned.jobs
+        return planned.is_batch, [job.as_texts() for job in jobs]
+
+    is_batch, jobs = team.shared("plan", plan)
+    return is_batch, [Job.from_texts(texts) for texts in jobs]
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -131,11 +165,11 @@ def _network(args: argparse.Namespace) -> str:
     return DEFAULT if args.weights is None else Path(args.weights).stem
 
 
-def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
+def _load_upscaler(args: argparse.Namespace, report: Report, team: Team) -> "Upscaler":
     with report.log(), report.stage(f"loading {_network(args)}"):
         from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 
-        device = chosen_device(args)
+        device = chosen_device(args, team.local_rank if team.size > 1 else None)
         use_threads(args.threads)
         upscaler = Upscaler(
             args.weights,
@@ -148,27 +182,41 @@ def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
     return upscaler
 
 
+@dataclass
+class Counts:
+    """Numbers of pictures that were processed, that failed, and that were as large already."""
+
+    done: int = 0
+    failures: int = 0
+    large: int = 0
+
+
 def _process_all(
-    jobs: Sequence[Job], process: Callable[[Job], None], report: Report, *, debug: bool
-) -> tuple[int, int]:
-    """Process several pictures. A failure does not stop the others.
+    jobs: Sequence[Job], process: Callable[[Job], None], report: Report, team: Team, *, debug: bool
+) -> Counts:
+    """Process this process's turns of several pictures. A failure does not stop the others.
 
     Returns:
-        The numbers of processed pictures and of failures. Pictures that are as large already are neither.
+        At the leader the counts of all processes, elsewhere none.
     """
-    failures = large = 0
-    for job in report.each(jobs, "picture"):
-        try:
-            process(job)
-        except AlreadyLargeError as error:
-            large += 1
-            report.note(f"skipping {one_line(error).rpartition(';')[0]}")
-        except Exception as error:
-            message = failure_of(error, job.source)
-            if debug or message is None:
-                raise
-            failures += 1
-            report.error(message)
-    if large:
-        report.note(f"{large} of {len(jobs)} pictures skipped, because they are as large already")
-    return len(jobs) - failures - large, failures
+    counts = Counts()
+    with report.progress(len(jobs), "picture") as show:
+        for index in team.turns("pictures", len(jobs)):
+            try:
+                process(jobs[index])
+                counts.done += 1
+            except AlreadyLargeError as error:
+                counts.large += 1
+                report.note(f"skipping {one_line(error).rpartition(';')[0]}")
+            except Exception as error:
+                message = failure_of(error, jobs[index].source)
+                if debug or message is None:
+                    raise
+                counts.failures += 1
+                report.error(message)
+            show(counts.done + counts.failures + counts.large if team.size == 1 else team.done("pictures"))
+        of_all = team.gathered("counts", astuple(counts), lambda: show(team.done("pictures")))
+    total = Counts(*map(sum, zip(*of_all, strict=True)))
+    if total.large:
+        report.note(f"{total.large} of {len(jobs)} pictures skipped, because they are as large already")
+    return total
