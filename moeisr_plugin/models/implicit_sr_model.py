@@ -79,7 +79,9 @@ class ImplicitSRModel(ResumableModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         path = opt["path"]
         start = path.get("pretrain_network_g")
-        resumes = bool(path.get("resume_state"))
+        # A resumed training may still start its network anew.
+        ignored = path.get("ignore_resume_networks") or ()
+        resumes = bool(path.get("resume_state")) and "network_g" not in ignored
         if start and not resumes:
             path["pretrain_network_g"] = start = str(located(start))
             if path.get("param_key_g") is None:

@@ -34,6 +34,7 @@ class ResumableModel(SRModel):
         self.interruption = Interruption()
         self._first_position = Position(epoch=0, consumed=0)
         self._batch_order: tuple[Tensor, Tensor] | None = None  # epochs and order indices, (B,) each
+        self._order_is_known = True
         super().init_training_settings()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -64,8 +65,10 @@ class ResumableModel(SRModel):
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
-        if self.is_train and "order_index" in data:
-            self._batch_order = data["epoch"], data["order_index"]
+        if self.is_train:
+            self._order_is_known = "order_index" in data
+            if self._order_is_known:
+                self._batch_order = data["epoch"], data["order_index"]
 
     def _position(self) -> Position:
         """Return the position in the sample order; the first one if the dataset does not report it."""
@@ -101,7 +104,7 @@ class ResumableModel(SRModel):
             state = {
                 "epoch": epoch,
                 "iter": current_iter,
-                "consumed": self._position().consumed,
+                **({"consumed": self._position().consumed} if self._order_is_known else {}),
                 "manual_seed": self.opt["manual_seed"],
                 "random": random_states,
                 "best_metric_results": getattr(self, "best_metric_results", {}),
@@ -159,6 +162,7 @@ class ResumableModel(SRModel):
                 f"train.optim_g.rates: is for {parts}, but the training state has {saved_parts}; "
                 "set them back, or start anew without --auto_resume"
             )
+        self._check_fit(resume_state)
         named = self.opt["train"]["scheduler"]
         schedules = [schedule_settings(scheduler, named) for scheduler in self.schedulers]
         groups = [optimiser_settings(optimiser) for optimiser in self.optimizers]
@@ -180,14 +184,51 @@ class ResumableModel(SRModel):
         if resume_state.get("owes_validation") and self._validates_at(self.current_iter):
             self._validate_again()
         random_states = resume_state.get("random", [])
-        world_size = self.opt["world_size"]
-        if len(random_states) == world_size:
+        if len(random_states) == self.opt["world_size"]:
             set_random_state(random_states[self.opt["rank"]], self._cuda_devices())
-        else:
+        if lost := self._lost(resume_state):
             get_root_logger().warning(
-                f"The training state has random states for {len(random_states)} processes, but there are "
-                f"{world_size}: the result will differ from that of an uninterrupted training."
+                f"The resumed training will differ from an uninterrupted one: {'; '.join(lost)}."
             )
+
+    def _check_fit(self, resume_state: Mapping[str, Any]) -> None:
+        """Raise ValueError if the state of an optimiser is of parameters of other shapes.
+
+        Only a network that is started anew can differ, see `path.ignore_resume_networks`.
+        """
+        for optimiser, saved in zip(self.optimizers, resume_state["optimizers"], strict=False):
+            own = [p.shape for group in optimiser.param_groups for p in group["params"]]
+            ids = [index for group in saved["param_groups"] for index in group["params"]]
+            moments = (saved["state"].get(index, {}) for index in ids)
+            shapes = [
+                next((v.shape for v in each.values() if isinstance(v, Tensor) and v.ndim), None)
+                for each in moments
+            ]
+            fits = len(own) == len(shapes) and all(
+                shape in (None, wanted) for shape, wanted in zip(shapes, own, strict=True)
+            )
+            if not fits:
+                raise ValueError(
+                    "path.resume_state: its optimiser was of another network; start from its weights by "
+                    "path.pretrain_network_g instead"
+                )
+
+    def _lost(self, resume_state: Mapping[str, Any]) -> list[str]:
+        """Return what cannot be restored."""
+        lost = []
+        if "consumed" not in resume_state:
+            lost.append("the training state does not hold the position in the order of the samples")
+        elif not self.opt.get("sample_order"):
+            lost.append(
+                "this script orders the samples by itself and starts the epoch again; train by "
+                "moeisr_plugin.train"
+            )
+        saved, present = len(resume_state.get("random", [])), self.opt["world_size"]
+        if saved != present:
+            lost.append(
+                f"the training state has random states for {saved} processes, but there are {present}"
+            )
+        return lost
 
     def validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False

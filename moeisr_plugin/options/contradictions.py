@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from moeisr_plugin.options.implicit_contradictions import IMPLICIT
-from moeisr_plugin.options.rules import UnsoundError
+from moeisr_plugin.options.rules import UnsoundError, nearest
 from moeisr_plugin.options.runs import Check, Finding, Run, data_sets_of, leads_out
 from moeisr_plugin.options.schema import IMPLICIT_MODEL
 
@@ -134,6 +134,14 @@ def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "val", f"missing, so that {', '.join(sets)} would never be used; add it or remove them"
 
 
+def resumed_networks(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Report names that are none of the networks."""
+    networks = [key for key in opt if key.startswith("network_")]
+    for label in (opt.get("path") or {}).get("ignore_resume_networks") or ():
+        if label not in networks:
+            yield "path.ignore_resume_networks", f"there is no {label}; {nearest(label, networks)}"
+
+
 EVERYWHERE: tuple[Check, ...] = (
     name,
     gpus,
@@ -144,4 +152,5 @@ EVERYWHERE: tuple[Check, ...] = (
     scheduler,
     logging,
     unused_validation,
+    resumed_networks,
 )

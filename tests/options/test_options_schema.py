@@ -439,6 +439,10 @@ CONTRADICTIONS = {
         {"datasets.val_1.name": "../x"},
         "datasets.val_1.name: is '../x', which leads out of the results; give a plain name",
     ),
+    "networks that a resumed training starts anew": (
+        {"path.ignore_resume_networks": ["net_g"]},
+        "path.ignore_resume_networks: there is no net_g; did you mean network_g?",
+    ),
     "steps of OneCycleLR": (
         {
             "train.scheduler": {"type": "OneCycleLR", "max_lr": 1e-3, "total_steps": 3},
