@@ -12,7 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 
 from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.models.optimisers import suitable_optimisers
-from moeisr_plugin.options import keys
+from moeisr_plugin.options import keys, ranges
 from moeisr_plugin.options.rules import (
     FAULTY,
     EachKey,
@@ -24,12 +24,14 @@ from moeisr_plugin.options.rules import (
     json_cases,
     nearest,
     needed,
-    one_of,
     or_empty,
     requiring,
     shown,
 )
 from moeisr_plugin.options.signatures import Registered, named
+from moeisr_plugin.options.values import (
+    one_of,
+)
 
 IMPLICIT_MODEL = "ImplicitSRModel"
 STRICT_MODELS = (IMPLICIT_MODEL, "SRModel")
@@ -39,33 +41,35 @@ def registered(noun: str, registry: Any, **attributes: Any) -> Registered:
     return Registered(noun=noun, registry=lambda: dict(iter(registry)), **attributes)
 
 
-ENCODER = registered("network", ARCH_REGISTRY, rules=keys.NETWORK_RANGES)
-NETWORK = registered("network", ARCH_REGISTRY, rules={**keys.NETWORK_RANGES, "encoder": ENCODER})
-LOSS = registered("loss", LOSS_REGISTRY, rules=keys.LOSS_RANGES)
-PIXEL_LOSS = registered("loss", LOSS_REGISTRY, rules=keys.PIXEL_LOSS_RANGES)
+# A NetworkEncoder is cut from any network.
+CUT_NETWORK = registered("network", ARCH_REGISTRY, rules=ranges.NETWORK_RANGES)
+ENCODER = registered("network", ARCH_REGISTRY, rules={**ranges.NETWORK_RANGES, "network": CUT_NETWORK})
+NETWORK = registered("network", ARCH_REGISTRY, rules={**ranges.NETWORK_RANGES, "encoder": ENCODER})
+LOSS = registered("loss", LOSS_REGISTRY, rules=ranges.LOSS_RANGES)
+PIXEL_LOSS = registered("loss", LOSS_REGISTRY, rules=ranges.PIXEL_LOSS_RANGES)
 DISTILLATION = replace(PIXEL_LOSS, extra={"teacher": needed(keys.TEACHER)})
 OPTIMISER = Registered(
     noun="optimiser",
     registry=suitable_optimisers,
-    rules=keys.OPTIMISER_RANGES,
-    extra={"lr": needed(keys.OPTIMISER_RANGES["lr"]), "rates": or_empty(keys.RATES)},
+    rules=ranges.OPTIMISER_RANGES,
+    extra={"lr": needed(ranges.OPTIMISER_RANGES["lr"]), "rates": or_empty(keys.RATES)},
     supplied=frozenset({"params", "lr"}),
 )
 SCHEDULER = Registered(
     noun="scheduler",
-    registry=keys.schedulers,
-    rules=keys.SCHEDULER_RANGES,
+    registry=ranges.schedulers,
+    rules=ranges.SCHEDULER_RANGES,
     supplied=frozenset({"optimizer"}),
 )
 METRIC = registered(
     "metric",
     METRIC_REGISTRY,
-    rules=keys.METRIC_RANGES,
+    rules=ranges.METRIC_RANGES,
     # The model passes a data set's own protocol and scale, which a metric's options override.
     extra={
         "better": one_of("higher", "lower"),
-        "protocol": keys.METRIC_RANGES["protocol"],
-        "scale": keys.METRIC_RANGES["scale"],
+        "protocol": ranges.METRIC_RANGES["protocol"],
+        "scale": ranges.METRIC_RANGES["scale"],
     },
     supplied=frozenset({"img", "img2", "protocol", "scale"}),
 )
