@@ -17,6 +17,9 @@ from moeisr_plugin.models.optimisers import optimiser_settings, schedule_setting
 from moeisr_plugin.models.random_state import random_state, set_random_state
 from moeisr_plugin.utils import processes
 
+OPTIMISERS = ("optim_g", "optim_d")
+"""The options of the optimisers, in their order in a model and in its states."""
+
 
 class ResumableModel(SRModel):
     """Model that saves the complete state of a training, and saves and exits on SIGTERM or SIGINT.
@@ -59,7 +62,9 @@ class ResumableModel(SRModel):
             f"Ended by {self.interruption.signal_name or 'a signal to another process'}: iteration "
             f"{self.saved_iter} is saved; run the same command with --auto_resume to continue."
         )
-        self.net_g = self.get_bare_model(self.net_g)  # see `processes.leave_group`
+        for name in ("net_g", "net_d"):  # see `processes.leave_group`
+            if hasattr(self, name):
+                setattr(self, name, self.get_bare_model(getattr(self, name)))
         processes.leave_group()
         raise SystemExit(0)
 
@@ -141,15 +146,23 @@ class ResumableModel(SRModel):
 
         Raises:
             ValueError: the state has another optimiser, another schedule, other frozen parts or other parts
-                with a learning rate of their own.
+                with a learning rate of their own, or is of a model with or without a discriminator.
         """
+        saved_networks, networks = len(resume_state["optimizers"]), len(self.optimizers)
+        if saved_networks != networks:
+            raise ValueError(
+                f"model_type: trains {networks} networks, but the training state is of {saved_networks}; "
+                "change it back, or start from the weights by path.pretrain_network_g"
+            )
         for key, kinds in self._kinds().items():
             saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # missing in states of the toolbox
-            if saved_kinds != kinds:
-                raise ValueError(
-                    f"train.{key}.type: is {kinds[0]}, but the training state is of {saved_kinds[0]}; "
-                    "change it back, or start again without --auto_resume"
-                )
+            keys = [key] * networks if key == "scheduler" else OPTIMISERS
+            for name, kind, saved_kind in zip(keys, kinds, saved_kinds, strict=False):
+                if saved_kind != kind:
+                    raise ValueError(
+                        f"train.{name}.type: is {kind}, but the training state is of {saved_kind}; "
+                        "change it back, or start again without --auto_resume"
+                    )
         saved_frozen = resume_state.get("freeze", self._frozen())  # states of the toolbox tell none
         if saved_frozen != self._frozen():
             raise ValueError(
@@ -172,9 +185,10 @@ class ResumableModel(SRModel):
             saved = scheduler.state_dict()
             changed += [f"scheduler.{key}" for key in named if key in own and own[key] != saved[key]]
             scheduler.load_state_dict({**saved, **own})
-        for optimiser, scheduler, own in zip(self.optimizers, self.schedulers, groups, strict=True):
-            changed += [f"optim_g.{option}" for option in settle_optimiser(optimiser, scheduler, own)]
-        for key in changed:
+        parts = zip(OPTIMISERS, self.optimizers, self.schedulers, groups, strict=False)
+        for key, optimiser, scheduler, own in parts:
+            changed += [f"{key}.{option}" for option in settle_optimiser(optimiser, scheduler, own)]
+        for key in dict.fromkeys(changed):
             get_root_logger().info(f"train.{key} has changed since the last save.")
         self.current_iter = self.saved_iter = resume_state["iter"]
         self._first_position = Position(resume_state["epoch"], resume_state.get("consumed", 0))

@@ -11,17 +11,21 @@ from pathlib import PurePath
 from typing import Any
 
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
+from moeisr_plugin.data.whole_patches import WHOLE
 from moeisr_plugin.options.implicit_contradictions import IMPLICIT
+from moeisr_plugin.options.network_contradictions import is_own_network
 from moeisr_plugin.options.rules import UnsoundError, nearest
 from moeisr_plugin.options.runs import Check, Finding, Run, data_sets_of, leads_out
-from moeisr_plugin.options.schema import IMPLICIT_MODEL
+from moeisr_plugin.options.schema import GAN_OF, IMPLICIT_GAN, IMPLICIT_MODEL, IMPLICIT_MODELS
+from moeisr_plugin.options.signatures import find
 
 
 def contradictions(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """Yield contradictions; skip checks that depend on values with reported problems."""
     with suppress(UnsoundError):
-        for check in (*EVERYWHERE, *(IMPLICIT if opt.get("model_type") == IMPLICIT_MODEL else ())):
+        for check in (*EVERYWHERE, *(IMPLICIT if opt.get("model_type") in IMPLICIT_MODELS else ())):
             with suppress(UnsoundError):
                 yield from check(opt, run)
 
@@ -142,6 +146,24 @@ def resumed_networks(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             yield "path.ignore_resume_networks", f"there is no {label}; {nearest(label, networks)}"
 
 
+def networks_of_queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Report networks and data sets of this package under a model of the toolbox, which knows no queries."""
+    model = dict(iter(MODEL_REGISTRY)).get(opt.get("model_type"))
+    if model is None or model.__module__.split(".")[0] != "basicsr":
+        return
+    kind = (opt.get("network_g") or {}).get("type")
+    has_discriminator = opt["model_type"] not in GAN_OF and "network_d" in opt
+    own = IMPLICIT_GAN if has_discriminator else IMPLICIT_MODEL
+    if is_own_network(find(dict(iter(ARCH_REGISTRY)), kind)):
+        text = f"is {kind}, which is trained on queries; set model_type: {own}"
+        yield "network_g.type", text
+        return
+    for phase, dataset in data_sets_of(opt):
+        if dataset.get("type") == "ArbitraryScaleDataset" and dataset.get("sample_q") != WHOLE:
+            text = f"gives single pixels, which {opt['model_type']} does not take; set sample_q: {WHOLE}"
+            yield f"datasets.{phase}.type", text
+
+
 EVERYWHERE: tuple[Check, ...] = (
     name,
     gpus,
@@ -153,4 +175,5 @@ EVERYWHERE: tuple[Check, ...] = (
     logging,
     unused_validation,
     resumed_networks,
+    networks_of_queries,
 )

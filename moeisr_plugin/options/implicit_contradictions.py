@@ -9,6 +9,7 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.nn import Parameter
 
+from moeisr_plugin.data.whole_patches import WHOLE
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES
 from moeisr_plugin.models.implicit_sr_model import TOOLBOX_SCHEDULES
 from moeisr_plugin.models.optimisers import (
@@ -17,6 +18,7 @@ from moeisr_plugin.models.optimisers import (
     suitable_schedulers,
 )
 from moeisr_plugin.models.validation import dataset_label
+from moeisr_plugin.options.loss_contradictions import LOSSES
 from moeisr_plugin.options.network_contradictions import NETWORK, known_defaults
 from moeisr_plugin.options.runs import (
     Check,
@@ -106,20 +108,19 @@ def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "train.scheduler", f"{kind} would divide by zero; give lengths of at least 1"
 
 
-def perceptual(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    if (opt.get("train") or {}).get("perceptual_opt"):
-        text = "a perceptual loss needs whole patches, and training sees single queries; remove it"
-        yield "train.perceptual_opt", text
-
-
 def queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """Report more queries than the smallest HR patch has pixels."""
     dataset = dict(data_sets_of(opt)).get("train", {})
     if dataset.get("type") != "ArbitraryScaleDataset" or dataset.get("dataroot_lq"):
         return
     side = round(dataset.get("lr_size", 48) * dataset.get("scale_range", [1, 4])[0])
-    wanted = dataset.get("sample_q", 2304)
-    if wanted > side**2:
+    wanted, window = dataset.get("sample_q", 2304), dataset.get("hr_size")
+    if window is not None and wanted != WHOLE:
+        yield "datasets.train.hr_size", f"needs whole patches; set sample_q: {WHOLE}, or remove it"
+    elif window is not None and window > side:
+        text = f"is {window}, but the smallest HR patch has {side}x{side} pixels"
+        yield "datasets.train.hr_size", f"{text}; lower it, or raise lr_size or the smallest scale"
+    if wanted != WHOLE and wanted > side**2:
         text = f"is {wanted}, but the smallest HR patch has {side}x{side} = {side**2} pixels"
         yield "datasets.train.sample_q", f"{text}; lower it or raise lr_size"
 
@@ -174,7 +175,7 @@ IMPLICIT: tuple[Check, ...] = (
     data_sets,
     names_of_lr,
     torchs_schedule,
-    perceptual,
+    *LOSSES,
     queries,
     cells,
     scale_of_validation,

@@ -13,6 +13,7 @@ from moeisr_plugin.data.degradation import BLUR_SIGMA, JPEG_QUALITY, NOISE_SIGMA
 from moeisr_plugin.data.grids import scale_per_axis
 from moeisr_plugin.data.pairing import CACHES
 from moeisr_plugin.data.resampling import DOWNSAMPLING
+from moeisr_plugin.data.whole_patches import WHOLE
 from moeisr_plugin.metrics import PROTOCOLS
 from moeisr_plugin.models.acceleration import COMPILE_MODES
 from moeisr_plugin.models.distillation import DEEPEST
@@ -57,6 +58,10 @@ def read_modules(value: Any) -> list[str]:
     return [text().read(value)] if isinstance(value, str) else list_of(text()).read(value)
 
 
+def read_samples(value: Any) -> int | str:
+    return value if value == WHOLE else whole(1).read(value)
+
+
 def read_compile(value: Any) -> bool | str:
     return value if value in COMPILE_MODES else flag().read(value)
 
@@ -80,6 +85,11 @@ COMPILE = Value(
     words=f"true, false, {', '.join(COMPILE_MODES)}",
     read=read_compile,
     json={"enum": [True, False, *COMPILE_MODES]},
+)
+SAMPLES = Value(
+    words=f"a whole number of at least 1, or {WHOLE}",
+    read=read_samples,
+    json={"anyOf": [whole(1).json, {"const": WHOLE}]},
 )
 TEACHER = replace(text(), words=f"{DEEPEST}, or a file of weights")
 RATES = EachKey(words="factors of the learning rate by part, such as {encoder: 0.1}", rule=number(above=0))
@@ -166,6 +176,11 @@ IMPLICIT_TRAIN: dict[str, Rule] = {
     "max_bad_steps": whole(1),
 }
 
+GAN_TRAIN: dict[str, Rule] = {
+    "net_d_iters": whole(1),
+    "net_d_init_iters": whole(0),
+}
+
 IMPLICIT_VAL: dict[str, Rule] = {
     "routing_health": flag(),
 }
@@ -203,7 +218,8 @@ DATASETS: dict[str, dict[str, Rule]] = {
         "dataroot_gt": needed(FOLDER),
         "lr_size": whole(1),
         "scale_range": range_of(number(least=1), "both at least 1"),
-        "sample_q": whole(1),
+        "sample_q": SAMPLES,
+        "hr_size": or_empty(whole(1)),
         "use_hflip": flag(),
         "use_rot": flag(),
         "degradation": or_empty(Section(keys=DEGRADATION)),

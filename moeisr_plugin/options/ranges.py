@@ -6,13 +6,16 @@ A signature does not state them.
 from collections.abc import Callable
 from typing import Any
 
+from basicsr.archs import vgg_arch
 from basicsr.models import lr_scheduler as toolbox_schedulers
 
 from moeisr_plugin.metrics import PROTOCOLS
 from moeisr_plugin.models.optimisers import suitable_schedulers
 from moeisr_plugin.options.keys import SCALE
-from moeisr_plugin.options.rules import Rule, Value, or_empty
+from moeisr_plugin.options.rules import EachKey, Rule, Value, or_empty
 from moeisr_plugin.options.values import list_of, number, one_of, whole
+
+VGG_TYPES = [name + suffix for name in vgg_arch.NAMES for suffix in ("", "_bn")]
 
 
 def read_growing(value: Any) -> list[int]:
@@ -68,6 +71,12 @@ LOSS_RANGES: dict[str, Rule] = {
     "loss_weight": number(least=0),
     "expert_weights": or_empty(list_of(number(above=0))),
     "reduction": one_of("none", "mean", "sum"),
+    "layer_weights": EachKey(words="weights of layers of VGG, such as {conv5_4: 1}", rule=number(least=0)),
+    "vgg_type": one_of(*VGG_TYPES),
+    "perceptual_weight": number(least=0),
+    "style_weight": number(least=0),
+    "criterion": one_of("l1", "fro"),  # l2 fails in the toolbox
+    "gan_type": one_of("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge"),
 }
 
 # Training needs a scalar loss.

@@ -175,6 +175,21 @@ class Unread(Rule):
         return {"not": {}}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Misplaced(Rule):
+    """A key that another model reads; `words` state what it is of, and the remedy."""
+
+    def apply(self, value: Any, path: str, report: Report) -> Any:
+        return self._apply(value, path, report)
+
+    def _apply(self, value: Any, path: str, report: Report) -> Any:
+        report(path, self.words)
+        return FAULTY
+
+    def _json_schema(self) -> dict[str, Any]:
+        return {"not": {}}
+
+
 def apply_to_keys(
     rules: Mapping[str, Rule], section: Mapping, path: str, report: Report, *, open: bool
 ) -> Sound:

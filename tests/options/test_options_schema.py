@@ -637,8 +637,8 @@ CONTRADICTIONS = {
     ),
     "perceptual loss": (
         {"train.perceptual_opt": {"type": "PerceptualLoss", "layer_weights": {"conv5_4": 1}}},
-        "train.perceptual_opt: a perceptual loss needs whole patches, and training sees single queries; "
-        "remove it",
+        "train.perceptual_opt: is of whole pictures, and sample_q gives single pixels; set "
+        "datasets.train.sample_q: all",
     ),
     "heads": (
         {"network_g.encoder": {"type": "SwinIREncoder", "depths": [2, 2], "num_heads": [6]}},
