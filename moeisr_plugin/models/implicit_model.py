@@ -1,7 +1,6 @@
 """Building, validation and checkpoints of an implicit network, as a model of the toolbox."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ from moeisr_plugin.models.distillation import DEEPEST
 from moeisr_plugin.models.freezing import freeze
 from moeisr_plugin.models.resumable import ResumableModel
 from moeisr_plugin.models.validation import EnlargedPicture, MetricValues, dataset_label, validate
+from moeisr_plugin.models.viewed_pictures import ViewedPictures
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
+from moeisr_plugin.utils.log_lines import wrapped
 
 
 class ImplicitModel(ResumableModel):
@@ -98,7 +99,14 @@ class ImplicitModel(ResumableModel):
         label = dataset_label(dataloader.dataset.opt)  # type: ignore[attr-defined]
         net = self._bare(getattr(self, "net_g_ema", self.net_g))
         val_opt = self.opt["val"]
-        keep = partial(self._save_pictures, net, label=label, current_iter=current_iter)
+        number = (self.opt.get("logger") or {}).get("tb_pictures", 1)
+        viewed = ViewedPictures(tb_logger, number, net, label, current_iter)
+
+        def keep(enlarged: EnlargedPicture) -> None:
+            viewed.add(enlarged)
+            if save_img:
+                self._save_pictures(net, enlarged, label=label, current_iter=current_iter)
+
         validation = validate(
             net,
             dataloader,
@@ -106,7 +114,7 @@ class ImplicitModel(ResumableModel):
             metrics=val_opt.get("metrics") or {},
             with_health=val_opt.get("routing_health", False),
             bar=self.opt["rank"] == 0 and val_opt.get("pbar", False),
-            keep=keep if save_img else None,
+            keep=keep if save_img or tb_logger else None,
         )
         for message in validation.too_small:  # must not stop the training
             get_root_logger().warning(f"Not measured: {message}")
@@ -127,9 +135,8 @@ class ImplicitModel(ResumableModel):
             self._update_best_metric_result(label, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, label, tb_logger)
         if health:
-            get_root_logger().info(
-                f"Routing {label}: " + ", ".join(f"{name} {value:.4f}" for name, value in health.items())
-            )
+            numbers = [f"{name}: {value:.4f}" for name, value in health.items()]
+            get_root_logger().info(wrapped(f"Routing {label}:", numbers))
         if tb_logger:
             for name, value in health.items():
                 tb_logger.add_scalar(f"routing/{label}/{name}", value, current_iter)

@@ -24,6 +24,7 @@ from moeisr_plugin.models.batches import Batch, scores_of_whole_batch, unsynchro
 from moeisr_plugin.models.distillation import Distillation, kept_outputs
 from moeisr_plugin.models.freezing import is_below, learning_experts
 from moeisr_plugin.models.implicit_model import ImplicitModel
+from moeisr_plugin.models.memory import peak_gpu_memory
 from moeisr_plugin.models.optimisers import apply_rates, build_optimiser, build_scheduler, parameter_groups
 from moeisr_plugin.models.output_losses import OutputLosses, Share, weights_of_vgg_named
 from moeisr_plugin.models.routing_log import routing_log
@@ -175,6 +176,7 @@ class ImplicitSRModel(ImplicitModel):
         if current_iter % self.opt["logger"]["print_freq"] == 0:
             self.log_dict.update(self.training_step.log())
             self.log_dict.update(self.throughput.take())
+            self.log_dict.update(peak_gpu_memory(self.device))
             net, of_all = self._bare(self.net_g), processes.gather_batches
             self.log_dict.update(routing_log(net, of_all(scores), of_all(self.lq)))
 

@@ -1,5 +1,6 @@
 """A model of the toolbox with exact resume at any iteration."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ OPTIMISERS = ("optim_g", "optim_d")
 """The options of the optimisers, in their order in a model and in its states."""
 
 
+def validates_several_sets(record: logging.LogRecord) -> bool:
+    """Drop a warning of the toolbox's trainer, which does not know that these models support several sets."""
+    return "Multiple validation datasets are *only* supported" not in str(record.msg)
+
+
 class ResumableModel(SRModel):
     """Model that saves the complete state of a training, and saves and exits on SIGTERM or SIGINT.
 
@@ -34,6 +40,8 @@ class ResumableModel(SRModel):
     def init_training_settings(self) -> None:
         self.current_iter = self.saved_iter = self.validated_iter = 0
         self.ended = False
+        self._end_is_validated = False
+        get_root_logger().addFilter(validates_several_sets)
         self.interruption = Interruption()
         self._first_position = Position(epoch=0, consumed=0)
         self._batch_order: tuple[Tensor, Tensor] | None = None  # epochs and order indices, (B,) each
@@ -91,6 +99,7 @@ class ResumableModel(SRModel):
             if self.saved_iter != self.current_iter:  # needed to continue with a larger total_iter
                 self.save(self._position().epoch, self.current_iter)
             self.ended = True
+            self._end_is_validated = self.validated_iter == self.current_iter
             self.interruption.restore_handlers()  # everything is saved
         elif self.opt["rank"] == 0:
             self._state_path(current_iter).unlink(missing_ok=True)
@@ -195,8 +204,11 @@ class ResumableModel(SRModel):
         metrics = set((self.opt.get("val") or {}).get("metrics") or {})
         best = resume_state.get("best_metric_results", {})
         self.best_metric_results = {label: best[label] for label in best if set(best[label]) == metrics}
-        if resume_state.get("owes_validation") and self._validates_at(self.current_iter):
-            self._validate_again()
+        if self._validates_at(self.current_iter):
+            if resume_state.get("owes_validation"):
+                self._validate_again()
+            elif "owes_validation" in resume_state:
+                self.validated_iter = self.current_iter
         random_states = resume_state.get("random", [])
         if len(random_states) == self.opt["world_size"]:
             set_random_state(random_states[self.opt["rank"]], self._cuda_devices())
@@ -248,6 +260,8 @@ class ResumableModel(SRModel):
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> None:
         if self.is_train and self.ended:  # the toolbox passes an iteration after the last one
+            if self._end_is_validated:
+                return
             current_iter = self.current_iter
         super().validation(dataloader, current_iter, tb_logger, save_img)
         if self.is_train:

@@ -4,6 +4,7 @@ Each function takes the options without faulty values, so that any key may be mi
 key with a message: the problem and the remedy.
 """
 
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -128,8 +129,14 @@ def scheduler(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 def logging(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     logger = opt.get("logger") or {}
-    if (logger.get("wandb") or {}).get("project") and not logger.get("use_tb_logger"):
+    events, project = logger.get("use_tb_logger"), (logger.get("wandb") or {}).get("project")
+    if project and not events:
         yield "logger.wandb.project", "wandb reads TensorBoard's log; set use_tb_logger: true"
+    wanted = {"wandb.project": ("wandb", events and project), "use_tb_logger": ("tensorboard", events)}
+    for key, (package, is_wanted) in wanted.items():
+        if run.is_train and is_wanted and importlib.util.find_spec(package) is None:
+            text = f"needs {package}, which is not installed; pip install {package}, or remove the line"
+            yield f"logger.{key}", text
 
 
 def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:

@@ -128,6 +128,7 @@ LOGGER: dict[str, Rule] = {
     "print_freq": whole(1),
     "save_checkpoint_freq": whole(1),
     "use_tb_logger": flag(),
+    "tb_pictures": whole(0),
     "wandb": or_empty(Section(keys={"project": or_empty(text()), "resume_id": or_empty(text())})),
 }
 

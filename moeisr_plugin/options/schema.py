@@ -105,7 +105,9 @@ def schema(opt: Mapping[str, Any], *, is_train: bool) -> Section:
         "path": Section(keys=_path(networks, model, is_train), open=not strict),
         "train": _train(model, is_train),
         "val": or_empty(_val(model, is_train)) if is_train else _val(model, is_train),
-        "logger": Section(keys=requiring(keys.LOGGER, keys.LOGGER.keys() - {"wandb"} if is_train else ())),
+        "logger": Section(
+            keys=requiring(keys.LOGGER, keys.LOGGER.keys() - {"wandb", "tb_pictures"} if is_train else ())
+        ),
         "dist_params": or_empty(Section(keys=keys.DIST, open=True)),
     }
     used = ("datasets", "path", "train", "logger") if is_train else ("datasets", "path", "val")

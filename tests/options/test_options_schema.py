@@ -1,6 +1,7 @@
 """Each problem of the options is one line before anything is written; valid options pass."""
 
 import copy
+import importlib.util
 import os
 import random
 import subprocess
@@ -698,6 +699,27 @@ def test_contradicting_settings_are_reported(case, training_options, run):
     changes, text = CONTRADICTIONS[case]
     written(edited(training_options, changes))
     assert run() == (2, [f"options.yml: {text}"], [])
+
+
+@pytest.mark.parametrize(
+    ("package", "logger", "path"),
+    [
+        ("wandb", {"use_tb_logger": True, "wandb": {"project": "x"}}, "logger.wandb.project"),
+        ("tensorboard", {"use_tb_logger": True}, "logger.use_tb_logger"),
+    ],
+)
+def test_missing_package_of_a_logger_is_named(package, logger, path, training_options, monkeypatch):
+    find = importlib.util.find_spec
+    training_options["logger"] |= logger
+    for is_missing in (True, False):
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name: (None if is_missing else find("os")) if name == package else find(name),  # noqa: B023
+        )
+        lines = [str(problem) for problem in check(training_options, Run())[1]]
+        text = f"{path}: needs {package}, which is not installed; pip install {package}, or remove the line"
+        assert lines == ([text] if is_missing else [])
 
 
 def test_validation_sets_must_not_share_a_label(training_options, run):

@@ -1,0 +1,68 @@
+"""Log the progress of a training in lines that a person can read."""
+
+import datetime
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moeisr_plugin.utils.log_lines import wrapped
+from moeisr_plugin.utils.numbers import plain
+
+SHARE = "share_"
+"""Names of the shares of the experts, for which 0 is news."""
+
+
+def mend_logger(logger: Any) -> None:
+    """Repair `MessageLogger.__call__` in basicsr/utils/logger.py:82.
+
+    It writes every number as 3.4000e-01, zeros included, in one line of any length. At the last iteration the
+    remaining time is negative. TensorBoard does not get the learning rate. Can go when the toolbox does
+    better.
+    """
+    logger.MessageLogger.__call__ = logger.master_only(report)
+
+
+def report(self: Any, log_vars: Mapping[str, Any]) -> None:
+    """Log an iteration, and pass its numbers on to TensorBoard.
+
+    Args:
+        self: the MessageLogger of the toolbox.
+        log_vars: ``epoch``, ``iter``, ``lrs``, where known ``time`` and ``data_time``, and other numbers.
+    """
+    numbers = dict(log_vars)
+    epoch, iteration, rates = (numbers.pop(key) for key in ("epoch", "iter", "lrs"))
+    seconds = {
+        name: numbers.pop(key) for name, key in (("time", "time"), ("data", "data_time")) if key in numbers
+    }
+    head = f"[epoch:{epoch:3d}, iter:{iteration:8,d}, lr: {', '.join(map(plain, rates))}]"
+    eta = datetime.timedelta(seconds=int(remaining_seconds(self, iteration)))
+    parts = [f"[eta: {eta}]"] + [
+        f"{name}: {plain(value)}" for name, value in numbers.items() if is_news(name, value)
+    ]
+    if "samples_per_s" not in numbers:  # a model of the toolbox
+        parts += [f"{name}: {plain(value, 3)} s" for name, value in seconds.items()]
+    self.logger.info(wrapped(head, parts))
+    if self.use_tb_logger and "debug" not in self.exp_name:
+        write_scalars(self.tb_logger, iteration, rates, numbers)
+
+
+def remaining_seconds(message_logger: Any, iteration: int) -> float:
+    """Return the expected seconds to the end, by the mean of all iterations of this run."""
+    done = max(iteration - message_logger.start_iter, 1)
+    each = (time.time() - message_logger.start_time) / done
+    return each * max(message_logger.max_iters - iteration, 0)
+
+
+def is_news(name: str, value: float) -> bool:
+    """Return whether a number tells something: not 0, except for the share of an expert."""
+    return name.startswith(SHARE) or value != 0
+
+
+def write_scalars(
+    tb_logger: Any, iteration: int, rates: Sequence[float], numbers: Mapping[str, float]
+) -> None:
+    """Write learning rates and numbers, losses under the names that the toolbox gives them."""
+    for index, rate in enumerate(rates):
+        tb_logger.add_scalar("learning_rate" if index == 0 else f"learning_rate/{index}", rate, iteration)
+    for name, value in numbers.items():
+        tb_logger.add_scalar(f"losses/{name}" if name.startswith("l_") else name, value, iteration)
