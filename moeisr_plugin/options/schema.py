@@ -93,7 +93,7 @@ def schema(opt: Mapping[str, Any], *, is_train: bool) -> Section:
         opt: the unchecked options.
         is_train: True for training, False for testing.
     """
-    model = opt.get("model_type")
+    model = opt["model_type"] if isinstance(opt.get("model_type"), str) else None
     strict = model in STRICT_MODELS
     networks = {key: NETWORK for key in opt if isinstance(key, str) and key.startswith("network_")}
     sections = {

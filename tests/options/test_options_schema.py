@@ -1078,6 +1078,7 @@ def test_numbers_and_words_given_as_text_are_converted(training_options):
         {"network_g": {"type": "LTE", "encoder": {"type": "RDNEncoder"}}, "train.balance_opt": GONE},
         {
             "model_type": "SRModel",
+            "network_g": {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3},
             "train.balance_opt": GONE,
             "datasets.train.type": "PairedImageDataset",
             "datasets.train.gt_size": 96,
