@@ -1,5 +1,6 @@
 """Adversarial training of an implicit network with the discriminators and losses of the toolbox."""
 
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -39,6 +40,12 @@ class ImplicitSRGANModel(ImplicitSRModel, SRGANModel):
             options.pop("type"), list(self.net_d.parameters()), key="train.optim_d", **options
         )
         self.optimizers.append(self.optimizer_d)
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        with warnings.catch_warnings():
+            # The schedule of the network runs on while only the discriminator learns.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            super().update_learning_rate(current_iter, warmup_iter)
 
     def optimize_parameters(self, current_iter: int) -> None:
         self._outputs = []

@@ -35,10 +35,8 @@ def report(self: Any, log_vars: Mapping[str, Any]) -> None:
         name: numbers.pop(key) for name, key in (("time", "time"), ("data", "data_time")) if key in numbers
     }
     head = f"[epoch:{epoch:3d}, iter:{iteration:8,d}, lr: {', '.join(map(plain, rates))}]"
-    eta = datetime.timedelta(seconds=int(remaining_seconds(self, iteration)))
-    parts = [f"[eta: {eta}]"] + [
-        f"{name}: {plain(value)}" for name, value in numbers.items() if is_news(name, value)
-    ]
+    parts = time_left(self, iteration)
+    parts += [f"{name}: {plain(value)}" for name, value in numbers.items() if is_news(name, value)]
     if "samples_per_s" not in numbers:  # a model of the toolbox
         parts += [f"{name}: {plain(value, 3)} s" for name, value in seconds.items()]
     self.logger.info(wrapped(head, parts))
@@ -46,11 +44,14 @@ def report(self: Any, log_vars: Mapping[str, Any]) -> None:
         write_scalars(self.tb_logger, iteration, rates, numbers)
 
 
-def remaining_seconds(message_logger: Any, iteration: int) -> float:
-    """Return the expected seconds to the end, by the mean of all iterations of this run."""
-    done = max(iteration - message_logger.start_iter, 1)
-    each = (time.time() - message_logger.start_time) / done
-    return each * max(message_logger.max_iters - iteration, 0)
+def time_left(message_logger: Any, iteration: int) -> list[str]:
+    """Return the time to the end, by the mean of the iterations of this run; nothing at first."""
+    # The trainer starts the clock after the first iteration of all, which takes longest.
+    done = iteration - max(message_logger.start_iter, 1)
+    if done < 1:
+        return []
+    seconds = (time.time() - message_logger.start_time) / done * (message_logger.max_iters - iteration)
+    return [f"[eta: {datetime.timedelta(seconds=max(int(seconds), 0))}]"]
 
 
 def is_news(name: str, value: float) -> bool:

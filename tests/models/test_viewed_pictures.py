@@ -94,7 +94,7 @@ def test_log_and_events_of_a_whole_training(photographs, tmp_path):
     assert all(len(line) <= 160 for line in text.splitlines())
     assert not re.search(r"\de[-+]\d", text)
     assert not re.search(r": 0(\.0+)?( |$)", text, re.MULTILINE)
-    assert len(re.findall(r"\[epoch: .* lr: 0\.\d+, 0\.\d+\] \[eta: ", text)) == 12
+    assert len(re.findall(r"\[epoch: .* lr: 0\.\d+, 0\.\d+\] ", text)) == 12
     training = read_training(tmp_path / "experiments/tiny", tmp_path / "net_g_latest.pth")
     assert training.iterations == 12
     found = events(next((tmp_path / "tb_logger/tiny").glob("events*")))

@@ -88,6 +88,11 @@ def test_the_remaining_time_is_not_negative_at_the_end(logged):
     assert "[eta: 0:00:00]" in line
 
 
+def test_the_first_iteration_has_no_estimate(logged):
+    (line,), _ = logged({"l_pix": 1.0}, iteration=1)
+    assert line == "[epoch:  3, iter:       1, lr: 0.0001] l_pix: 1"
+
+
 def test_tensorboard_gets_every_number_and_the_learning_rates(logged):
     _, scalars = logged({**LOSSES, "time": 0.5, "data_time": 0.1}, rates=(1e-4, 1e-5))
     assert scalars == {
