@@ -1,8 +1,11 @@
 """Log the progress of a training in lines that a person can read."""
 
 import datetime
+import functools
+import importlib
+import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moeisr_plugin.utils.log_lines import wrapped
@@ -13,13 +16,29 @@ SHARE = "share_"
 
 
 def mend_logger(logger: Any) -> None:
-    """Repair `MessageLogger.__call__` in basicsr/utils/logger.py:82.
+    """Repair basicsr/utils/logger.py.
 
-    It writes every number as 3.4000e-01, zeros included, in one line of any length. At the last iteration the
-    remaining time is negative. TensorBoard does not get the learning rate. Can go when the toolbox does
-    better.
+    - `MessageLogger.__call__` (line 72): it writes every number as 3.4000e-01, zeros included, in one line of
+      any length. At the last iteration the remaining time is negative. TensorBoard does not get the learning
+      rate. Can go when the toolbox does better.
+    - `init_wandb_logger` (line 138): it calls a function that newer versions of wandb lack. Can go when the
+      toolbox lets wandb name its runs.
     """
     logger.MessageLogger.__call__ = logger.master_only(report)
+    logger.init_wandb_logger = with_run_ids(logger.init_wandb_logger)
+
+
+def with_run_ids(init_wandb_logger: Callable[[dict], None]) -> Callable[[dict], None]:
+    """Wrap `init_wandb_logger` so that `wandb.util.generate_id` exists."""
+
+    @functools.wraps(init_wandb_logger)
+    def initialised(opt: dict) -> None:
+        util: Any = importlib.import_module("wandb.util")
+        if not hasattr(util, "generate_id"):
+            util.generate_id = lambda: secrets.token_hex(4)
+        init_wandb_logger(opt)
+
+    return initialised
 
 
 def report(self: Any, log_vars: Mapping[str, Any]) -> None:

@@ -2,10 +2,13 @@
 
 import logging
 import re
+import sys
 import time
+import types
+from typing import Any
 
 import pytest
-from basicsr.utils import MessageLogger, get_root_logger
+from basicsr.utils import MessageLogger, get_root_logger, init_wandb_logger
 
 from moeisr_plugin.utils.log_lines import STAMP
 
@@ -105,3 +108,20 @@ def test_tensorboard_gets_every_number_and_the_learning_rates(logged):
         "data_wait": (0.0, 1200),
     }
     assert logged(LOSSES, tb=False)[1] == {}
+
+
+@pytest.mark.parametrize("has_own", [True, False])
+def test_wandb_of_any_version_names_its_run(has_own, monkeypatch):
+    """A module in the place of wandb records how the toolbox starts it."""
+    started = {}
+    util: Any = types.ModuleType("wandb.util")
+    if has_own:
+        util.generate_id = lambda: "its own"
+    wandb: Any = types.ModuleType("wandb")
+    wandb.util = util
+    wandb.init = started.update
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setitem(sys.modules, "wandb.util", util)
+    init_wandb_logger({"name": "tiny", "logger": {"wandb": {"project": "trials"}}})
+    assert (started["project"], started["name"], started["sync_tensorboard"]) == ("trials", "tiny", True)
+    assert started["id"] == "its own" if has_own else re.fullmatch("[0-9a-f]{8}", started["id"])
