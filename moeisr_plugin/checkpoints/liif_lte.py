@@ -126,7 +126,7 @@ class _Reader:
                 f"{key}.args.no_upsampling", "must be true, because the latent must have the size of LR"
             )
         if name == "swinir":
-            return {"type": "SwinIREncoder"}
+            return {"type": "SwinIREncoder", "padding": "published"}
         if name == "rdn":
             if args["RDNkSize"] != 3:
                 raise self.error(f"{key}.args.RDNkSize", f"must be 3, not {args['RDNkSize']}")

@@ -1,6 +1,7 @@
 """What weights were started from: networks, the data they were trained on, and their licences.
 
-A checkpoint lists its starting points under `STARTED`: files that were copied whole, in part, or upcycled.
+A checkpoint lists its starting points under `STARTED`: files that were copied whole, in part, or upcycled,
+and the teacher of a distillation.
 Each of them lists its own, so that the list of a network says what all of its ancestors were trained on.
 `UPCYCLED` adds how the experts of a mixture were initialised. Published weights state name, licence and
 training data under `PUBLISHED`.
@@ -26,6 +27,9 @@ PUBLISHED = "published"
 """Entry of published weights with ``name``, ``iterations``, ``licence`` and ``training_data``."""
 
 INDEX = "metafile.yml"
+
+TEACHER = "teacher"
+"""The part of a starting point that gave no weights, but the targets of a distillation."""
 
 Source = dict[str, Any]
 """``part``, ``file``, ``sha256``, and where known ``network``, ``name``, ``iterations``, ``licence``,
@@ -58,26 +62,38 @@ def starting_point(path: str | os.PathLike[str], *, part: str = "network_g") -> 
     return source
 
 
-def passed_on(path: str | os.PathLike[str]) -> dict[str, Any]:
+def passed_on(path: str | os.PathLike[str], teacher: str | None = None) -> dict[str, Any]:
     """Return the entries about its provenance that a checkpoint passes on when its training is resumed.
 
+    Args:
+        path: the checkpoint.
+        teacher: weights of the teacher from now on.
+
     Raises:
-        CheckpointError: the file cannot be read.
+        CheckpointError: a file cannot be read.
     """
-    return entries(_content(path))
+    started = list(_content(path).get(STARTED) or [])
+    if teacher:
+        source = starting_point(teacher, part=TEACHER)
+        known = [(each.get("part"), each.get("sha256")) for each in started]
+        started += [source] if (TEACHER, source["sha256"]) not in known else []
+    return entries({**_content(path), STARTED: started})
 
 
-def starting_from(network: str | None, encoder: str | None) -> dict[str, Any]:
+def starting_from(
+    network: str | None, encoder: str | None = None, teacher: str | None = None
+) -> dict[str, Any]:
     """Return the entries of a training that starts from files of weights.
 
     Args:
         network: weights of the whole network. Their own `UPCYCLED` still holds after the training.
         encoder: weights of its encoder.
+        teacher: weights of the teacher of a distillation.
 
     Raises:
         CheckpointError: a file cannot be read.
     """
-    parts = {"network_g": network, "network_g.encoder": encoder}
+    parts = {"network_g": network, "network_g.encoder": encoder, TEACHER: teacher}
     started = [starting_point(file, part=part) for part, file in parts.items() if file]
     upcycled = _content(network).get(UPCYCLED) if network else None
     return entries({UPCYCLED: upcycled, STARTED: started})

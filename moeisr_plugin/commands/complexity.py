@@ -98,7 +98,7 @@ def _checked(network: dict[str, Any], path: Path) -> dict[str, Any]:
     from basicsr.utils.registry import ARCH_REGISTRY
 
     from moeisr_plugin.archs.implicit_sr import OWN_NETWORKS
-    from moeisr_plugin.options.implicit_contradictions import is_own_network
+    from moeisr_plugin.options.network_contradictions import is_own_network
     from moeisr_plugin.options.schema import NETWORK
     from moeisr_plugin.options.signatures import find
 

@@ -12,8 +12,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "convert",
         help="import published LIIF and LTE weights; convert between .pth and .safetensors",
         description="Convert weights saved by the published code of LIIF or LTE, with the encoder EDSR, RDN "
-        "or SwinIR, to a checkpoint of this package. Or write a checkpoint of this package in another "
-        "format. The suffix of DST sets the format.",
+        "or SwinIR, to a checkpoint of this package. A converted SwinIR pads pictures as the published test "
+        "does. Or write a checkpoint of this package in another format. The suffix of DST sets the format.",
     )
     parser.add_argument("source", type=Path, metavar="SRC", help="published weights, or a checkpoint")
     parser.add_argument("target", type=Path, metavar="DST", help=f"checkpoint to write ({FORMATS})")
@@ -39,5 +39,7 @@ def run(args: argparse.Namespace) -> int:
     with prepared_folder(args.target.parent):
         save_checkpoint(args.target, checkpoint)
     network_g = checkpoint["network_g"]
-    print(f"{args.target}: {network_g['type']} on {network_g['encoder']['type']}")
+    encoder = network_g["encoder"]
+    padding = f", which pads as the {encoder['padding']} test does" if "padding" in encoder else ""
+    print(f"{args.target}: {network_g['type']} on {encoder['type']}{padding}")
     return 0

@@ -20,8 +20,16 @@ class Patches(Protocol):
 
     fewest_pixels: int
 
-    def draw(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return LR (lr_size, lr_size, 3) and HR (n, n, 3) of picture `index`, float32 RGB in [0, 1]."""
+    def draw(
+        self, index: int, rng: np.random.Generator, *, scale: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return LR (lr_size, lr_size, 3) and HR (n, n, 3) of picture `index`, float32 RGB in [0, 1].
+
+        Args:
+            index: of the picture.
+            rng: generator of the random choices.
+            scale: the scale, or the nearest one that the picture allows. None draws one.
+        """
         ...
 
 
@@ -61,10 +69,13 @@ class DownsampledPatches:
         self._largest_scales = [min(largest, size / lr_size) for size in sizes]
         self.fewest_pixels = needed**2
 
-    def draw(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def draw(
+        self, index: int, rng: np.random.Generator, *, scale: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         picture = self._hr.read(index)
         # round(lr_size * scale) may fit although size / lr_size is below the smallest scale.
-        scale = rng.uniform(self._smallest_scale, max(self._smallest_scale, self._largest_scales[index]))
+        largest = max(self._smallest_scale, self._largest_scales[index])
+        scale = rng.uniform(self._smallest_scale, largest) if scale is None else min(scale, largest)
         n = round(self._lr_size * scale)
         top, left = (int(rng.integers(size - n + 1)) for size in picture.shape[:2])
         patch = picture[top : top + n, left : left + n]
@@ -90,11 +101,13 @@ class PairedPatches:
         self._scales = [self._scale(index) for index in range(len(hr))]
         self.fewest_pixels = (lr_size * min(self._scales)) ** 2
 
-    def draw(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def draw(
+        self, index: int, rng: np.random.Generator, *, scale: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         hr, lr = self._hr.read(index), self._lr.read(index)
-        scale, n = self._scales[index], self._lr_size
-        top, left = (int(rng.integers(fit - n + 1)) for fit in _shared_size(hr.shape, lr.shape, scale))
-        hr_patch = hr[top * scale : (top + n) * scale, left * scale : (left + n) * scale]
+        factor, n = self._scales[index], self._lr_size
+        top, left = (int(rng.integers(fit - n + 1)) for fit in _shared_size(hr.shape, lr.shape, factor))
+        hr_patch = hr[top * factor : (top + n) * factor, left * factor : (left + n) * factor]
         return to_unit(lr[top : top + n, left : left + n]), to_unit(hr_patch)
 
     def _scale(self, index: int) -> int:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from moeisr_plugin.losses.balance_loss import BalanceLoss
     from moeisr_plugin.losses.cost_loss import CostLoss
+    from moeisr_plugin.losses.frequency_loss import FrequencyLoss
 
-MODULES = {"BalanceLoss": "balance_loss", "CostLoss": "cost_loss"}
+MODULES = {"BalanceLoss": "balance_loss", "CostLoss": "cost_loss", "FrequencyLoss": "frequency_loss"}
 """The module of each loss."""
 
-__all__ = ["BalanceLoss", "CostLoss"]
+__all__ = ["BalanceLoss", "CostLoss", "FrequencyLoss"]
 
 
 def __getattr__(name: str) -> Any:

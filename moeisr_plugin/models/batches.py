@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     lr: Tensor  # (B, 3, h, w)
     coord: Tensor  # (B, Q, 2)
     cell: Tensor  # (B, 2)
-    gt: Tensor  # (B, Q, 3)
+    gt: Tensor  # (B, Q, 3), or pictures (B, 3, H, W) of Q = H*W queries
 
     def split(self, parts: int) -> list["Batch"]:
         """Split into parts of nearly equal numbers of samples.

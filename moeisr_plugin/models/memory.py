@@ -1,8 +1,10 @@
-"""Allocator settings for training on a CPU."""
+"""Memory of a training: allocator settings on a CPU, and the peak on a GPU."""
 
 import ctypes
 import os
 import platform
+
+import torch
 
 # Parameters of mallopt in glibc, see malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -23,3 +25,12 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+
+
+def peak_gpu_memory(device: torch.device) -> dict[str, float]:
+    """Return ``gpu_memory_gb``, the largest memory of tensors since the last call; nothing on a CPU."""
+    if device.type != "cuda":
+        return {}
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return {"gpu_memory_gb": peak / 1e9}

@@ -79,7 +79,9 @@ def apply_rates(optimiser: Optimizer) -> None:
             group["lr"] = group["lr"] * group["rate"]
 
 
-def build_optimiser(name: str, parameters: Sequence[Any], **options: Any) -> Optimizer:
+def build_optimiser(
+    name: str, parameters: Sequence[Any], *, key: str = "train.optim_g", **options: Any
+) -> Optimizer:
     """Build an optimiser of torch.optim, by default fused on CUDA, which is faster.
 
     The optimiser keeps its own implementation when it loads a state that was saved with another.
@@ -87,16 +89,17 @@ def build_optimiser(name: str, parameters: Sequence[Any], **options: Any) -> Opt
     Args:
         name: name of the class, such as AdamW.
         parameters: the parameters to optimise, or groups of them.
+        key: where the options stand, for messages.
         options: arguments of the class, see the documentation of torch.
 
     Raises:
         ValueError: the optimiser is unknown or unsuitable, or does not accept the options.
     """
-    kind = _class_named(name, torch.optim, suitable_optimisers(), _UNSUITABLE_OPTIMISERS, key="train.optim_g")
+    kind = _class_named(name, torch.optim, suitable_optimisers(), _UNSUITABLE_OPTIMISERS, key=key)
     is_chosen = options.keys() & set(_IMPLEMENTATIONS)
     if name in _FUSED_ON_CUDA and not is_chosen and all(p.is_cuda for p in _members(parameters)):
         options["fused"] = True
-    optimiser: Optimizer = _instantiate(kind, parameters, options, key="train.optim_g")
+    optimiser: Optimizer = _instantiate(kind, parameters, options, key=key)
     optimiser.register_load_state_dict_pre_hook(_keep_implementation)
     optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimiser

@@ -22,11 +22,14 @@ def random_state(cuda_devices: Sequence[int]) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], cuda_devices: Sequence[int]) -> None:
-    """Restore the result of `random_state`; GPUs without a saved state do not change."""
+    """Restore the result of `random_state`, also from tensors on a GPU.
+
+    GPUs without a saved state do not change.
+    """
     python = state["python"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
-    key = state["numpy"]["state"]["key"].numpy().astype(np.uint32)
+    key = state["numpy"]["state"]["key"].cpu().numpy().astype(np.uint32)
     np.random.set_state({**state["numpy"], "state": {**state["numpy"]["state"], "key": key}})
-    torch.set_rng_state(state["torch"])
+    torch.set_rng_state(state["torch"].cpu())
     for device, cuda_state in zip(cuda_devices, state["cuda"], strict=False):
-        torch.cuda.set_rng_state(cuda_state, device)
+        torch.cuda.set_rng_state(cuda_state.cpu(), device)

@@ -1,5 +1,6 @@
 """A model of the toolbox with exact resume at any iteration."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from moeisr_plugin.models.optimisers import optimiser_settings, schedule_setting
 from moeisr_plugin.models.random_state import random_state, set_random_state
 from moeisr_plugin.utils import processes
 
+OPTIMISERS = ("optim_g", "optim_d")
+"""The options of the optimisers, in their order in a model and in its states."""
+
+
+def validates_several_sets(record: logging.LogRecord) -> bool:
+    """Drop a warning of the toolbox's trainer, which does not know that these models support several sets."""
+    return "Multiple validation datasets are *only* supported" not in str(record.msg)
+
 
 class ResumableModel(SRModel):
     """Model that saves the complete state of a training, and saves and exits on SIGTERM or SIGINT.
@@ -31,9 +40,12 @@ class ResumableModel(SRModel):
     def init_training_settings(self) -> None:
         self.current_iter = self.saved_iter = self.validated_iter = 0
         self.ended = False
+        self._end_is_validated = False
+        get_root_logger().addFilter(validates_several_sets)
         self.interruption = Interruption()
         self._first_position = Position(epoch=0, consumed=0)
         self._batch_order: tuple[Tensor, Tensor] | None = None  # epochs and order indices, (B,) each
+        self._order_is_known = True
         super().init_training_settings()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -58,14 +70,18 @@ class ResumableModel(SRModel):
             f"Ended by {self.interruption.signal_name or 'a signal to another process'}: iteration "
             f"{self.saved_iter} is saved; run the same command with --auto_resume to continue."
         )
-        self.net_g = self.get_bare_model(self.net_g)  # see `processes.leave_group`
+        for name in ("net_g", "net_d"):  # see `processes.leave_group`
+            if hasattr(self, name):
+                setattr(self, name, self.get_bare_model(getattr(self, name)))
         processes.leave_group()
         raise SystemExit(0)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
-        if self.is_train and "order_index" in data:
-            self._batch_order = data["epoch"], data["order_index"]
+        if self.is_train:
+            self._order_is_known = "order_index" in data
+            if self._order_is_known:
+                self._batch_order = data["epoch"], data["order_index"]
 
     def _position(self) -> Position:
         """Return the position in the sample order; the first one if the dataset does not report it."""
@@ -83,6 +99,7 @@ class ResumableModel(SRModel):
             if self.saved_iter != self.current_iter:  # needed to continue with a larger total_iter
                 self.save(self._position().epoch, self.current_iter)
             self.ended = True
+            self._end_is_validated = self.validated_iter == self.current_iter
             self.interruption.restore_handlers()  # everything is saved
         elif self.opt["rank"] == 0:
             self._state_path(current_iter).unlink(missing_ok=True)
@@ -101,7 +118,7 @@ class ResumableModel(SRModel):
             state = {
                 "epoch": epoch,
                 "iter": current_iter,
-                "consumed": self._position().consumed,
+                **({"consumed": self._position().consumed} if self._order_is_known else {}),
                 "manual_seed": self.opt["manual_seed"],
                 "random": random_states,
                 "best_metric_results": getattr(self, "best_metric_results", {}),
@@ -138,15 +155,23 @@ class ResumableModel(SRModel):
 
         Raises:
             ValueError: the state has another optimiser, another schedule, other frozen parts or other parts
-                with a learning rate of their own.
+                with a learning rate of their own, or is of a model with or without a discriminator.
         """
+        saved_networks, networks = len(resume_state["optimizers"]), len(self.optimizers)
+        if saved_networks != networks:
+            raise ValueError(
+                f"model_type: trains {networks} networks, but the training state is of {saved_networks}; "
+                "change it back, or start from the weights by path.pretrain_network_g"
+            )
         for key, kinds in self._kinds().items():
             saved_kinds = resume_state.get("kinds", {}).get(key, kinds)  # missing in states of the toolbox
-            if saved_kinds != kinds:
-                raise ValueError(
-                    f"train.{key}.type: is {kinds[0]}, but the training state is of {saved_kinds[0]}; "
-                    "change it back, or start again without --auto_resume"
-                )
+            keys = [key] * networks if key == "scheduler" else OPTIMISERS
+            for name, kind, saved_kind in zip(keys, kinds, saved_kinds, strict=False):
+                if saved_kind != kind:
+                    raise ValueError(
+                        f"train.{name}.type: is {kind}, but the training state is of {saved_kind}; "
+                        "change it back, or start again without --auto_resume"
+                    )
         saved_frozen = resume_state.get("freeze", self._frozen())  # states of the toolbox tell none
         if saved_frozen != self._frozen():
             raise ValueError(
@@ -159,6 +184,7 @@ class ResumableModel(SRModel):
                 f"train.optim_g.rates: is for {parts}, but the training state has {saved_parts}; "
                 "set them back, or start anew without --auto_resume"
             )
+        self._check_fit(resume_state)
         named = self.opt["train"]["scheduler"]
         schedules = [schedule_settings(scheduler, named) for scheduler in self.schedulers]
         groups = [optimiser_settings(optimiser) for optimiser in self.optimizers]
@@ -168,31 +194,74 @@ class ResumableModel(SRModel):
             saved = scheduler.state_dict()
             changed += [f"scheduler.{key}" for key in named if key in own and own[key] != saved[key]]
             scheduler.load_state_dict({**saved, **own})
-        for optimiser, scheduler, own in zip(self.optimizers, self.schedulers, groups, strict=True):
-            changed += [f"optim_g.{option}" for option in settle_optimiser(optimiser, scheduler, own)]
-        for key in changed:
+        parts = zip(OPTIMISERS, self.optimizers, self.schedulers, groups, strict=False)
+        for key, optimiser, scheduler, own in parts:
+            changed += [f"{key}.{option}" for option in settle_optimiser(optimiser, scheduler, own)]
+        for key in dict.fromkeys(changed):
             get_root_logger().info(f"train.{key} has changed since the last save.")
         self.current_iter = self.saved_iter = resume_state["iter"]
         self._first_position = Position(resume_state["epoch"], resume_state.get("consumed", 0))
         metrics = set((self.opt.get("val") or {}).get("metrics") or {})
         best = resume_state.get("best_metric_results", {})
         self.best_metric_results = {label: best[label] for label in best if set(best[label]) == metrics}
-        if resume_state.get("owes_validation") and self._validates_at(self.current_iter):
-            self._validate_again()
+        if self._validates_at(self.current_iter):
+            if resume_state.get("owes_validation"):
+                self._validate_again()
+            elif "owes_validation" in resume_state:
+                self.validated_iter = self.current_iter
         random_states = resume_state.get("random", [])
-        world_size = self.opt["world_size"]
-        if len(random_states) == world_size:
+        if len(random_states) == self.opt["world_size"]:
             set_random_state(random_states[self.opt["rank"]], self._cuda_devices())
-        else:
+        if lost := self._lost(resume_state):
             get_root_logger().warning(
-                f"The training state has random states for {len(random_states)} processes, but there are "
-                f"{world_size}: the result will differ from that of an uninterrupted training."
+                f"The resumed training will differ from an uninterrupted one: {'; '.join(lost)}."
             )
+
+    def _check_fit(self, resume_state: Mapping[str, Any]) -> None:
+        """Raise ValueError if the state of an optimiser is of parameters of other shapes.
+
+        Only a network that is started anew can differ, see `path.ignore_resume_networks`.
+        """
+        for optimiser, saved in zip(self.optimizers, resume_state["optimizers"], strict=False):
+            own = [p.shape for group in optimiser.param_groups for p in group["params"]]
+            ids = [index for group in saved["param_groups"] for index in group["params"]]
+            moments = (saved["state"].get(index, {}) for index in ids)
+            shapes = [
+                next((v.shape for v in each.values() if isinstance(v, Tensor) and v.ndim), None)
+                for each in moments
+            ]
+            fits = len(own) == len(shapes) and all(
+                shape in (None, wanted) for shape, wanted in zip(shapes, own, strict=True)
+            )
+            if not fits:
+                raise ValueError(
+                    "path.resume_state: its optimiser was of another network; start from its weights by "
+                    "path.pretrain_network_g instead"
+                )
+
+    def _lost(self, resume_state: Mapping[str, Any]) -> list[str]:
+        """Return what cannot be restored."""
+        lost = []
+        if "consumed" not in resume_state:
+            lost.append("the training state does not hold the position in the order of the samples")
+        elif not self.opt.get("sample_order"):
+            lost.append(
+                "this script orders the samples by itself and starts the epoch again; train by "
+                "moeisr_plugin.train"
+            )
+        saved, present = len(resume_state.get("random", [])), self.opt["world_size"]
+        if saved != present:
+            lost.append(
+                f"the training state has random states for {saved} processes, but there are {present}"
+            )
+        return lost
 
     def validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> None:
         if self.is_train and self.ended:  # the toolbox passes an iteration after the last one
+            if self._end_is_validated:
+                return
             current_iter = self.current_iter
         super().validation(dataloader, current_iter, tb_logger, save_img)
         if self.is_train:

@@ -4,6 +4,7 @@ Each function takes the options without faulty values, so that any key may be mi
 key with a message: the problem and the remedy.
 """
 
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,17 +12,21 @@ from pathlib import PurePath
 from typing import Any
 
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
+from moeisr_plugin.data.whole_patches import WHOLE
 from moeisr_plugin.options.implicit_contradictions import IMPLICIT
-from moeisr_plugin.options.rules import UnsoundError
+from moeisr_plugin.options.network_contradictions import is_own_network
+from moeisr_plugin.options.rules import UnsoundError, nearest
 from moeisr_plugin.options.runs import Check, Finding, Run, data_sets_of, leads_out
-from moeisr_plugin.options.schema import IMPLICIT_MODEL
+from moeisr_plugin.options.schema import GAN_OF, IMPLICIT_GAN, IMPLICIT_MODEL, IMPLICIT_MODELS
+from moeisr_plugin.options.signatures import find
 
 
 def contradictions(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """Yield contradictions; skip checks that depend on values with reported problems."""
     with suppress(UnsoundError):
-        for check in (*EVERYWHERE, *(IMPLICIT if opt.get("model_type") == IMPLICIT_MODEL else ())):
+        for check in (*EVERYWHERE, *(IMPLICIT if opt.get("model_type") in IMPLICIT_MODELS else ())):
             with suppress(UnsoundError):
                 yield from check(opt, run)
 
@@ -124,14 +129,46 @@ def scheduler(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 def logging(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     logger = opt.get("logger") or {}
-    if (logger.get("wandb") or {}).get("project") and not logger.get("use_tb_logger"):
+    events, project = logger.get("use_tb_logger"), (logger.get("wandb") or {}).get("project")
+    if project and not events:
         yield "logger.wandb.project", "wandb reads TensorBoard's log; set use_tb_logger: true"
+    wanted = {"wandb.project": ("wandb", events and project), "use_tb_logger": ("tensorboard", events)}
+    for key, (package, is_wanted) in wanted.items():
+        if run.is_train and is_wanted and importlib.util.find_spec(package) is None:
+            text = f"needs {package}, which is not installed; pip install {package}, or remove the line"
+            yield f"logger.{key}", text
 
 
 def unused_validation(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     sets = [f"datasets.{phase}" for phase, _ in data_sets_of(opt) if phase.startswith("val")]
     if run.is_train and sets and opt.get("val") is None:
         yield "val", f"missing, so that {', '.join(sets)} would never be used; add it or remove them"
+
+
+def resumed_networks(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Report names that are none of the networks."""
+    networks = [key for key in opt if key.startswith("network_")]
+    for label in (opt.get("path") or {}).get("ignore_resume_networks") or ():
+        if label not in networks:
+            yield "path.ignore_resume_networks", f"there is no {label}; {nearest(label, networks)}"
+
+
+def networks_of_queries(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Report networks and data sets of this package under a model of the toolbox, which knows no queries."""
+    model = dict(iter(MODEL_REGISTRY)).get(opt.get("model_type"))
+    if model is None or model.__module__.split(".")[0] != "basicsr":
+        return
+    kind = (opt.get("network_g") or {}).get("type")
+    has_discriminator = opt["model_type"] not in GAN_OF and "network_d" in opt
+    own = IMPLICIT_GAN if has_discriminator else IMPLICIT_MODEL
+    if is_own_network(find(dict(iter(ARCH_REGISTRY)), kind)):
+        text = f"is {kind}, which is trained on queries; set model_type: {own}"
+        yield "network_g.type", text
+        return
+    for phase, dataset in data_sets_of(opt):
+        if dataset.get("type") == "ArbitraryScaleDataset" and dataset.get("sample_q") != WHOLE:
+            text = f"gives single pixels, which {opt['model_type']} does not take; set sample_q: {WHOLE}"
+            yield f"datasets.{phase}.type", text
 
 
 EVERYWHERE: tuple[Check, ...] = (
@@ -144,4 +181,6 @@ EVERYWHERE: tuple[Check, ...] = (
     scheduler,
     logging,
     unused_validation,
+    resumed_networks,
+    networks_of_queries,
 )

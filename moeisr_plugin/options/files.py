@@ -11,6 +11,7 @@ from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.data.pairing import list_pairs
 from moeisr_plugin.data.storage import open_pictures
 from moeisr_plugin.models.distillation import DEEPEST
+from moeisr_plugin.models.training_states import read_usable
 from moeisr_plugin.options.keys import DATASETS, PICTURES
 from moeisr_plugin.options.rules import UnsoundError
 from moeisr_plugin.options.runs import Finding, Run, batch_of_process
@@ -100,20 +101,22 @@ def _batches(opt: Mapping[str, Any], phase: str, pictures: int, run: Run) -> Ite
 
 def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     paths = opt["path"]
-    if paths.get("resume_state") or _resumes_by_itself(opt, run):
-        return  # the toolbox then takes the networks saved with the state
+    resumes = run.is_train and (paths.get("resume_state") or _resumes_by_itself(opt, run))
+    ignored = paths.get("ignore_resume_networks") or ()
+    anew = {key.removeprefix("network_") for key in ignored} if resumes else None  # others are with the state
     pretrained = ((opt.get("network_g") or {}).get("encoder") or {}).get("pretrained")
-    if pretrained:
+    if pretrained and (anew is None or "g" in anew):
         yield from _file("network_g.encoder.pretrained", pretrained)
     bundled = bundled_weights()
     for key, path in paths.items():
-        if key.startswith("pretrain_network") and path:
+        label = key.removeprefix("pretrain_network_")
+        if key.startswith("pretrain_network") and path and (anew is None or label in anew):
             is_bundled = path in bundled and not Path(path).expanduser().exists()
             file = bundled[path] if is_bundled else path
             findings = list(_file(f"path.{key}", file))
-            yield from findings or _entry(file, f"param_key{key.removeprefix('pretrain_network')}", paths)
+            yield from findings or _entry(file, f"param_key_{label}", paths)
     encoder = (opt.get("train") or {}).get("encoder_from")
-    if run.is_train and encoder and encoder not in bundled:
+    if run.is_train and encoder and encoder not in bundled and (anew is None or "g" in anew):
         yield from _file("train.encoder_from", encoder)
 
 
@@ -137,8 +140,16 @@ def _entry(weights: str | Path, key: str, paths: Mapping[str, Any]) -> Iterator[
 
 def _resume_state(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     path = opt["path"].get("resume_state")
-    if run.is_train and path and not run.auto_resume:
-        yield from _file("path.resume_state", path)
+    if not run.is_train or not path or _resumes_by_itself(opt, run):
+        return
+    if faults := list(_file("path.resume_state", path)):
+        yield from faults
+        return
+    models = Path(run.root, "experiments", opt["name"], "models")
+    try:
+        read_usable(Path(path).expanduser(), {**opt, "path": {**opt["path"], "models": str(models)}})
+    except CheckpointError as error:
+        yield "path.resume_state", one_line(error)
 
 
 def _resumes_by_itself(opt: Mapping[str, Any], run: Run) -> bool:

@@ -1,41 +1,41 @@
 """The known keys of an option file. A new key is one line in one of the tables.
 
 The keys of a network, loss, metric, optimiser or scheduler are the parameters of its class, read from the
-signature. The tables here hold only their ranges, which a signature does not state.
+signature; see :mod:`.ranges`.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from basicsr.models import lr_scheduler as toolbox_schedulers
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from moeisr_plugin.data.degradation import BLUR_SIGMA, JPEG_QUALITY, NOISE_SIGMA
 from moeisr_plugin.data.grids import scale_per_axis
 from moeisr_plugin.data.pairing import CACHES
 from moeisr_plugin.data.resampling import DOWNSAMPLING
+from moeisr_plugin.data.whole_patches import WHOLE
 from moeisr_plugin.metrics import PROTOCOLS
 from moeisr_plugin.models.acceleration import COMPILE_MODES
 from moeisr_plugin.models.distillation import DEEPEST
-from moeisr_plugin.models.optimisers import suitable_schedulers
 from moeisr_plugin.options.rules import (
     EachKey,
     Rule,
     Section,
     Unread,
     Value,
+    needed,
+    or_empty,
+)
+from moeisr_plugin.options.signatures import named
+from moeisr_plugin.options.values import (
     flag,
     list_of,
-    needed,
     number,
     one_of,
-    or_empty,
     range_of,
     text,
     whole,
 )
-from moeisr_plugin.options.signatures import named
 
 
 def read_num_gpu(value: Any) -> int | str:
@@ -54,22 +54,12 @@ def between(least: float, most: float) -> Value:
     return range_of(number(least=least, most=most), f"both from {least} to {most}")
 
 
-def read_growing(value: Any) -> list[int]:
-    depths = list_of(whole(2)).read(value)
-    if not depths or depths != sorted(set(depths)):
-        raise ValueError
-    return depths
-
-
 def read_modules(value: Any) -> list[str]:
     return [text().read(value)] if isinstance(value, str) else list_of(text()).read(value)
 
 
-def read_odd(value: Any) -> int:
-    kernel = whole(1).read(value)
-    if kernel % 2 == 0:
-        raise ValueError
-    return kernel
+def read_samples(value: Any) -> int | str:
+    return value if value == WHOLE else whole(1).read(value)
 
 
 def read_compile(value: Any) -> bool | str:
@@ -86,16 +76,6 @@ PROBABILITY = number(least=0, most=1)
 QUALITIES = range_of(
     whole(JPEG_QUALITY[0], most=JPEG_QUALITY[1]), f"whole numbers from {JPEG_QUALITY[0]} to {JPEG_QUALITY[1]}"
 )
-DEPTHS = Value(
-    words="whole numbers of at least 2 that grow, such as [2, 3, 4, 5]",
-    read=read_growing,
-    json={**list_of(whole(2)).json, "minItems": 1, "uniqueItems": True},
-)
-ODD = Value(
-    words="an odd whole number of at least 1",
-    read=read_odd,
-    json={**whole(1).json, "not": {"multipleOf": 2}},
-)
 NUM_GPU = Value(
     words="the number of GPUs, 0 for the CPU, or auto",
     read=read_num_gpu,
@@ -105,6 +85,11 @@ COMPILE = Value(
     words=f"true, false, {', '.join(COMPILE_MODES)}",
     read=read_compile,
     json={"enum": [True, False, *COMPILE_MODES]},
+)
+SAMPLES = Value(
+    words=f"a whole number of at least 1, or {WHOLE}",
+    read=read_samples,
+    json={"anyOf": [whole(1).json, {"const": WHOLE}]},
 )
 TEACHER = replace(text(), words=f"{DEEPEST}, or a file of weights")
 RATES = EachKey(words="factors of the learning rate by part, such as {encoder: 0.1}", rule=number(above=0))
@@ -143,6 +128,7 @@ LOGGER: dict[str, Rule] = {
     "print_freq": whole(1),
     "save_checkpoint_freq": whole(1),
     "use_tb_logger": flag(),
+    "tb_pictures": whole(0),
     "wandb": or_empty(Section(keys={"project": or_empty(text()), "resume_id": or_empty(text())})),
 }
 
@@ -191,6 +177,11 @@ IMPLICIT_TRAIN: dict[str, Rule] = {
     "max_bad_steps": whole(1),
 }
 
+GAN_TRAIN: dict[str, Rule] = {
+    "net_d_iters": whole(1),
+    "net_d_init_iters": whole(0),
+}
+
 IMPLICIT_VAL: dict[str, Rule] = {
     "routing_health": flag(),
 }
@@ -228,7 +219,8 @@ DATASETS: dict[str, dict[str, Rule]] = {
         "dataroot_gt": needed(FOLDER),
         "lr_size": whole(1),
         "scale_range": range_of(number(least=1), "both at least 1"),
-        "sample_q": whole(1),
+        "sample_q": SAMPLES,
+        "hr_size": or_empty(whole(1)),
         "use_hflip": flag(),
         "use_rot": flag(),
         "degradation": or_empty(Section(keys=DEGRADATION)),
@@ -246,72 +238,3 @@ FOREIGN_PICTURES: dict[str, Rule] = {
     "dataroot_gt": FOLDER,
     "dataroot_lq": FOLDER,
 }
-
-# Ranges of parameters, by name
-
-NETWORK_RANGES: dict[str, Rule] = {
-    "hidden_dim": whole(1),
-    "depth": whole(2),
-    "expert_depths": DEPTHS,
-    "non_local_scales": list_of(whole(2)),
-    "mapper_depth": whole(1),
-    "mapper_kernel_size": ODD,
-    "mapper_hidden_dim": or_empty(whole(1)),
-    "tau": number(above=0),
-    "num_freq_features": whole(1),
-    "max_trained_scale": number(least=1),
-    "num_feat": whole(1),
-    "num_block": whole(1),
-    "num_layer": whole(1),
-    "num_grow_ch": whole(1),
-    "embed_dim": whole(1),
-    "window_size": whole(1),
-    "mlp_ratio": number(above=0),
-    "drop_path_rate": number(least=0, below=1),
-}
-
-LOSS_RANGES: dict[str, Rule] = {
-    "loss_weight": number(least=0),
-    "expert_weights": or_empty(list_of(number(above=0))),
-    "reduction": one_of("none", "mean", "sum"),
-}
-
-# Training needs a scalar loss.
-PIXEL_LOSS_RANGES: dict[str, Rule] = {**LOSS_RANGES, "reduction": one_of("mean", "sum")}
-
-OPTIMISER_RANGES: dict[str, Rule] = {
-    "lr": number(above=0),
-    "betas": list_of(number(least=0, below=1), length=2),
-    "eps": number(above=0),
-    "weight_decay": number(least=0),
-    "momentum": number(least=0),
-}
-
-SCHEDULER_RANGES: dict[str, Rule] = {
-    "milestones": list_of(whole(1)),
-    "gamma": number(above=0),
-    "restarts": list_of(whole(0)),
-    "restart_weights": list_of(number(above=0)),
-    "periods": list_of(whole(1)),
-    "eta_min": number(least=0),
-    "T_max": whole(1),
-}
-
-METRIC_RANGES: dict[str, Rule] = {
-    "protocol": one_of(*PROTOCOLS),
-    "scale": SCALE,
-    "crop_border": whole(0),
-}
-
-
-# Names
-
-
-def schedulers() -> dict[str, Callable]:
-    """Return the torch schedulers that an option file can configure, and those of the toolbox."""
-    return {
-        **suitable_schedulers(),
-        "MultiStepLR": toolbox_schedulers.MultiStepRestartLR,
-        "MultiStepRestartLR": toolbox_schedulers.MultiStepRestartLR,
-        "CosineAnnealingRestartLR": toolbox_schedulers.CosineAnnealingRestartLR,
-    }

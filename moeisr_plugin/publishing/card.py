@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from moeisr_plugin import __version__
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
-from moeisr_plugin.losses.names import SCORE_LOSSES
+from moeisr_plugin.losses.names import PICTURE_LOSSES, SCORE_LOSSES
 from moeisr_plugin.publishing import origin
 from moeisr_plugin.publishing.statement import Statement
 from moeisr_plugin.publishing.training_log import Training
@@ -19,8 +19,13 @@ ZOO = "ModelZoo.md"
 
 COUNTED_LR = (180, 320)  # (h, w) of the input of the MAC table
 COUNTED_SCALES = (2, 4, 8)
-_SAMPLING = ("lr_size", "sample_q", "scale_range")
-_LOSSES = ("pixel_opt", "distillation_opt", *(f"{name}_opt" for name in SCORE_LOSSES))
+_SAMPLING = ("lr_size", "sample_q", "hr_size", "scale_range")
+_LOSSES = (
+    "pixel_opt",
+    "distillation_opt",
+    *(f"{name}_opt" for name in (*PICTURE_LOSSES, *SCORE_LOSSES)),
+    "gan_opt",
+)
 
 _PAPERS = {
     "MoEISR": (
@@ -232,9 +237,11 @@ def _training(model: Model) -> str:
     train, data = options["train"], options["datasets"]["train"]
     runs = f", in {training.runs} runs" if training.runs > 1 else ""
     started = origin.summary(model.started)
+    distilled = origin.summary(model.started, distilled=True)
     rows = {
         "Option file": f"`{training.option_file}`",
         **({"Started from": started} if started else {}),
+        **({"Distilled from": distilled} if distilled else {}),
         "Pictures": f"{training.pictures:,}",
         "Samples": _parameters({key: data[key] for key in _SAMPLING if key in data}) or "by default",
         **({"Degradation": _operations(data["degradation"])} if data.get("degradation") else {}),

@@ -3,16 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moeisr_plugin.checkpoints.provenance import ancestors
+from moeisr_plugin.checkpoints.provenance import TEACHER, ancestors
 from moeisr_plugin.publishing.statement import Statement
 
 Started = Sequence[Mapping[str, Any]]
 """Starting points, as in `checkpoints.provenance`."""
 
 
-def summary(started: Started) -> str:
-    """Return all starting points in one line, the nearest first; empty if there is none."""
-    return "; before that, ".join(_in_words(source) for source in ancestors(started))
+def summary(started: Started, *, distilled: bool = False) -> str:
+    """Return all starting points in one line, the nearest first; empty if there is none.
+
+    Args:
+        started: the starting points.
+        distilled: return the teachers instead.
+    """
+    wanted = [source for source in started if (source["part"] == TEACHER) == distilled]
+    return "; before that, ".join(_in_words(source) for source in ancestors(wanted))
 
 
 def table(started: Started) -> str:
@@ -51,7 +57,8 @@ def index_entries(started: Started) -> list[dict[str, Any]]:
 
 def _in_words(source: Mapping[str, Any]) -> str:
     name = f"{source['name']}, " if "name" in source else ""
-    part = " (encoder only)" if source["part"].endswith("encoder") else ""
+    parts = {"network_g.encoder": " (encoder only)", TEACHER: " (teacher)"}
+    part = parts.get(source["part"], "")
     iterations = f", {source['iterations']:,} iterations" if "iterations" in source else ""
     return f"{name}`{source['file']}`{part}, SHA-256 `{source['sha256']}`{iterations}"
 

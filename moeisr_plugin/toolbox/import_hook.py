@@ -16,6 +16,7 @@ TOOLBOX = "basicsr"
 
 REPAIRS = {
     "basicsr.utils.dist_util": "distributed.mend_dist_util",
+    "basicsr.utils.logger": "log_messages.mend_logger",
     "basicsr.utils.options": "options.mend_options",
     "basicsr.data.prefetch_dataloader": "prefetching.mend_prefetch_dataloader",
     "basicsr.models.base_model": "networks.mend_base_model",

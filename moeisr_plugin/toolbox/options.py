@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from moeisr_plugin.toolbox import copies
 from moeisr_plugin.toolbox.distributed import start_gloo
 from moeisr_plugin.utils.option_yaml import OptionsDumper, OptionsLoader
 
@@ -20,7 +21,8 @@ def mend_options(options: Any) -> None:
     - `ordered_yaml` (line 12): its loader executes tags such as `!!python/object/apply`. Can go when the
       toolbox loads safely and reads `1e-4` as a number.
     - `parse_options` (line 82): it checks nothing, and evaluates what `--force_yml` holds. Can go when the
-      toolbox checks options and only reads them.
+      toolbox checks options and only reads them. The repaired function also mends the script that calls it,
+      see `copies.mend_copy`.
     - `copy_opt_file` (line 199): it copies only the raw file, which without its bases and `--force_yml` does
       not say how the training ran. Can go when the toolbox writes the options that it uses.
     - `init_dist`: see `distributed.mend_dist_util`.
@@ -49,6 +51,7 @@ def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]
         from moeisr_plugin.options import kept, options_of_command  # imports the toolbox
 
         opt, arguments = options_of_command(sys.argv[1:], root_path, is_train=is_train)
+        copies.mend_copy(sys._getframe(1).f_globals)
         resolved = copy.deepcopy(opt)  # the toolbox adds entries to its own
         with options_in_place(opt, arguments):
             opt, args = parse_options(root_path, is_train)

@@ -24,7 +24,7 @@ def mend_train(train: Any) -> None:
     train.parse_options, train.copy_opt_file = options.parse_options, options.copy_opt_file
     train.load_resume_state = load_resume_state
     train.make_exp_dirs = with_unfinished_folders_kept(train.make_exp_dirs)
-    train.create_train_val_dataloader = with_sample_order(train.create_train_val_dataloader)
+    train.create_train_val_dataloader = with_sample_order(train.create_train_val_dataloader, vars(train))
 
 
 def load_resume_state(opt: dict) -> dict | None:
@@ -48,8 +48,14 @@ def with_unfinished_folders_kept(make_exp_dirs: Callable[[dict], None]) -> Calla
     return made
 
 
-def with_sample_order(create_loaders: Callable[..., tuple]) -> Callable[..., tuple]:
+def with_sample_order(create_loaders: Callable[..., tuple], names: dict[str, Any]) -> Callable[..., tuple]:
     """Wrap `create_train_val_dataloader` so that `sample_order.SampleOrder` gives the order of samples.
+
+    The wrapper sets `sample_order` in the options, by which a model knows.
+
+    Args:
+        create_loaders: the function.
+        names: the global names of its module.
 
     Raises (from the wrapped function):
         ValueError: the dataset is smaller than a batch of all processes.
@@ -61,10 +67,10 @@ def with_sample_order(create_loaders: Callable[..., tuple]) -> Callable[..., tup
         from moeisr_plugin.data.workers import IsolatedLoader
 
         resumed = opt.get("resumed") or {"iter": 0, "epoch": 0, "consumed": 0}
-        train: Any = importlib.import_module("basicsr.train")
-        train.EnlargedSampler = functools.partial(
+        names["EnlargedSampler"] = functools.partial(
             SampleOrder, seed=opt["manual_seed"], begin=Position(resumed["epoch"], resumed["consumed"])
         )
+        opt["sample_order"] = True
         train_loader, sampler, val_loaders, _, total_iters = create_loaders(opt, logger)
         train_loader, *val_loaders = (
             IsolatedLoader(loader, seed=opt["manual_seed"] + opt["rank"])

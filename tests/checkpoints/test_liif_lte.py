@@ -157,7 +157,7 @@ def test_swinir_is_converted_and_its_buffers_are_recomputed(save):
     weights = drawn(shapes | lte_shapes | mlp_shapes(8, [6]))
     spec["sd"] = weights
     converted = checkpoint_from(save(spec))
-    assert converted["network_g"]["encoder"] == {"type": "SwinIREncoder"}
+    assert converted["network_g"]["encoder"] == {"type": "SwinIREncoder", "padding": "published"}
     bias = "encoder.layers.5.residual_group.blocks.5.attn.relative_position_bias_table"
     assert torch.equal(converted["params"][bias], weights[bias])
     index = "encoder.layers.0.residual_group.blocks.0.attn.relative_position_index"

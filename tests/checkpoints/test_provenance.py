@@ -1,6 +1,7 @@
 """A network says what it was started from, with data and licences, in checkpoint, card and index."""
 
 import pytest
+import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.models import build_model
@@ -10,7 +11,7 @@ from training_files import CARD, NETWORK, write_card, write_experiment
 
 from moeisr_plugin.checkpoints.bundled import bundled_weights
 from moeisr_plugin.checkpoints.network import read_checkpoint, save_checkpoint
-from moeisr_plugin.checkpoints.provenance import PUBLISHED, STARTED, ancestors, starting_point
+from moeisr_plugin.checkpoints.provenance import PUBLISHED, STARTED, TEACHER, ancestors, starting_point
 from moeisr_plugin.options.starting import with_network_from
 from moeisr_plugin.publishing.publish import publish
 from moeisr_plugin.utils.hashing import sha256_of
@@ -58,6 +59,64 @@ def test_a_training_names_its_start_and_keeps_it_when_resumed(tmp_path, photogra
     resumed = options(photographs, tmp_path)
     resumed["path"] |= {"pretrain_network_g": str(tmp_path / "net_g_7.pth"), "resume_state": "7.state"}
     assert train(resumed, tmp_path)[STARTED] == saved[STARTED]
+
+
+def test_the_teacher_is_named_and_kept_and_a_later_one_is_added(tmp_path, photographs):
+    opt = options(photographs, tmp_path)
+    for name in ("first.pth", "second.pth"):
+        save_checkpoint(
+            tmp_path / name, checkpoint_of(opt["network_g"], iter=5, note=torch.tensor(len(name)))
+        )
+
+    def distilling(teacher, **path):
+        opt = options(photographs, tmp_path, distillation_opt={"type": "L1Loss", "teacher": teacher})
+        opt["path"] |= path
+        return train(opt, tmp_path)[STARTED]
+
+    first = {
+        "part": TEACHER,
+        "file": "first.pth",
+        "sha256": sha256_of(tmp_path / "first.pth"),
+        "network": "MoEISRLIIF",
+        "iterations": 5,
+    }
+    assert distilling(str(tmp_path / "first.pth")) == [first]
+    resumed = {"pretrain_network_g": str(tmp_path / "net_g_7.pth"), "resume_state": "7.state"}
+    assert distilling(str(tmp_path / "first.pth"), **resumed) == [first]
+    assert [each["file"] for each in distilling("tiny_LIIF", **resumed)] == [
+        "first.pth",
+        bundled_weights()["tiny_LIIF"].name,
+    ]
+
+
+def test_the_deepest_expert_as_a_teacher_is_no_other_network(tmp_path, photographs):
+    opt = options(photographs, tmp_path, distillation_opt={"type": "L1Loss", "teacher": "deepest"})
+    assert STARTED not in train(opt, tmp_path)
+
+
+def test_card_and_index_name_the_teacher(tmp_path):
+    write_card(tmp_path / "card.yml")
+    write_experiment(tmp_path / "small_mixture")
+    path = tmp_path / "small_mixture/models/net_g_200.pth"
+    start = {"part": "network_g", "file": "birds.pth", "sha256": "11"}
+    teacher = {
+        "part": TEACHER,
+        "file": "liif.pth",
+        "sha256": "33",
+        "training_data": [{"name": "DIV2K", "licence": "research only"}],
+    }
+    save_checkpoint(path, {**read_checkpoint(path), STARTED: [start, teacher]})
+    _, card, index, _ = publish(path, tmp_path / "zoo", card_file=tmp_path / "card.yml")
+    text = card.read_text(encoding="utf-8")
+    assert "| Started from | `birds.pth`, SHA-256 `11` |" in text
+    assert "| Distilled from | `liif.pth` (teacher), SHA-256 `33` |" in text
+    assert "| `liif.pth` (teacher), SHA-256 `33` | DIV2K (research only) | not stated |" in text
+    facts = yaml.safe_load(index.read_text(encoding="utf-8"))["Models"][0]["Metadata"]
+    assert facts["Training Data"] == ["Birds", "Boats", "DIV2K"]
+    assert [(entry["Part"], entry["SHA-256"]) for entry in facts["Started From"]] == [
+        ("network_g", "11"),
+        ("teacher", "33"),
+    ]
 
 
 def test_a_training_from_nothing_names_none(tmp_path, photographs):

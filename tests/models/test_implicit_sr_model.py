@@ -138,6 +138,6 @@ def test_checkpoint_rebuilds_the_network(photographs, tmp_path):
             torch.testing.assert_close(a, b)
 
 
-def test_perceptual_loss_is_refused(photographs, tmp_path):
-    with pytest.raises(ValueError, match=r"perceptual_opt: .* remove it"):
-        build_model(options(photographs, tmp_path, perceptual_opt={"type": "PerceptualLoss"}))
+def test_losses_of_pictures_need_pictures(photographs, tmp_path):
+    with pytest.raises(ValueError, match=r"tv_opt: needs whole patches; set datasets\.train\.sample_q: all"):
+        train(options(photographs, tmp_path, tv_opt={"type": "WeightedTVLoss"}), 1)

@@ -1,6 +1,7 @@
 """Each problem of the options is one line before anything is written; valid options pass."""
 
 import copy
+import importlib.util
 import os
 import random
 import subprocess
@@ -439,6 +440,10 @@ CONTRADICTIONS = {
         {"datasets.val_1.name": "../x"},
         "datasets.val_1.name: is '../x', which leads out of the results; give a plain name",
     ),
+    "networks that a resumed training starts anew": (
+        {"path.ignore_resume_networks": ["net_g"]},
+        "path.ignore_resume_networks: there is no net_g; did you mean network_g?",
+    ),
     "steps of OneCycleLR": (
         {
             "train.scheduler": {"type": "OneCycleLR", "max_lr": 1e-3, "total_steps": 3},
@@ -633,8 +638,8 @@ CONTRADICTIONS = {
     ),
     "perceptual loss": (
         {"train.perceptual_opt": {"type": "PerceptualLoss", "layer_weights": {"conv5_4": 1}}},
-        "train.perceptual_opt: a perceptual loss needs whole patches, and training sees single queries; "
-        "remove it",
+        "train.perceptual_opt: is of whole pictures, and sample_q gives single pixels; set "
+        "datasets.train.sample_q: all",
     ),
     "heads": (
         {"network_g.encoder": {"type": "SwinIREncoder", "depths": [2, 2], "num_heads": [6]}},
@@ -694,6 +699,27 @@ def test_contradicting_settings_are_reported(case, training_options, run):
     changes, text = CONTRADICTIONS[case]
     written(edited(training_options, changes))
     assert run() == (2, [f"options.yml: {text}"], [])
+
+
+@pytest.mark.parametrize(
+    ("package", "logger", "path"),
+    [
+        ("wandb", {"use_tb_logger": True, "wandb": {"project": "x"}}, "logger.wandb.project"),
+        ("tensorboard", {"use_tb_logger": True}, "logger.use_tb_logger"),
+    ],
+)
+def test_missing_package_of_a_logger_is_named(package, logger, path, training_options, monkeypatch):
+    find = importlib.util.find_spec
+    training_options["logger"] |= logger
+    for is_missing in (True, False):
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name: (None if is_missing else find("os")) if name == package else find(name),  # noqa: B023
+        )
+        lines = [str(problem) for problem in check(training_options, Run())[1]]
+        text = f"{path}: needs {package}, which is not installed; pip install {package}, or remove the line"
+        assert lines == ([text] if is_missing else [])
 
 
 def test_validation_sets_must_not_share_a_label(training_options, run):
@@ -1052,6 +1078,7 @@ def test_numbers_and_words_given_as_text_are_converted(training_options):
         {"network_g": {"type": "LTE", "encoder": {"type": "RDNEncoder"}}, "train.balance_opt": GONE},
         {
             "model_type": "SRModel",
+            "network_g": {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3},
             "train.balance_opt": GONE,
             "datasets.train.type": "PairedImageDataset",
             "datasets.train.gt_size": 96,
