@@ -18,7 +18,7 @@ from moeisr_plugin.utils.shortage import memory_shortage
 
 from .colour import to_srgb
 from .heif import check_heif, deep_pixels, is_heic, register_heic
-from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_header, read_profile
+from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_header, with_metadata
 from .jpegxl import is_jpegxl, read_jpegxl, read_jpegxl_header
 from .pam import is_pam, read_pam, read_pam_header
 from .picture import Header, Picture, PictureError, TooManyPixelsError, plausible_dpi, quiet_pillow
@@ -202,7 +202,7 @@ def _read_by_pillow(file: BinaryIO) -> Picture:
             deep = deep_pixels(file)
             return picture if deep is None else replace(picture, pixels=deep)
         if image.format == "JPEG2000":
-            return replace(_decode_by_pillow(image), icc_profile=read_profile(file))
+            return with_metadata(_decode_by_pillow(image), file)
         if image.format != "PNG":
             return _decode_by_pillow(image)
         check_png_data(file)
