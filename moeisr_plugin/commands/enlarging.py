@@ -127,7 +127,9 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
         seconds_of_encoding = time.perf_counter() - start
         write_rendered(job.output, prepared, encoded, settings)
     if job.expert_map is not None:
-        _write_expert_map(job.expert_map, picture, encoded, report)
+        colours = encoded.expert_map()
+        if colours is not None:  # None is noted before the work
+            write_picture(job.expert_map, Picture(upright(colours, picture.orientation)))
     seconds = time.perf_counter() - start
     report.detail(
         f"{name_of(job.source)}: {_described(picture)}, encoded in {seconds_of_encoding:.2f} s, "
@@ -194,11 +196,3 @@ def _warn_of_low_disk_space(prepared: Prepared, report: Report) -> None:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         report.note(f"{path}: may need up to {in_bytes(needed)}, but {in_bytes(free)} are free")
-
-
-def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture", report: Report) -> None:
-    colours = encoded.expert_map()
-    if colours is None:
-        report.note(f"{path}: not written, because the network has no mapper")
-    else:
-        write_picture(path, Picture(upright(colours, picture.orientation)))

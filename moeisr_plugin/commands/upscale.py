@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,10 +60,17 @@ def _run(args: argparse.Namespace) -> int:
         report.note(note)
     if not args.dry_run:
         _sweep(plan.jobs)
-    jobs = _to_do(plan.jobs, report) if args.skip_existing else plan.jobs
-    if not jobs:
+    jobs = _without_outputs(plan.jobs) if args.skip_existing else plan.jobs
+    upscaler = _load_upscaler(args, report) if jobs else None
+    if upscaler is not None and args.expert_map and upscaler.num_experts == 1:
+        report.note("no expert map is written, because the network has no mapper")
+        jobs = [replace(job, expert_map=None) for job in jobs]
+        jobs = _without_outputs(jobs) if args.skip_existing else jobs
+    if args.skip_existing:
+        skipped, planned = len(plan.jobs) - len(jobs), len(plan.jobs)
+        report.result(f"skipping {skipped} of {planned} pictures whose outputs exist")
+    if upscaler is None or not jobs:
         return 0
-    upscaler = _load_upscaler(args, report)
     estimate = Estimate(upscaler, settings)
 
     def process(job: Job) -> None:
@@ -120,11 +128,9 @@ def _sweep(jobs: Sequence[Job]) -> None:
         sweep(folder)
 
 
-def _to_do(jobs: list[Job], report: Report) -> list[Job]:
-    """Return the jobs whose outputs do not exist."""
-    missing = [job for job in jobs if not all(os.path.exists(path) for path in job.targets)]
-    report.result(f"skipping {len(jobs) - len(missing)} of {len(jobs)} pictures whose outputs exist")
-    return missing
+def _without_outputs(jobs: list[Job]) -> list[Job]:
+    """Return the jobs of which an output is not there as a file."""
+    return [job for job in jobs if not all(os.path.isfile(path) for path in job.targets)]
 
 
 def _network(args: argparse.Namespace) -> str:

@@ -1,4 +1,4 @@
-"""EXIF, XMP and resolution of JPEG XL and JPEG 2000 go into the enlarged picture, or a note says otherwise."""
+"""EXIF, XMP and resolution of JPEG XL and JPEG 2000 are kept, or a note says why not."""
 
 import io
 import struct
