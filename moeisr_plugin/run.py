@@ -13,7 +13,7 @@ from pathlib import Path
 
 from moeisr_plugin import train
 from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
-from moeisr_plugin.utils.interrupts import STATUS as INTERRUPTED
+from moeisr_plugin.utils.early_signals import STATUS as INTERRUPTED
 from moeisr_plugin.utils.interrupts import interrupts_raised
 from moeisr_plugin.utils.missing import toolbox_needed
 

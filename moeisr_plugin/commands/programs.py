@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from moeisr_plugin.utils import interrupts
+from moeisr_plugin.utils.early_signals import STATUS as INTERRUPTED
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.shortage import memory_shortage
 
@@ -55,7 +56,7 @@ def run_program(
                 raise
             if signals.received or isinstance(error, KeyboardInterrupt):
                 _say(f"{program}: {interrupted}")
-                return interrupts.STATUS
+                return INTERRUPTED
             if isinstance(error, BrokenPipeError) and _stdout_is_closed():
                 return STDOUT_CLOSED
             message = memory_shortage(error, memory_remedy)
