@@ -76,6 +76,7 @@ def failure_of(error: Exception, source: Path) -> str | None:
 
 def _mend_streams() -> None:
     """Open streams that the caller closed, and let them print names that their encoding cannot express."""
+    _occupy_standard_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # tqdm and others call its isatty()
@@ -83,6 +84,13 @@ def _mend_streams() -> None:
         elif hasattr(stream, "reconfigure"):
             with suppress(OSError):  # it flushes
                 stream.reconfigure(errors="backslashreplace")
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open descriptors 0 to 2 where they are closed. Otherwise a file gets what libraries print."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _say(message: str) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.devices import chosen_device, use_threads
@@ -47,13 +47,26 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("there is no INPUT; name a picture or a folder of pictures")
     if args.dry_run and args.out == STANDARD:
         raise ValueError("--dry-run prints to standard output and writes no picture; omit -o -")
-    with streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files:
-        return _run(of_files)
-
-
-def _run(args: argparse.Namespace) -> int:
-    start = time.perf_counter()
     report = Report("moeisr upscale", quiet=args.quiet, verbose=args.verbose)
+    with streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files:
+        outcome = _run(of_files, report)
+    if outcome.closing is not None:
+        report.closing(outcome.closing)
+    if outcome.failures:
+        report.error(f"{outcome.failures} of {outcome.pictures} pictures failed")
+    return 1 if outcome.failures else 0
+
+
+class _Outcome(NamedTuple):
+    """What a run did. The closing line is printed when standard output has its picture."""
+
+    closing: str | None = None
+    failures: int = 0
+    pictures: int = 0
+
+
+def _run(args: argparse.Namespace, report: Report) -> _Outcome:
+    start = time.perf_counter()
     settings = _settings(args)
     plan = _plan(args, settings)
     for note in plan.notes:
@@ -70,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
         skipped, planned = len(plan.jobs) - len(jobs), len(plan.jobs)
         report.result(f"skipping {skipped} of {planned} pictures whose outputs exist")
     if upscaler is None or not jobs:
-        return 0
+        return _Outcome()
     estimate = Estimate(upscaler, settings)
 
     def process(job: Job) -> None:
@@ -89,12 +102,10 @@ def _run(args: argparse.Namespace) -> int:
     pictures = f"{done} picture{'s' * (done != 1)}"
     if args.dry_run:
         needs = f": {estimate}, estimated" if done else ""
-        report.closing(f"{pictures} by {_network(args)}{needs}; nothing is written")
+        closing = f"{pictures} by {_network(args)}{needs}; nothing is written"
     else:
-        report.closing(f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}")
-    if failures:
-        report.error(f"{failures} of {len(jobs)} pictures failed")
-    return 1 if failures else 0
+        closing = f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}"
+    return _Outcome(closing, failures, len(jobs))
 
 
 def _settings(args: argparse.Namespace) -> Settings:

@@ -5,11 +5,13 @@ import io
 import os
 import socket
 import stat
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import ROOT
 from upscale_command import draw, moeisr, refused, size_of
 
 from moeisr_plugin.pictures import WRITABLE, decode_picture
@@ -98,14 +100,47 @@ def test_messages_name_standard_input(arguments, status, message, replaced, tmp_
     assert "picture." not in err
 
 
-def test_closed_standard_output_ends_quietly(photo, monkeypatch, capsys):
+def test_a_reader_that_ends_before_the_picture_is_one_line(photo, monkeypatch, capsys):
     class Closed(Stream):
-        def flush(self):
-            raise BrokenPipeError
+        @property
+        def buffer(self):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     monkeypatch.setattr(sys, "stdout", Closed())
-    assert moeisr(photo, "--scale", 2, "-o", "-", "--quiet") == 141
-    assert capsys.readouterr().err == ""
+    line = refused(capsys, photo, "--scale", 2, "-o", "-")
+    assert line == "moeisr upscale: standard output: its reader ended before the picture; give -o FILE"
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- <&-"])
+def test_closed_standard_output_is_one_line(closed, photo):
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = f"{sys.executable} -m moeisr_plugin.cli upscale photo.png -s 2 -o - {closed}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=photo.parent, env=settings, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == (
+        "moeisr upscale: -o - (standard output) is closed; redirect it to a file, or give -o FILE\n"
+    )
+    assert done.returncode == 2
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
+    code = f"""
+import os
+from moeisr_plugin.commands.programs import run_program
+def work():
+    with open({str(tmp_path / "file")!r}, "wb") as file:
+        os.write(1, b"printed by a library")
+        os.write(2, b"printed by a library")
+        file.write(b"content")
+    return 0
+raise SystemExit(run_program("program", work, debug=False))
+"""
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = 'exec "$0" -c "$1" <&- >&- 2>&-'
+    done = subprocess.run(["bash", "-c", command, sys.executable, code], env=settings, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "file").read_bytes() == b"content"
 
 
 def test_full_standard_output_is_one_line_with_the_remedy(photo, monkeypatch, capsys):
