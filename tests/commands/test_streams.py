@@ -239,17 +239,21 @@ def wrong_targets(folder):
     (folder / "dangling.png").symlink_to("nowhere.png")
     (folder / "dangling").symlink_to("nowhere")
     (folder / "loop.png").symlink_to("loop.png")
+    (folder / "about.png").symlink_to("round.png")
+    (folder / "round.png").symlink_to("about.png")
     os.mkfifo(folder / "pipe.png")
     return {
-        "a_file/y.png": "a_file is not a folder; choose another -o",
-        "a_file/deeper/y.png": "a_file is not a folder; choose another -o",
-        "dangling/y.png": "is not a folder; choose another -o",
+        "a_file/y.png": "a_file is a file, not a folder; choose another -o",
+        "a_file/deeper/y.png": "a_file is a file, not a folder; choose another -o",
+        "dangling/y.png": "is a symbolic link to nowhere, which does not exist, not a folder; choose another",
+        "loop.png/y.png": "loop.png is a symbolic link that leads to itself, not a folder; choose another -o",
         "dangling.png": "is a symbolic link to nowhere.png, which does not exist; remove the link",
-        "loop.png": "which does not exist; remove the link",
+        "loop.png": "is a symbolic link that leads to itself; remove the link, or choose another -o",
+        "about.png": "is a symbolic link that leads to itself; remove the link, or choose another -o",
         "a_folder.png": "is a folder; choose another -o",
         "pipe.png": "is a pipe; choose another -o",
-        "/dev/null": "is not a folder; choose another -o",
-        "/dev/full": "is not a folder; choose another -o",
+        "/dev/null": "/dev/null is a device, not a folder; choose another -o",
+        "/dev/full": "/dev/full is a device, not a folder; choose another -o",
         "n" * 260 + ".png": "choose a shorter name",
         "n" * 260 + "/y.png": "choose a shorter name",
     }
