@@ -10,6 +10,7 @@ from moeisr_plugin.commands.devices import add_device, add_precision, chosen_dev
 from moeisr_plugin.commands.sizes import TargetScale, parse_scale
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.utils.atomic import prepared_folder
+from moeisr_plugin.utils.regular_files import require_replaceable
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set.
 FOLDER holds HR pictures only, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2 (BasicSR), or as HR
@@ -94,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--save-images needs an output folder; add -o OUT")
     device = chosen_device(args)
     if args.out is not None:
+        for name in FILES:
+            require_replaceable(args.out / name)
         existing = [args.out / name for name in FILES if (args.out / name).exists()]
         if existing and not args.overwrite:
             raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
