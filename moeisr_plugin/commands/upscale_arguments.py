@@ -67,7 +67,8 @@ def _add_inputs(group: Arguments) -> None:
     group.add_argument(
         "--accept-truncated",
         action="store_true",
-        help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled",
+        help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled, and a JPEG whose "
+        "data are damaged",
     )
 
 

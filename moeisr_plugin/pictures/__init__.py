@@ -1,6 +1,7 @@
 """Reading and writing pictures, and conversion between stored pixels and network input. Needs no torch."""
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
+from .errors import errors_with_path
 from .picture import Header, Picture, PictureError, upright
 from .reader import (
     MAX_PIXELS,
@@ -8,7 +9,6 @@ from .reader import (
     check_size,
     decode_header,
     decode_picture,
-    errors_with_path,
     is_picture_name,
     read_picture,
 )

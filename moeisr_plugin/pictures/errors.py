@@ -1,0 +1,59 @@
+"""Turn the errors of files and decoders into `PictureError`, whose message is one line."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import UnidentifiedImageError
+
+from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.shortage import memory_shortage
+
+from .picture import PictureError, quiet_pillow
+
+
+@contextmanager
+def errors_with_path(path: str | Path) -> Iterator[None]:
+    """Turn OSError and ValueError into `PictureError` with the path at the start of the message.
+
+    Raises:
+        PictureError: for any OSError or ValueError.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise PictureError(f"{path}: there is no such file; check the name") from None
+    except PermissionError:
+        raise PictureError(f"{path}: may not be read; check its permissions") from None
+    except IsADirectoryError:
+        raise PictureError(f"{path}: is a folder; name a picture in it") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise PictureError(one_line(error)) from error
+        raise PictureError(f"{path}: cannot be read ({error.strerror or error}); check the disk") from error
+    except ValueError as error:
+        raise PictureError(f"{path}: {error}") from error
+
+
+@contextmanager
+def decoder_errors_as_picture_errors() -> Iterator[None]:
+    """Turn every exception of a decoder into a `PictureError`; damaged data raise many types."""
+    try:
+        with quiet_pillow():
+            yield
+    except (PictureError, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise PictureError("is not a picture of a known format; convert it to PNG first") from None
+    except Exception as error:
+        if memory_shortage(error):
+            raise MemoryError(str(error)) from error
+        reason = " ".join(str(error).split())
+        if reason.startswith("Unsupported"):
+            raise PictureError(
+                f"has a layout that is not read ({reason}); convert it to PNG first"
+            ) from error
+        if " " not in reason:  # a bare key or index
+            reason = f"{type(error).__name__} {reason}".strip()
+        raise PictureError(f"is damaged or incomplete ({reason}); copy or export it again") from error
