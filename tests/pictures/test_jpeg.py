@@ -18,10 +18,9 @@ from moeisr_plugin.pictures import jpeg as of_jpeg
 PHOTO = np.ascontiguousarray(photographs.astronaut()[:121, :203])
 
 
-def saved(pixels=PHOTO, name="JPEG", **options):
+def saved(pixels=PHOTO, name="JPEG", mode=None, **options):
     file = io.BytesIO()
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    image.save(file, name, quality=90, **options)
+    Image.fromarray(pixels).convert(mode).save(file, name, quality=90, **options)
     return file.getvalue()
 
 
@@ -84,7 +83,7 @@ def sound():
         "two pictures": saved(name="MPO", save_all=True, append_images=[Image.fromarray(PHOTO)]),
         "damaged EXIF": saved(exif=b"Exif\0\0\xff\xd9\xff\xda broken", comment=b"\xff\xd8\xff\xd9"),
         "a damaged profile": saved(icc_profile=random.Random(0).randbytes(150_000)),
-        "CMYK": saved(Image.fromarray(PHOTO).convert("CMYK")),
+        "CMYK": saved(mode="CMYK"),
         "RGB": saved(keep_rgb=True),
         "grey": saved(PHOTO[..., 0], progressive=True),
         "a pixel": saved(PHOTO[:1, :1]),
