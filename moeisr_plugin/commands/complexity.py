@@ -15,6 +15,7 @@ from moeisr_plugin.commands.sizes import (
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import MAX_PIXELS, read_picture
 from moeisr_plugin.utils.numbers import giga
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 if TYPE_CHECKING:
     from moeisr_plugin.archs.implicit_network import ImplicitNetwork
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the network cannot be built, or the picture cannot be read.
     """
+    require_memory_for_torch()
     from moeisr_plugin.checkpoints.network import network_from  # keeps torch out of parsing
 
     if args.image is not None and args.weights is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from moeisr_plugin.commands.weights_file import FORMATS, check_target
 from moeisr_plugin.utils.atomic import prepared_folder
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: SRC cannot be converted, or DST exists.
     """
+    require_memory_for_torch()
     from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
     from moeisr_plugin.checkpoints.network import network_of, save_checkpoint  # keeps torch out of parsing
 

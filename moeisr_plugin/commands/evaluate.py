@@ -11,6 +11,7 @@ from moeisr_plugin.commands.sizes import TargetScale, parse_scale
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.utils.atomic import prepared_folder
 from moeisr_plugin.utils.regular_files import require_replaceable
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set.
 FOLDER holds HR pictures only, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2 (BasicSR), or as HR
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: weights, pictures or options cannot be used.
     """
+    require_memory_for_torch()
     from moeisr_plugin.evaluation.evaluate import evaluate  # keeps torch out of parsing
     from moeisr_plugin.evaluation.report import FILES, as_markdown, write_report
 

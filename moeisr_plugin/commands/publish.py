@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
+
 DESCRIPTION = """Write the weights of a checkpoint (the averaged ones if there are any) to a file with a hash
 in its name. Beside it, write a model card, an entry of the model index (metafile.yml) and the table of all
 models (ModelZoo.md). Options, iterations and seconds come from the training logs, and results from the output
@@ -51,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: an input cannot be used.
     """
+    require_memory_for_torch()
     from moeisr_plugin.publishing.publish import publish  # keeps torch out of parsing
 
     written = publish(

@@ -6,6 +6,7 @@ from pathlib import Path
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.weights_file import FORMATS, check_target
 from moeisr_plugin.utils.atomic import prepared_folder
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 DESCRIPTION = """Make the checkpoint of a mixture of experts from a LIIF or LTE, of this package or saved by
 the published code. The encoder and an expert of the same depth and width are copied. The other experts get
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: an argument cannot be used, or DST exists.
     """
+    require_memory_for_torch()
     from moeisr_plugin.checkpoints.network import save_checkpoint  # keeps torch out of parsing
     from moeisr_plugin.models.upcycling import upcycle
 

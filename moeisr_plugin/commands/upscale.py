@@ -20,6 +20,7 @@ from moeisr_plugin.commands.streams import STANDARD, streams_as_files
 from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
@@ -149,6 +150,7 @@ def _network(args: argparse.Namespace) -> str:
 
 
 def _load_upscaler(args: argparse.Namespace, report: Report) -> "Upscaler":
+    require_memory_for_torch()
     with report.log(), report.stage(f"loading {_network(args)}"):
         from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 
