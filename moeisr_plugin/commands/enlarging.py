@@ -23,6 +23,7 @@ from moeisr_plugin.pictures import (
     Picture,
     PictureError,
     check_format_fits,
+    lost_metadata,
     picture_format,
     upright,
     write_bands,
@@ -108,6 +109,9 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
     if reduced:
         form = picture_format(job.output)
         report.note(f"{name_of(job.source)}: has 16 bits per sample; {form} holds 8 (png and tiff hold 16)")
+    lost = lost_metadata(job.output, picture)
+    if lost is not None:
+        report.note(f"{name_of(job.source)}: {lost}")
     return Prepared(job, picture, like, size)
 
 
