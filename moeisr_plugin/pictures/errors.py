@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import UnidentifiedImageError
 
@@ -11,6 +12,15 @@ from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.shortage import memory_shortage
 
 from .picture import PictureError, quiet_pillow
+
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"qoif": "QOI",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
+}
 
 
 @contextmanager
@@ -37,14 +47,19 @@ def errors_with_path(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def decoder_errors_as_picture_errors() -> Iterator[None]:
-    """Turn every exception of a decoder into a `PictureError`; damaged data raise many types."""
+def decoder_errors_as_picture_errors(file: BinaryIO) -> Iterator[None]:
+    """Turn every exception of a decoder of a file into a `PictureError`; damaged data raise many types."""
     try:
         with quiet_pillow():
             yield
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError:
+        form = _format_of(file)
+        if form is not None:
+            raise PictureError(
+                f"is a {form} that is damaged or incomplete; copy or export it again"
+            ) from None
         raise PictureError("is not a picture of a known format; convert it to PNG first") from None
     except Exception as error:
         if memory_shortage(error):
@@ -57,3 +72,12 @@ def decoder_errors_as_picture_errors() -> Iterator[None]:
         if " " not in reason:  # a bare key or index
             reason = f"{type(error).__name__} {reason}".strip()
         raise PictureError(f"is damaged or incomplete ({reason}); copy or export it again") from error
+
+
+def _format_of(file: BinaryIO) -> str | None:
+    """Return the format of a file that no decoder recognises, by its first bytes."""
+    file.seek(0)
+    head = file.read(12)
+    if head.startswith(b"RIFF") and head[8:] == b"WEBP":
+        return "WebP"
+    return next((name for start, name in SIGNATURES.items() if head.startswith(start)), None)

@@ -24,7 +24,7 @@ from .picture import Header, Picture, PictureError, TooManyPixelsError, plausibl
 from .png import check_png_data, is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
 from .refused import check_refused
-from .tga import is_tga
+from .tga import is_tga, may_have_alpha, without_empty_alpha
 from .tiff import is_tiff, read_tiff, read_tiff_header
 from .truncated import completed, is_truncated
 from .xmp import has_gain_map, kept_xmp
@@ -126,14 +126,14 @@ def decode_picture(
                 "is damaged or incomplete (it lacks its end, which --accept-truncated of moeisr upscale "
                 "fills); copy or export it again"
             ) from None
-    with decoder_errors_as_picture_errors():
+    with decoder_errors_as_picture_errors(file):
         filled = io.BytesIO(completed(data))
     return _decode_whole(filled, max_pixels).with_note("lacks its end; the missing part is filled")
 
 
 def _decode_whole(file: BinaryIO, max_pixels: int, *, check_jpeg: bool = False) -> Picture:
     header = decode_header(file, max_pixels=max_pixels)
-    with decoder_errors_as_picture_errors():
+    with decoder_errors_as_picture_errors(file):
         picture = _decode(file)
         if picture.pixels.shape[:2] != (header.height, header.width):
             raise ValueError("the size differs from the header")
@@ -147,7 +147,7 @@ def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
 
     Arguments and errors are those of `decode_picture`.
     """
-    with decoder_errors_as_picture_errors():
+    with decoder_errors_as_picture_errors(file):
         if not file.seek(0, io.SEEK_END):
             raise PictureError("is empty; replace it by a picture")
         check_refused(file)
@@ -173,7 +173,8 @@ def _pillow_header(file: BinaryIO) -> Header:
             raise PictureError(f"has pixels of type {image.mode}; convert it to an 8- or 16-bit PNG first")
         is_deep = image.mode.startswith("I")
         is_grey = is_deep or image.mode in GREY_MODES
-        return Header(image.height, image.width, image.has_transparency_data, is_grey)
+        has_alpha = image.has_transparency_data and (image.format != "TGA" or may_have_alpha(file))
+        return Header(image.height, image.width, has_alpha, is_grey)
 
 
 def _decode(file: BinaryIO) -> Picture:
@@ -189,6 +190,8 @@ def _read_by_pillow(file: BinaryIO) -> Picture:
             picture = _decode_by_pillow(image).with_note(check_heif(file))
             deep = deep_pixels(file)
             return picture if deep is None else replace(picture, pixels=deep)
+        if image.format == "TGA":
+            return _decode_by_pillow(without_empty_alpha(file, image))
         if image.format == "JPEG2000":
             return with_metadata(_decode_by_pillow(image), file)
         if image.format != "PNG":
