@@ -19,6 +19,7 @@ from moeisr_plugin.pictures import (
     decode_picture,
     errors_with_path,
 )
+from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.atomic import scratch_folder
 from moeisr_plugin.utils.regular_files import require_file
 
@@ -28,8 +29,12 @@ STDIN_NAME = "standard input"
 
 
 def parse_input(text: str) -> Path:
-    """Parse an input. A file of the name ``-`` in the current folder is ``./-``."""
-    path = Path(text)
+    """Parse an input. A file of the name ``-`` in the current folder is ``./-``.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is empty.
+    """
+    path = parse_path(text)
     return path.absolute() if path == STDIN and text != STANDARD else path
 
 

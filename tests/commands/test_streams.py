@@ -14,6 +14,7 @@ from PIL import Image
 from processes import ROOT
 from upscale_command import draw, moeisr, refused, size_of
 
+from moeisr_plugin.cli import main
 from moeisr_plugin.pictures import WRITABLE, decode_picture
 
 pytestmark = pytest.mark.usefixtures("upscaler")
@@ -309,3 +310,25 @@ def test_equal_stems_keep_their_suffixes_and_equal_names_are_named(photo, capsys
     assert str(folder / "b.png") in line
     assert str(other / "b.png") in line
     assert not photo.with_name("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "command"),
+    [
+        ("INPUT", "upscale @ --scale 2"),
+        ("-i/--input", "upscale -i @ --scale 2"),
+        ("-o/--output", "upscale photo.png --scale 2 -o @"),
+        ("--data", "evaluate --weights tiny_LIIF --data @"),
+        ("-o", "evaluate --weights tiny_LIIF --data . -o @"),
+        ("--pictures", "upcycle tiny_LIIF --depths 2 3 --pictures @ -o new.pth"),
+        ("DST", "convert old.pth @"),
+    ],
+)
+def test_an_unset_variable_is_not_the_current_folder(argument, command, photo, monkeypatch, capsys):
+    monkeypatch.chdir(photo.parent)
+    with pytest.raises(SystemExit) as stop:
+        main([word.replace("@", "") for word in command.split()])
+    assert stop.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{argument}: is an empty name; name a file or folder, such as . for this folder" in line
+    assert nothing_else_in(photo.parent, "photo.png")
