@@ -6,9 +6,9 @@ and metrics of this package are registered with it. Import this package before `
 cannot be imported without repairs.
 """
 
-from moeisr_plugin.utils import interrupts
+from moeisr_plugin.utils import early_signals
 
-interrupts.end_program_on_signals()  # before the imports, which take long
+early_signals.end_program_on_signals()  # before the imports, which take long
 
 import importlib  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402

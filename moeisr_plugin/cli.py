@@ -10,6 +10,7 @@ from moeisr_plugin.commands.programs import run_program
 from moeisr_plugin.utils.arguments import OneLineParser
 from moeisr_plugin.utils.missing import toolbox_needed
 from moeisr_plugin.utils.plugins import import_modules
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 COMMANDS = (
     "upscale",
@@ -44,9 +45,11 @@ def _run(args: argparse.Namespace) -> int:
     """Run the subcommand.
 
     Raises:
-        ValueError: it needs a package that only training needs, and that is not installed; or a module of
-            --import cannot be imported.
+        ValueError: it needs a package that only training needs, and that is not installed; a module of
+            --import cannot be imported; or memory is limited too much for PyTorch.
     """
+    if args.modules:
+        require_memory_for_torch()
     try:
         import_modules(args.modules)
     except ValueError as error:

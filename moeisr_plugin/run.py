@@ -13,9 +13,10 @@ from pathlib import Path
 
 from moeisr_plugin import train
 from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
-from moeisr_plugin.utils.interrupts import STATUS as INTERRUPTED
+from moeisr_plugin.utils.early_signals import STATUS as INTERRUPTED
 from moeisr_plugin.utils.interrupts import interrupts_raised
 from moeisr_plugin.utils.missing import toolbox_needed
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 USAGE = "usage: python -m moeisr_plugin.run path/to/BasicSR/basicsr/train.py [arguments of the script]"
 
@@ -53,6 +54,7 @@ def main() -> None:
 
 
 def _use_toolbox(script: Path, clone: Path | None) -> int:
+    require_memory_for_torch()
     with toolbox_needed(script.name):
         toolbox = imported_from()
     if clone is not None and not clone.samefile(toolbox):

@@ -10,6 +10,7 @@ import sys
 
 from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
 from moeisr_plugin.utils.missing import toolbox_needed
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 
 def main(root: str | None = None) -> None:
@@ -26,6 +27,7 @@ def main(root: str | None = None) -> None:
 
 
 def _train(root: str) -> int:
+    require_memory_for_torch()
     with toolbox_needed("training"):
         from basicsr.train import train_pipeline
 

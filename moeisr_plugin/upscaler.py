@@ -184,6 +184,11 @@ class Upscaler:
         """
         return self.encode(image).render(scale=scale, size=size)
 
+    @property
+    def num_experts(self) -> int:
+        """The number of experts; 1 without a mapper."""
+        return self.net.num_experts
+
     def encode(self, image: np.ndarray) -> EncodedPicture:
         """Encode a picture once, to render it many times."""
         if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:

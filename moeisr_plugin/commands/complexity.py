@@ -14,7 +14,9 @@ from moeisr_plugin.commands.sizes import (
 )
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import MAX_PIXELS, read_picture
+from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.numbers import giga
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 if TYPE_CHECKING:
     from moeisr_plugin.archs.implicit_network import ImplicitNetwork
@@ -31,8 +33,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "complexity", help="count parameters and multiply-accumulates", description=DESCRIPTION
     )
     network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("-opt", type=Path, metavar="FILE", help="option file with a network_g")
-    network.add_argument("--weights", type=Path, metavar="FILE", help=TRAINED)
+    network.add_argument("-opt", type=parse_path, metavar="FILE", help="option file with a network_g")
+    network.add_argument("--weights", type=parse_path, metavar="FILE", help=TRAINED)
     lr = parser.add_mutually_exclusive_group()
     lr.add_argument(
         "--lr-size",
@@ -41,7 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="WIDTHxHEIGHT",
         help="input size (default: 320x180)",
     )
-    lr.add_argument("--image", type=Path, metavar="FILE", help="picture to route; needs --weights")
+    lr.add_argument("--image", type=parse_path, metavar="FILE", help="picture to route; needs --weights")
     parser.add_argument(
         "--scale",
         type=parse_scale,
@@ -62,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the network cannot be built, or the picture cannot be read.
     """
+    require_memory_for_torch()
     from moeisr_plugin.checkpoints.network import network_from  # keeps torch out of parsing
 
     if args.image is not None and args.weights is None:

@@ -1,10 +1,11 @@
 """`moeisr convert`: import published LIIF and LTE weights, and change the file format of checkpoints."""
 
 import argparse
-from pathlib import Path
 
 from moeisr_plugin.commands.weights_file import FORMATS, check_target
+from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.atomic import prepared_folder
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -15,8 +16,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "or SwinIR, to a checkpoint of this package. A converted SwinIR pads pictures as the published test "
         "does. Or write a checkpoint of this package in another format. The suffix of DST sets the format.",
     )
-    parser.add_argument("source", type=Path, metavar="SRC", help="published weights, or a checkpoint")
-    parser.add_argument("target", type=Path, metavar="DST", help=f"checkpoint to write ({FORMATS})")
+    parser.add_argument("source", type=parse_path, metavar="SRC", help="published weights, or a checkpoint")
+    parser.add_argument("target", type=parse_path, metavar="DST", help=f"checkpoint to write ({FORMATS})")
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     return parser
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: SRC cannot be converted, or DST exists.
     """
+    require_memory_for_torch()
     from moeisr_plugin.checkpoints.liif_lte import checkpoint_from
     from moeisr_plugin.checkpoints.network import network_of, save_checkpoint  # keeps torch out of parsing
 

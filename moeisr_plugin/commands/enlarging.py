@@ -23,6 +23,7 @@ from moeisr_plugin.pictures import (
     Picture,
     PictureError,
     check_format_fits,
+    lost_metadata,
     picture_format,
     upright,
     write_bands,
@@ -108,6 +109,9 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
     if reduced:
         form = picture_format(job.output)
         report.note(f"{name_of(job.source)}: has 16 bits per sample; {form} holds 8 (png and tiff hold 16)")
+    lost = lost_metadata(job.output, picture)
+    if lost is not None:
+        report.note(f"{name_of(job.source)}: {lost}")
     return Prepared(job, picture, like, size)
 
 
@@ -127,7 +131,9 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
         seconds_of_encoding = time.perf_counter() - start
         write_rendered(job.output, prepared, encoded, settings)
     if job.expert_map is not None:
-        _write_expert_map(job.expert_map, picture, encoded, report)
+        colours = encoded.expert_map()
+        if colours is not None:  # None is noted before the work
+            write_picture(job.expert_map, Picture(upright(colours, picture.orientation)))
     seconds = time.perf_counter() - start
     report.detail(
         f"{name_of(job.source)}: {_described(picture)}, encoded in {seconds_of_encoding:.2f} s, "
@@ -194,11 +200,3 @@ def _warn_of_low_disk_space(prepared: Prepared, report: Report) -> None:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         report.note(f"{path}: may need up to {in_bytes(needed)}, but {in_bytes(free)} are free")
-
-
-def _write_expert_map(path: Path, picture: Picture, encoded: "EncodedPicture", report: Report) -> None:
-    colours = encoded.expert_map()
-    if colours is None:
-        report.note(f"{path}: not written, because the network has no mapper")
-    else:
-        write_picture(path, Picture(upright(colours, picture.orientation)))

@@ -3,13 +3,15 @@
 import argparse
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
 from moeisr_plugin.commands.sizes import TargetScale, parse_scale
 from moeisr_plugin.commands.weights import TRAINED
+from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.atomic import prepared_folder
+from moeisr_plugin.utils.regular_files import require_replaceable
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set.
 FOLDER holds HR pictures only, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2 (BasicSR), or as HR
@@ -19,8 +21,8 @@ Alpha is dropped. Pictures smaller than the border that the protocol crops are s
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = subparsers.add_parser("evaluate", help="measure networks on a data set", description=DESCRIPTION)
-    parser.add_argument("--weights", nargs="+", type=Path, required=True, metavar="FILE", help=TRAINED)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the data set")
+    parser.add_argument("--weights", nargs="+", type=parse_path, required=True, metavar="FILE", help=TRAINED)
+    parser.add_argument("--data", type=parse_path, required=True, metavar="FOLDER", help="the data set")
     parser.add_argument(
         "--scales",
         nargs="+",
@@ -43,7 +45,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "Pillow; auto (default): given if present, else matlab at scales 2, 3 and 4, and pil at others",
     )
     parser.add_argument(
-        "-o", dest="out", type=Path, metavar="OUT", help="folder for results.json, results.csv and results.md"
+        "-o",
+        dest="out",
+        type=parse_path,
+        metavar="OUT",
+        help="folder for results.json, results.csv and results.md",
     )
     parser.add_argument(
         "--save-images",
@@ -87,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: weights, pictures or options cannot be used.
     """
+    require_memory_for_torch()
     from moeisr_plugin.evaluation.evaluate import evaluate  # keeps torch out of parsing
     from moeisr_plugin.evaluation.report import FILES, as_markdown, write_report
 
@@ -94,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--save-images needs an output folder; add -o OUT")
     device = chosen_device(args)
     if args.out is not None:
+        for name in FILES:
+            require_replaceable(args.out / name)
         existing = [args.out / name for name in FILES if (args.out / name).exists()]
         if existing and not args.overwrite:
             raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
+
+from moeisr_plugin.utils.arguments import parse_path
 
 DESCRIPTION = """Print the options of a file, merged with its bases (_base_) and changed by --force_yml. The
 output is an option file that needs no other. The options are not checked: moeisr_plugin.train and
@@ -18,7 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="option file (YAML), or a name from --list"
+        "file", nargs="?", type=parse_path, metavar="FILE", help="option file (YAML), or a name from --list"
     )
     source.add_argument(
         "--list",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from moeisr_plugin.utils import interrupts
+from moeisr_plugin.utils.early_signals import STATUS as INTERRUPTED
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.shortage import memory_shortage
 
@@ -55,7 +56,7 @@ def run_program(
                 raise
             if signals.received or isinstance(error, KeyboardInterrupt):
                 _say(f"{program}: {interrupted}")
-                return interrupts.STATUS
+                return INTERRUPTED
             if isinstance(error, BrokenPipeError) and _stdout_is_closed():
                 return STDOUT_CLOSED
             message = memory_shortage(error, memory_remedy)
@@ -75,6 +76,7 @@ def failure_of(error: Exception, source: Path) -> str | None:
 
 def _mend_streams() -> None:
     """Open streams that the caller closed, and let them print names that their encoding cannot express."""
+    _occupy_standard_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # tqdm and others call its isatty()
@@ -82,6 +84,13 @@ def _mend_streams() -> None:
         elif hasattr(stream, "reconfigure"):
             with suppress(OSError):  # it flushes
                 stream.reconfigure(errors="backslashreplace")
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open descriptors 0 to 2 where they are closed. Otherwise a file gets what libraries print."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _say(message: str) -> None:

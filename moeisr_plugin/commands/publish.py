@@ -1,7 +1,9 @@
 """`moeisr publish`: prepare trained weights for distribution."""
 
 import argparse
-from pathlib import Path
+
+from moeisr_plugin.utils.arguments import parse_path
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 DESCRIPTION = """Write the weights of a checkpoint (the averaged ones if there are any) to a file with a hash
 in its name. Beside it, write a model card, an entry of the model index (metafile.yml) and the table of all
@@ -14,20 +16,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "publish", help="prepare trained weights for distribution", description=DESCRIPTION
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a training")
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FOLDER", help="output folder")
-    parser.add_argument("--card", type=Path, required=True, metavar="CARD", help="YAML file")
+    parser.add_argument("checkpoint", type=parse_path, metavar="CHECKPOINT", help="checkpoint of a training")
+    parser.add_argument(
+        "-o", dest="out", type=parse_path, required=True, metavar="FOLDER", help="output folder"
+    )
+    parser.add_argument("--card", type=parse_path, required=True, metavar="CARD", help="YAML file")
     parser.add_argument(
         "--results",
         nargs="+",
-        type=Path,
+        type=parse_path,
         default=[],
         metavar="FILE",
         help="one or more results.json of moeisr evaluate",
     )
     parser.add_argument(
         "--experiment",
-        type=Path,
+        type=parse_path,
         metavar="FOLDER",
         help="experiment folder with the training logs (default: the parent of the checkpoint's folder)",
     )
@@ -51,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: an input cannot be used.
     """
+    require_memory_for_torch()
     from moeisr_plugin.publishing.publish import publish  # keeps torch out of parsing
 
     written = publish(

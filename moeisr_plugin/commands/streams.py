@@ -19,6 +19,7 @@ from moeisr_plugin.pictures import (
     decode_picture,
     errors_with_path,
 )
+from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.atomic import scratch_folder
 from moeisr_plugin.utils.regular_files import require_file
 
@@ -28,8 +29,12 @@ STDIN_NAME = "standard input"
 
 
 def parse_input(text: str) -> Path:
-    """Parse an input. A file of the name ``-`` in the current folder is ``./-``."""
-    path = Path(text)
+    """Parse an input. A file of the name ``-`` in the current folder is ``./-``.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is empty.
+    """
+    path = parse_path(text)
     return path.absolute() if path == STDIN and text != STANDARD else path
 
 
@@ -75,8 +80,8 @@ def streams_as_files(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
         The arguments for writing to files.
 
     Raises:
-        ValueError: ``-`` cannot be used with the other arguments, or standard output cannot be written.
-        BrokenPipeError: the reader of standard output has ended.
+        ValueError: ``-`` cannot be used with the other arguments, standard output is closed or cannot be
+            written, or its reader ends before the end of the picture.
     """
     _check_streams(args)
     if args.out != STANDARD:
@@ -102,8 +107,9 @@ def _copy_to_stdout(picture: Path) -> None:
         with open(picture, "rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        discard_stdout()
+        raise ValueError("standard output: its reader ended before the picture; give -o FILE") from error
     except OSError as error:
         discard_stdout()
         raise ValueError(f"standard output: {error.strerror or error}; give -o FILE") from error
@@ -121,6 +127,8 @@ def _check_streams(args: argparse.Namespace) -> None:
         raise ValueError("-o - (standard output) takes one picture; give a folder for several")
     if args.expert_map:
         raise ValueError("-o - (standard output) takes one picture; omit --expert-map, or give -o FILE")
+    if sys.__stdout__ is None:  # so it stays, although `sys.stdout` is replaced
+        raise ValueError("-o - (standard output) is closed; redirect it to a file, or give -o FILE")
     if sys.stdout is not None and sys.stdout.isatty():
         raise ValueError(
             "-o - would print a picture on the terminal; redirect standard output, or give -o FILE"

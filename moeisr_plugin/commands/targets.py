@@ -1,11 +1,10 @@
 """Check where an output goes before the work starts."""
 
 import os
-import stat
 from pathlib import Path
 
 from moeisr_plugin.utils.messages import one_line
-from moeisr_plugin.utils.regular_files import special_kind
+from moeisr_plugin.utils.regular_files import obstacle
 
 
 def check_target(path: Path) -> None:
@@ -34,24 +33,17 @@ def prepare_target(path: Path) -> None:
 
 def _check_target(path: Path) -> None:
     _check_folder(path)
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(mode) and not os.path.exists(path):
-        raise ValueError(
-            f"{path}: is a symbolic link to {os.readlink(path)}, which does not exist; remove the link, or "
-            "choose another -o"
-        )
-    kind = "a folder" if os.path.isdir(path) else special_kind(path)
+    kind = obstacle(path)
     if kind is not None:
-        raise ValueError(f"{path}: is {kind}; choose another -o, or -o - for standard output")
+        remedy = "remove the link, or " if "link" in kind else ""
+        raise ValueError(f"{path}: is {kind}; {remedy}choose another -o, or -o - for standard output")
 
 
 def _check_folder(path: Path) -> None:
     """Check that the folder of a path is a writable folder, or can be created in one."""
     existing = next((each for each in path.parents if os.path.lexists(each)), path.parent)
     if not existing.is_dir():
-        raise ValueError(f"{path}: {existing} is not a folder; choose another -o")
+        kind = obstacle(existing) or "a file"
+        raise ValueError(f"{path}: {existing} is {kind}, not a folder; choose another -o")
     if not os.access(existing, os.W_OK):
         raise ValueError(f"{existing}: is not writable; choose another -o")

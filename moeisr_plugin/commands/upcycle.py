@@ -1,11 +1,12 @@
 """`moeisr upcycle`: make a mixture of experts from a network with one expert."""
 
 import argparse
-from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.weights_file import FORMATS, check_target
+from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.atomic import prepared_folder
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 DESCRIPTION = """Make the checkpoint of a mixture of experts from a LIIF or LTE, of this package or saved by
 the published code. The encoder and an expert of the same depth and width are copied. The other experts get
@@ -17,11 +18,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "upcycle", help="make a mixture of experts from a network with one expert", description=DESCRIPTION
     )
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights of a LIIF or LTE")
+    parser.add_argument("weights", type=parse_path, metavar="WEIGHTS", help="weights of a LIIF or LTE")
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=parse_path,
         required=True,
         metavar="DST",
         help=f"the checkpoint to write, {FORMATS}",
@@ -38,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--width", type=parse_count, metavar="N", help="width of the experts (default: that of WEIGHTS)"
     )
     parser.add_argument(
-        "--pictures", type=Path, required=True, metavar="FOLDER", help="pictures for the sample patches"
+        "--pictures", type=parse_path, required=True, metavar="FOLDER", help="pictures for the sample patches"
     )
     parser.add_argument(
         "--patches",
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: an argument cannot be used, or DST exists.
     """
+    require_memory_for_torch()
     from moeisr_plugin.checkpoints.network import save_checkpoint  # keeps torch out of parsing
     from moeisr_plugin.models.upcycling import upcycle
 

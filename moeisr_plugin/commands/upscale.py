@@ -4,9 +4,10 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.devices import chosen_device, use_threads
@@ -21,6 +22,7 @@ from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.team import LeaderFailedError, Team, team_of_environment
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
@@ -50,31 +52,49 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--dry-run prints to standard output and writes no picture; omit -o -")
     team = team_of_environment()
     if team.size > 1 and STANDARD in (args.out, *map(str, inputs)):
-        raise ValueError(
-            "torchrun: several processes cannot share - (a stream); name files, or run moeisr alone"
-        )
+        raise ValueError("torchrun: several processes cannot share -, a stream; name files, or omit torchrun")
     report = Report("moeisr upscale", quiet=args.quiet, verbose=args.verbose, leads=team.leads)
     try:
         with (
             streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files,
             team.watched(report.error),
         ):
-            return _run(of_files, report, team)
+            outcome = _run(of_files, report, team)
     except LeaderFailedError:
         return 2
+    if outcome.closing is not None:
+        report.closing(outcome.closing)
+    if outcome.failures:
+        report.error(f"{outcome.failures} of {outcome.pictures} pictures failed")
+    return 1 if outcome.failures else 0
 
 
-def _run(args: argparse.Namespace, report: Report, team: Team) -> int:
+class _Outcome(NamedTuple):
+    """What a run did. The closing line is printed when standard output has its picture."""
+
+    closing: str | None = None
+    failures: int = 0
+    pictures: int = 0
+
+
+def _run(args: argparse.Namespace, report: Report, team: Team) -> _Outcome:
     start = time.perf_counter()
     settings = _settings(args)
-    is_batch, jobs = _shared_plan(args, settings, report, team)
+    is_batch, planned, jobs = _shared_plan(args, settings, report, team)
     if args.dry_run or not is_batch:
         if not team.leads:
-            return 0
+            return _Outcome()
         team = Team()
-    if not jobs:
-        return 0
-    upscaler = _load_upscaler(args, report, team)
+    upscaler = _load_upscaler(args, report, team) if jobs else None
+    if upscaler is not None and args.expert_map and upscaler.num_experts == 1:
+        if team.leads:
+            report.note("no expert map is written, because the network has no mapper")
+        jobs = [replace(job, expert_map=None) for job in jobs]
+        jobs = _shared_jobs(team, "jobs without maps", partial(_to_do, jobs, args))
+    if args.skip_existing and team.leads:
+        report.result(f"skipping {planned - len(jobs)} of {planned} pictures whose outputs exist")
+    if upscaler is None or not jobs:
+        return _Outcome()
     estimate = Estimate(upscaler, settings)
 
     def process(job: Job) -> None:
@@ -92,35 +112,50 @@ def _run(args: argparse.Namespace, report: Report, team: Team) -> int:
     else:
         counts = _process_all(jobs, process, report, team, debug=args.debug)
     if not team.leads:
-        return 0
+        return _Outcome()
     pictures = f"{counts.done} picture{'s' * (counts.done != 1)}"
     if args.dry_run:
         needs = f": {estimate}, estimated" if counts.done else ""
-        report.closing(f"{pictures} by {_network(args)}{needs}; nothing is written")
+        closing = f"{pictures} by {_network(args)}{needs}; nothing is written"
     else:
         processes = f" on {team.size} processes" if team.size > 1 else ""
-        report.closing(f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}{processes}")
-    if counts.failures:
-        report.error(f"{counts.failures} of {len(jobs)} pictures failed")
-    return 1 if counts.failures else 0
+        closing = f"{pictures} in {time.perf_counter() - start:.1f} s by {_network(args)}{processes}"
+    return _Outcome(closing, counts.failures, len(jobs))
 
 
 def _shared_plan(
     args: argparse.Namespace, settings: Settings, report: Report, team: Team
-) -> tuple[bool, list[Job]]:
-    """Return whether the inputs may stand for several pictures, and the jobs. Only the leader plans."""
+) -> tuple[bool, int, list[Job]]:
+    """Plan at the leader, and share the plan.
 
-    def plan() -> tuple[bool, list[list[str | None]]]:
+    Returns:
+        Whether the inputs may stand for several pictures, the number of pictures, and the jobs to do.
+    """
+
+    def plan() -> tuple[bool, int, list[list[str | None]]]:
         planned = _plan(args, settings)
         for note in planned.notes:
             report.note(note)
         if not args.dry_run:
             _sweep(planned.jobs)
-        jobs = _to_do(planned.jobs, report) if args.skip_existing else planned.jobs
-        return planned.is_batch, [job.as_texts() for job in jobs]
+        jobs = _to_do(planned.jobs, args)
+        return planned.is_batch, len(planned.jobs), [job.as_texts() for job in jobs]
 
-    is_batch, jobs = team.shared("plan", plan)
-    return is_batch, [Job.from_texts(texts) for texts in jobs]
+    is_batch, planned, texts = team.shared("plan", plan)
+    return is_batch, planned, [Job.from_texts(each) for each in texts]
+
+
+def _shared_jobs(team: Team, name: str, make: Callable[[], list[Job]]) -> list[Job]:
+    """Return the jobs that the leader finds."""
+    texts = team.shared(name, lambda: [job.as_texts() for job in make()])
+    return [Job.from_texts(each) for each in texts]
+
+
+def _to_do(jobs: list[Job], args: argparse.Namespace) -> list[Job]:
+    """Return the jobs of which an output is not there, if existing outputs are skipped."""
+    if not args.skip_existing:
+        return jobs
+    return [job for job in jobs if not all(os.path.isfile(path) for path in job.targets)]
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -154,18 +189,12 @@ def _sweep(jobs: Sequence[Job]) -> None:
         sweep(folder)
 
 
-def _to_do(jobs: list[Job], report: Report) -> list[Job]:
-    """Return the jobs whose outputs do not exist."""
-    missing = [job for job in jobs if not all(os.path.exists(path) for path in job.targets)]
-    report.result(f"skipping {len(jobs) - len(missing)} of {len(jobs)} pictures whose outputs exist")
-    return missing
-
-
 def _network(args: argparse.Namespace) -> str:
     return DEFAULT if args.weights is None else Path(args.weights).stem
 
 
 def _load_upscaler(args: argparse.Namespace, report: Report, team: Team) -> "Upscaler":
+    require_memory_for_torch()
     with report.log(), report.stage(f"loading {_network(args)}"):
         from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 

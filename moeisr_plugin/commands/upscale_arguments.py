@@ -1,7 +1,6 @@
 """The arguments of `moeisr upscale`."""
 
 import argparse
-from pathlib import Path
 
 from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.budgets import parse_budget
@@ -11,6 +10,7 @@ from moeisr_plugin.commands.sizes import parse_long_side, parse_scale, parse_sho
 from moeisr_plugin.commands.streams import parse_input
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.pictures import ALIASES, MAX_PIXELS, WRITABLE
+from moeisr_plugin.utils.arguments import parse_path
 
 DESCRIPTION = """Enlarge pictures to any scale or size. Bit depth, transparency, colour profile and EXIF are
 kept. Widths and heights refer to the picture as displayed. Outputs are PNG, unless --format or the suffix of
@@ -67,7 +67,8 @@ def _add_inputs(group: Arguments) -> None:
     group.add_argument(
         "--accept-truncated",
         action="store_true",
-        help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled",
+        help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled, and a JPEG whose "
+        "data are damaged",
     )
 
 
@@ -108,6 +109,7 @@ def _add_outputs(group: Arguments) -> None:
         "-o",
         "--output",
         dest="out",
+        type=_parse_output,
         metavar="OUT",
         help="output file (for one picture), folder, or - for standard output (default: photo_x3.7.png "
         "beside photo.jpg, and photos_x3.7 beside the folder photos)",
@@ -151,7 +153,7 @@ def _add_computation(group: Arguments) -> None:
         "--network",
         "--weights",
         dest="weights",
-        type=Path,
+        type=parse_path,
         metavar="NETWORK",
         help=f"{TRAINED} (default: {DEFAULT}). moeisr networks compares them",
     )
@@ -184,6 +186,11 @@ def _add_messages(group: Arguments) -> None:
         action="store_true",
         help="also print the network, the device and times per picture",
     )
+
+
+def _parse_output(text: str) -> str:
+    parse_path(text)
+    return text  # a slash at the end tells a folder
 
 
 def _parse_format(text: str) -> str:

@@ -73,7 +73,7 @@ def write_lmdb(
     target = Path(target)
     if target.suffix != ".lmdb":
         raise ValueError(f"{target}: an LMDB's name must end in .lmdb; choose another")
-    if target.exists():
+    if os.path.lexists(target):
         raise ValueError(f"{target}: exists already; remove it or choose another name")
     pictures = recipe.pictures()
     building = target.with_name(target.name + ".partial")

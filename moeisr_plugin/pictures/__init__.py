@@ -1,6 +1,7 @@
 """Reading and writing pictures, and conversion between stored pixels and network input. Needs no torch."""
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
+from .errors import errors_with_path
 from .picture import Header, Picture, PictureError, upright
 from .reader import (
     MAX_PIXELS,
@@ -8,7 +9,6 @@ from .reader import (
     check_size,
     decode_header,
     decode_picture,
-    errors_with_path,
     is_picture_name,
     read_picture,
 )
@@ -19,6 +19,7 @@ from .writer import (
     check_format_fits,
     has_quality,
     holds_16_bits,
+    lost_metadata,
     picture_format,
     write_bands,
     write_picture,
@@ -44,6 +45,7 @@ __all__ = [
     "holds_16_bits",
     "is_picture_name",
     "join_bands",
+    "lost_metadata",
     "picture_format",
     "read_picture",
     "to_layers",

@@ -1,11 +1,15 @@
-"""Read JPEG 2000 with its colour profile and more than 8 bits, which Pillow ignores and reduces."""
+"""Read JPEG 2000 with its colour profile, metadata and more than 8 bits, which Pillow ignores or reduces."""
 
+import struct
+from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from .box_metadata import read_jpeg2000_metadata
 from .boxes import boxes, file_boxes
-from .picture import Header, Picture, PictureError
+from .picture import METRES_PER_INCH, Header, Picture, PictureError, plausible_dpi
+from .xmp import kept_xmp
 
 CODESTREAM = b"\xff\x4f\xff\x51"  # markers SOC and SIZ
 CONTAINER = b"\0\0\0\x0cjP  "
@@ -22,6 +26,7 @@ class _Info(NamedTuple):
     space: int | None
     profile: bytes | None
     has_palette: bool
+    dpi: tuple[float, float] | None
 
 
 def is_deep_jpeg2000(file: BinaryIO) -> bool:
@@ -35,9 +40,11 @@ def is_jpeg2000(file: BinaryIO) -> bool:
     return head == CONTAINER or head.startswith(CODESTREAM)
 
 
-def read_profile(file: BinaryIO) -> bytes | None:
-    """Return the colour profile of a JPEG 2000 file."""
-    return _info(file).profile
+def with_metadata(picture: Picture, file: BinaryIO) -> Picture:
+    """Return the picture of a JPEG 2000 file with its profile, EXIF, XMP and resolution."""
+    info, metadata = _info(file), read_jpeg2000_metadata(file)
+    picture = replace(picture, icc_profile=info.profile, exif=metadata.exif, dpi=info.dpi)
+    return replace(picture, xmp=kept_xmp(metadata.xmp, picture.orientation))
 
 
 def read_deep_jpeg2000_header(file: BinaryIO) -> Header:
@@ -64,11 +71,12 @@ def read_deep_jpeg2000(file: BinaryIO) -> Picture:
     file.seek(0)
     samples = imagecodecs.jpeg2k_decode(file.read(), numthreads=1)
     pixels = np.rint(samples * (65535 / (2 ** info.bits[0] - 1))).astype(np.uint16)
-    return Picture(pixels, icc_profile=info.profile)
+    return with_metadata(Picture(pixels), file)
 
 
 def _info(file: BinaryIO) -> _Info:
-    space, profile, has_palette, start = None, None, False, 0
+    space = profile = dpi = None
+    has_palette, start = False, 0
     file.seek(0)
     if not file.read(4).startswith(CODESTREAM):
         for kind, content, size in file_boxes(file):
@@ -76,6 +84,7 @@ def _info(file: BinaryIO) -> _Info:
                 file.seek(content)
                 parts = dict(boxes(file.read(min(size or LONGEST_HEADER, LONGEST_HEADER))))
                 has_palette = b"pclr" in parts
+                dpi = _dpi(dict(boxes(parts.get(b"res ", b""))).get(b"resc", b""))
                 colour = parts.get(b"colr", b"")
                 if colour[:1] == bytes([ENUMERATED]):
                     space = int.from_bytes(colour[3:7], "big")
@@ -101,4 +110,16 @@ def _info(file: BinaryIO) -> _Info:
         space=space,
         profile=profile,
         has_palette=has_palette,
+        dpi=dpi,
     )
+
+
+def _dpi(box: bytes) -> tuple[float, float] | None:
+    """Return pixels per inch, horizontal first, of the box of the captured resolution (per metre)."""
+    if len(box) < 10:
+        return None
+    down, down_by, across, across_by, down_power, across_power = struct.unpack(">HHHHbb", box[:10])
+    if not down_by * across_by:
+        return None
+    per_metre = (across / across_by * 10.0**across_power, down / down_by * 10.0**down_power)
+    return plausible_dpi([each * METRES_PER_INCH for each in per_metre])

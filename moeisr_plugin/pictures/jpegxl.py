@@ -5,9 +5,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from .alpha import divided
+from .box_metadata import read_jpegxl_metadata
 from .boxes import file_boxes
 from .colour import encoded_as_srgb
 from .picture import Header, Picture, PictureError
+from .xmp import kept_xmp
 
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 CODESTREAM = b"\xff\x0a"
@@ -58,10 +60,7 @@ def read_jpegxl_header(file: BinaryIO) -> Header:
 
 
 def read_jpegxl(file: BinaryIO) -> Picture:
-    """Decode the first frame, upright, scaled to 8 or 16 bits; linear light becomes sRGB of 16 bits.
-
-    Metadata are left out.
-    """
+    """Decode the first frame, upright, scaled to 8 or 16 bits; linear light becomes sRGB of 16 bits."""
     import imagecodecs
 
     info = _info(file)
@@ -78,7 +77,9 @@ def read_jpegxl(file: BinaryIO) -> Picture:
     if info.curve == LINEAR:
         pixels[..., :colours] = encoded_as_srgb(pixels[..., :colours])
     note = "is an animation; only the first frame is used" if info.is_animated else None
-    return Picture(pixels[..., 0] if channels == 1 else pixels, note=note)
+    exif, xmp, note_on_metadata = read_jpegxl_metadata(file)
+    picture = Picture(pixels[..., 0] if channels == 1 else pixels, exif=exif, xmp=kept_xmp(xmp, 1), note=note)
+    return picture.with_note(note_on_metadata)
 
 
 class _Bits:

@@ -1,31 +1,30 @@
 """Reading a picture with full bit depth, colour profile and EXIF block."""
 
-import errno
 import io
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.regular_files import require_file
-from moeisr_plugin.utils.shortage import memory_shortage
 
 from .colour import to_srgb
+from .errors import decoder_errors_as_picture_errors, errors_with_path
 from .heif import check_heif, deep_pixels, is_heic, register_heic
-from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_header, read_profile
+from .jpeg import DamagedJpegError, check_jpeg_data, is_jpeg
+from .jpeg2000 import is_deep_jpeg2000, read_deep_jpeg2000, read_deep_jpeg2000_header, with_metadata
 from .jpegxl import is_jpegxl, read_jpegxl, read_jpegxl_header
 from .pam import is_pam, read_pam, read_pam_header
-from .picture import Header, Picture, PictureError, TooManyPixelsError, plausible_dpi, quiet_pillow
+from .picture import Header, Picture, PictureError, TooManyPixelsError, plausible_dpi
 from .png import check_png_data, is_png16, read_colour_chunks, read_png16_pixels, scale_transparent_grey
 from .ppm import is_ppm16, read_ppm16_pixels
 from .refused import check_refused
-from .tga import is_tga
+from .tga import is_tga, may_have_alpha, without_empty_alpha
 from .tiff import is_tiff, read_tiff, read_tiff_header
 from .truncated import completed, is_truncated
 from .xmp import has_gain_map, kept_xmp
@@ -86,7 +85,11 @@ def read_picture(
 
 
 def decode_picture(
-    file: BinaryIO, *, max_pixels: int = MAX_PIXELS, accept_truncated: bool = False
+    file: BinaryIO,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    accept_truncated: bool = False,
+    check_jpeg: bool = True,
 ) -> Picture:
     """Decode the first frame of a picture.
 
@@ -97,16 +100,22 @@ def decode_picture(
     Args:
         file: a complete, seekable file. The content decides on the format, not the name.
         max_pixels: refuse larger pictures before decoding.
-        accept_truncated: decode a JPEG, PNG or WebP that lacks its end, and fill the missing part.
+        accept_truncated: decode a JPEG, PNG or WebP that lacks its end, and fill the missing part. Decode a
+            JPEG whose data are damaged. The note says so.
+        check_jpeg: refuse a JPEG whose data are damaged. This takes several times as long as decoding.
 
     Raises:
         PictureError: the file is empty, damaged, too large, not a picture, or of an unsupported layout. The
             message does not name the file.
     """
     try:
-        return _decode_whole(file, max_pixels)
+        return _decode_whole(file, max_pixels, check_jpeg=check_jpeg)
     except TooManyPixelsError:
         raise  # completing the file would take the memory of all pixels
+    except DamagedJpegError:
+        if not accept_truncated:
+            raise
+        return _decode_whole(file, max_pixels).with_note("is damaged; parts of it may be wrong")
     except PictureError:
         file.seek(0)
         data = file.read()
@@ -117,17 +126,19 @@ def decode_picture(
                 "is damaged or incomplete (it lacks its end, which --accept-truncated of moeisr upscale "
                 "fills); copy or export it again"
             ) from None
-    with _decoder_errors_as_picture_errors():
+    with decoder_errors_as_picture_errors(file):
         filled = io.BytesIO(completed(data))
     return _decode_whole(filled, max_pixels).with_note("lacks its end; the missing part is filled")
 
 
-def _decode_whole(file: BinaryIO, max_pixels: int) -> Picture:
+def _decode_whole(file: BinaryIO, max_pixels: int, *, check_jpeg: bool = False) -> Picture:
     header = decode_header(file, max_pixels=max_pixels)
-    with _decoder_errors_as_picture_errors():
+    with decoder_errors_as_picture_errors(file):
         picture = _decode(file)
         if picture.pixels.shape[:2] != (header.height, header.width):
             raise ValueError("the size differs from the header")
+        if check_jpeg and is_jpeg(file):
+            check_jpeg_data(file, pixels=header.height * header.width)
         return picture
 
 
@@ -136,7 +147,7 @@ def decode_header(file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Header:
 
     Arguments and errors are those of `decode_picture`.
     """
-    with _decoder_errors_as_picture_errors():
+    with decoder_errors_as_picture_errors(file):
         if not file.seek(0, io.SEEK_END):
             raise PictureError("is empty; replace it by a picture")
         check_refused(file)
@@ -155,29 +166,6 @@ def check_size(header: Header, max_pixels: int) -> None:
         )
 
 
-@contextmanager
-def errors_with_path(path: str | Path) -> Iterator[None]:
-    """Turn OSError and ValueError into `PictureError` with the path at the start of the message.
-
-    Raises:
-        PictureError: for any OSError or ValueError.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise PictureError(f"{path}: there is no such file; check the name") from None
-    except PermissionError:
-        raise PictureError(f"{path}: may not be read; check its permissions") from None
-    except IsADirectoryError:
-        raise PictureError(f"{path}: is a folder; name a picture in it") from None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR):
-            raise PictureError(one_line(error)) from error
-        raise PictureError(f"{path}: cannot be read ({error.strerror or error}); check the disk") from error
-    except ValueError as error:
-        raise PictureError(f"{path}: {error}") from error
-
-
 def _pillow_header(file: BinaryIO) -> Header:
     with _open(file) as image:
         readable = image.mode in READABLE_MODES or image.mode.startswith("I;16")
@@ -185,7 +173,8 @@ def _pillow_header(file: BinaryIO) -> Header:
             raise PictureError(f"has pixels of type {image.mode}; convert it to an 8- or 16-bit PNG first")
         is_deep = image.mode.startswith("I")
         is_grey = is_deep or image.mode in GREY_MODES
-        return Header(image.height, image.width, image.has_transparency_data, is_grey)
+        has_alpha = image.has_transparency_data and (image.format != "TGA" or may_have_alpha(file))
+        return Header(image.height, image.width, has_alpha, is_grey)
 
 
 def _decode(file: BinaryIO) -> Picture:
@@ -201,8 +190,10 @@ def _read_by_pillow(file: BinaryIO) -> Picture:
             picture = _decode_by_pillow(image).with_note(check_heif(file))
             deep = deep_pixels(file)
             return picture if deep is None else replace(picture, pixels=deep)
+        if image.format == "TGA":
+            return _decode_by_pillow(without_empty_alpha(file, image))
         if image.format == "JPEG2000":
-            return replace(_decode_by_pillow(image), icc_profile=read_profile(file))
+            return with_metadata(_decode_by_pillow(image), file)
         if image.format != "PNG":
             return _decode_by_pillow(image)
         check_png_data(file)
@@ -284,26 +275,3 @@ def _known_formats() -> list[str]:
     """Return the `PILLOW_FORMATS` of this Pillow. It raises KeyError for others, such as AVIF before 11.3."""
     Image.init()
     return [name for name in PILLOW_FORMATS if name in Image.OPEN]
-
-
-@contextmanager
-def _decoder_errors_as_picture_errors() -> Iterator[None]:
-    """Turn every exception of a decoder into a `PictureError`; damaged data raise many types."""
-    try:
-        with quiet_pillow():
-            yield
-    except (PictureError, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        raise PictureError("is not a picture of a known format; convert it to PNG first") from None
-    except Exception as error:
-        if memory_shortage(error):
-            raise MemoryError(str(error)) from error
-        reason = " ".join(str(error).split())
-        if reason.startswith("Unsupported"):
-            raise PictureError(
-                f"has a layout that is not read ({reason}); convert it to PNG first"
-            ) from error
-        if " " not in reason:  # a bare key or index
-            reason = f"{type(error).__name__} {reason}".strip()
-        raise PictureError(f"is damaged or incomplete ({reason}); copy or export it again") from error

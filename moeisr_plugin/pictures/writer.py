@@ -13,7 +13,7 @@ from moeisr_plugin.utils.atomic import atomic_write
 from moeisr_plugin.utils.shortage import DiskShortageError, memory_shortage
 
 from .colour import to_srgb
-from .picture import Picture, PictureError, upright
+from .picture import ORIENTATION_TAG, Picture, PictureError, upright
 from .png import write_png
 from .row_bands import check_bands, join_bands
 from .tiff_tiles import write_tiff
@@ -118,6 +118,18 @@ def check_format_fits(path: str | Path, like: Picture, size: tuple[int, int]) ->
             f"{path}: a side of {max(size)} pixels is more than the {form.longest_side} of {form.name}; "
             f"choose {remedy}"
         )
+
+
+def lost_metadata(path: str | Path, like: Picture) -> str | None:
+    """Return a line on the EXIF and XMP that the format of `path` cannot hold, or None."""
+    form = WRITABLE_FORMATS[picture_format(path)]
+    has_tags = any(tag != ORIENTATION_TAG for tag in like.exif_tags())
+    lost = [name for name, is_there in (("EXIF", has_tags), ("XMP", like.xmp is not None)) if is_there]
+    if lost and not form.metadata:
+        return f"has {' and '.join(lost)}, which {form.name} does not hold; png, tiff, jpg, webp and avif do"
+    if _xmp(like, form) != like.xmp:
+        return f"has XMP that is too long for {form.name}; png, tiff, webp and avif hold it"
+    return None
 
 
 def _pillow_writes(form: Format) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,7 +19,7 @@ from moeisr_plugin.publishing.statement import Statement, read_statement
 from moeisr_plugin.publishing.training_log import Training, read_training
 from moeisr_plugin.utils.atomic import atomic_write, prepared_folder, staging_folder
 from moeisr_plugin.utils.hashing import sha256_of
-from moeisr_plugin.utils.regular_files import read_text
+from moeisr_plugin.utils.regular_files import read_text, require_replaceable
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -74,6 +74,8 @@ def publish(
         raise ValueError(f"--name {name}: is not a file name; remove the slashes")
     if f"{name}.md" == ZOO:
         raise ValueError(f"--name {name}: its card would replace {ZOO}, the model table; choose another name")
+    for file_name in (f"{name}.md", INDEX, ZOO):
+        require_replaceable(folder / file_name)
     index = read_index(folder / INDEX)
     former = [
         folder / PurePosixPath(str(model["Weights"])).name
@@ -123,7 +125,7 @@ def publish(
         for file_name, text in texts.items():
             with atomic_write(Path(stage, file_name)) as file:
                 file.write(text.encode())
-        written = _move((Path(stage, file_name) for file_name in (model.file, *texts)), folder)
+        written = _move([Path(stage, file_name) for file_name in (model.file, *texts)], folder)
     for path in former:
         if path not in written and path.parent == folder:
             path.unlink(missing_ok=True)
@@ -186,10 +188,11 @@ def _results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
     return Results(*facts, rows, rounded[hashes[ours[0]]])
 
 
-def _move(staged: Iterable[Path], folder: Path) -> list[Path]:
-    """Move staged files into the folder, and return their paths."""
-    written = []
-    for path in staged:
-        os.replace(path, folder / path.name)
-        written.append(folder / path.name)
-    return written
+def _move(staged: Sequence[Path], folder: Path) -> list[Path]:
+    """Move staged files into the folder, all or none if a path is taken, and return their paths."""
+    targets = [folder / path.name for path in staged]
+    for target in targets:
+        require_replaceable(target)
+    for path, target in zip(staged, targets, strict=True):
+        os.replace(path, target)
+    return targets

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moeisr_plugin.utils import leftovers
+from moeisr_plugin.utils.regular_files import require_replaceable
 from moeisr_plugin.utils.shortage import clearer_disk_error
 
 
@@ -20,8 +21,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     the folder are removed.
 
     Raises:
+        FileExistsError: the path is a folder, a pipe, a device or a link to nothing.
         OSError: the file cannot be written. If the disk is full, the message states the free space.
     """
+    require_replaceable(path)
     leftovers.sweep(path.parent)
     part = leftovers.temporary_path(path.parent)
     try:

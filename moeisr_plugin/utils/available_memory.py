@@ -28,6 +28,13 @@ def available_memory() -> int | None:
     return max(0, min(found)) if found else None
 
 
+def available_addresses() -> int | None:
+    """Return the bytes of address space that ``ulimit -v`` leaves to this process; None without a limit."""
+    if resource is None or sys.platform != "linux":
+        return None
+    return _left_of_limit(resource.RLIMIT_AS, "VmSize")
+
+
 def _of_system() -> Iterator[int]:
     info = _numbers(Path("/proc/meminfo"))
     if "MemAvailable" in info:
@@ -54,11 +61,17 @@ def _left_in(folder: Path, limit: str, usage: str, cache: str) -> Iterator[int]:
 def _of_limits() -> Iterator[int]:
     if resource is None or sys.platform != "linux":
         return
-    status = _numbers(Path("/proc/self/status"))
     for number, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
-        limit = resource.getrlimit(number)[0]
-        if limit != resource.RLIM_INFINITY and used in status:
-            yield limit - status[used] * _KIB
+        left = _left_of_limit(number, used)
+        if left is not None:
+            yield left
+
+
+def _left_of_limit(number: int, used: str) -> int | None:
+    assert resource is not None
+    limit = resource.getrlimit(number)[0]
+    status = _numbers(Path("/proc/self/status"))
+    return limit - status[used] * _KIB if limit != resource.RLIM_INFINITY and used in status else None
 
 
 def _numbers(path: Path) -> Mapping[str, int]:

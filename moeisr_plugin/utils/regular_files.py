@@ -1,5 +1,10 @@
-"""Refuse inputs that are no files: opening a pipe may wait for ever, and a device may never end."""
+"""Refuse what is no file, as input or in place of an output.
 
+Opening a pipe may wait for ever, and a device may never end. Replacing one by a file would break the programs
+that use it.
+"""
+
+import errno
 import os
 import stat
 from pathlib import Path
@@ -20,6 +25,37 @@ def special_kind(path: str | os.PathLike[str]) -> str | None:
     """
     mode = os.stat(path).st_mode
     return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
+
+
+def obstacle(path: str | os.PathLike[str]) -> str | None:
+    """Return what is at a path in place of a file, such as "a pipe"; None for a file, or if nothing is there.
+
+    Raises:
+        OSError: the path cannot be reached.
+    """
+    try:
+        return "a folder" if os.path.isdir(path) else special_kind(path)
+    except OSError as error:
+        if not os.path.islink(path):
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        if error.errno == errno.ELOOP:
+            return "a symbolic link that leads to itself"
+        if error.errno == errno.ENOENT:
+            return f"a symbolic link to {os.readlink(path)}, which does not exist"
+        raise
+
+
+def require_replaceable(path: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError if a path is neither free nor a file that may be replaced.
+
+    Raises:
+        OSError: the path cannot be reached.
+    """
+    kind = obstacle(path)
+    if kind is not None:
+        raise FileExistsError(errno.EEXIST, f"is {kind}", os.fspath(path))
 
 
 def require_file(path: str | os.PathLike[str]) -> None:

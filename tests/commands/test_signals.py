@@ -168,7 +168,8 @@ sys.exit(run_program("program", work, debug=False))
 
 
 @pytest.mark.parametrize(
-    "gigabytes", [0.3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1.0, 1.3, 1.7, 2.2, 3.0))]
+    "gigabytes",
+    [0.3, 0.9, *(pytest.param(size, marks=pytest.mark.slow) for size in (1.0, 1.3, 1.7, 2.2, 3.0))],
 )
 def test_limited_memory_ends_in_success_or_in_one_line(gigabytes, folder):
     limit = int(gigabytes * 1e9)

@@ -5,13 +5,16 @@ import io
 import os
 import socket
 import stat
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import ROOT
 from upscale_command import draw, moeisr, refused, size_of
 
+from moeisr_plugin.cli import main
 from moeisr_plugin.pictures import WRITABLE, decode_picture
 
 pytestmark = pytest.mark.usefixtures("upscaler")
@@ -98,14 +101,47 @@ def test_messages_name_standard_input(arguments, status, message, replaced, tmp_
     assert "picture." not in err
 
 
-def test_closed_standard_output_ends_quietly(photo, monkeypatch, capsys):
+def test_a_reader_that_ends_before_the_picture_is_one_line(photo, monkeypatch, capsys):
     class Closed(Stream):
-        def flush(self):
-            raise BrokenPipeError
+        @property
+        def buffer(self):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     monkeypatch.setattr(sys, "stdout", Closed())
-    assert moeisr(photo, "--scale", 2, "-o", "-", "--quiet") == 141
-    assert capsys.readouterr().err == ""
+    line = refused(capsys, photo, "--scale", 2, "-o", "-")
+    assert line == "moeisr upscale: standard output: its reader ended before the picture; give -o FILE"
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- <&-"])
+def test_closed_standard_output_is_one_line(closed, photo):
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = f"{sys.executable} -m moeisr_plugin.cli upscale photo.png -s 2 -o - {closed}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=photo.parent, env=settings, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == (
+        "moeisr upscale: -o - (standard output) is closed; redirect it to a file, or give -o FILE\n"
+    )
+    assert done.returncode == 2
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
+    code = f"""
+import os
+from moeisr_plugin.commands.programs import run_program
+def work():
+    with open({str(tmp_path / "file")!r}, "wb") as file:
+        os.write(1, b"printed by a library")
+        os.write(2, b"printed by a library")
+        file.write(b"content")
+    return 0
+raise SystemExit(run_program("program", work, debug=False))
+"""
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = 'exec "$0" -c "$1" <&- >&- 2>&-'
+    done = subprocess.run(["bash", "-c", command, sys.executable, code], env=settings, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "file").read_bytes() == b"content"
 
 
 def test_full_standard_output_is_one_line_with_the_remedy(photo, monkeypatch, capsys):
@@ -204,17 +240,21 @@ def wrong_targets(folder):
     (folder / "dangling.png").symlink_to("nowhere.png")
     (folder / "dangling").symlink_to("nowhere")
     (folder / "loop.png").symlink_to("loop.png")
+    (folder / "about.png").symlink_to("round.png")
+    (folder / "round.png").symlink_to("about.png")
     os.mkfifo(folder / "pipe.png")
     return {
-        "a_file/y.png": "a_file is not a folder; choose another -o",
-        "a_file/deeper/y.png": "a_file is not a folder; choose another -o",
-        "dangling/y.png": "is not a folder; choose another -o",
+        "a_file/y.png": "a_file is a file, not a folder; choose another -o",
+        "a_file/deeper/y.png": "a_file is a file, not a folder; choose another -o",
+        "dangling/y.png": "is a symbolic link to nowhere, which does not exist, not a folder; choose another",
+        "loop.png/y.png": "loop.png is a symbolic link that leads to itself, not a folder; choose another -o",
         "dangling.png": "is a symbolic link to nowhere.png, which does not exist; remove the link",
-        "loop.png": "which does not exist; remove the link",
+        "loop.png": "is a symbolic link that leads to itself; remove the link, or choose another -o",
+        "about.png": "is a symbolic link that leads to itself; remove the link, or choose another -o",
         "a_folder.png": "is a folder; choose another -o",
         "pipe.png": "is a pipe; choose another -o",
-        "/dev/null": "is not a folder; choose another -o",
-        "/dev/full": "is not a folder; choose another -o",
+        "/dev/null": "/dev/null is a device, not a folder; choose another -o",
+        "/dev/full": "/dev/full is a device, not a folder; choose another -o",
         "n" * 260 + ".png": "choose a shorter name",
         "n" * 260 + "/y.png": "choose a shorter name",
     }
@@ -270,3 +310,25 @@ def test_equal_stems_keep_their_suffixes_and_equal_names_are_named(photo, capsys
     assert str(folder / "b.png") in line
     assert str(other / "b.png") in line
     assert not photo.with_name("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "command"),
+    [
+        ("INPUT", "upscale @ --scale 2"),
+        ("-i/--input", "upscale -i @ --scale 2"),
+        ("-o/--output", "upscale photo.png --scale 2 -o @"),
+        ("--data", "evaluate --weights tiny_LIIF --data @"),
+        ("-o", "evaluate --weights tiny_LIIF --data . -o @"),
+        ("--pictures", "upcycle tiny_LIIF --depths 2 3 --pictures @ -o new.pth"),
+        ("DST", "convert old.pth @"),
+    ],
+)
+def test_an_unset_variable_is_not_the_current_folder(argument, command, photo, monkeypatch, capsys):
+    monkeypatch.chdir(photo.parent)
+    with pytest.raises(SystemExit) as stop:
+        main([word.replace("@", "") for word in command.split()])
+    assert stop.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{argument}: is an empty name; name a file or folder, such as . for this folder" in line
+    assert nothing_else_in(photo.parent, "photo.png")

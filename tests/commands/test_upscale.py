@@ -216,6 +216,27 @@ def test_skip_existing_continues_an_interrupted_run(tmp_path, capsys):
     assert moeisr(photos, "--scale", 2, "--skip-existing") == 1
 
 
+def test_skip_existing_skips_without_expert_maps_if_the_network_has_one_expert(tmp_path, upscaler, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.png"):
+        draw(photos / name)
+    upscaler.mapped = False
+    command = (photos, "--scale", 2, "--skip-existing", "--expert-map")
+    assert moeisr(*command) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("skipping 0 of 2 pictures whose outputs exist\n")
+    assert output.err.count("no expert map is written, because the network has no mapper") == 1
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "photos_x2").iterdir()}
+    assert sorted(path.name for path in written) == ["a_x2.png", "b_x2.png"]
+    assert moeisr(*command) == 0
+    assert capsys.readouterr().out == "skipping 2 of 2 pictures whose outputs exist\n"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "photos_x2").iterdir()} == written
+    (tmp_path / "photos_x2" / "b_x2.png").unlink()
+    assert moeisr(*command) == 0
+    assert capsys.readouterr().out.startswith("skipping 1 of 2 pictures whose outputs exist\n")
+
+
 def test_error_of_rendering_names_the_picture(photo, upscaler, capsys, monkeypatch):
     def broken(encoded, *, size):
         raise ValueError("the output contains NaN")

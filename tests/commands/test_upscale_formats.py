@@ -60,3 +60,31 @@ def test_hidden_colour_is_an_option_of_the_upscaler(tmp_path, option):
     Image.new("RGBA", (4, 5), (10, 20, 30, 0)).save(tmp_path / "a.png")
     assert moeisr(tmp_path / "a.png", *option) == 0
     assert Twice.options["keep_hidden_colour"] == bool(option)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "note"),
+    [
+        ("bmp", "has EXIF and XMP, which BMP does not hold; png, tiff, jpg, webp and avif do"),
+        ("jpg", "has XMP that is too long for JPEG; png, tiff, webp and avif hold it"),
+        ("webp", None),
+    ],
+)
+def test_metadata_that_a_format_cannot_hold_are_noted(suffix, note, tmp_path, capsys):
+    path = tmp_path / "a.webp"
+    exif = Image.Exif()
+    exif[0x010F] = "Acme"
+    xmp = b"<x:xmpmeta>" + b"x" * 70_000
+    Image.linear_gradient("L").convert("RGB").save(path, exif=exif, xmp=xmp)
+    assert moeisr(path, "-f", suffix) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("moeisr")]
+    assert notes == ([] if note is None else [f"moeisr upscale: {path}: {note}"])
+
+
+def test_an_orientation_alone_is_not_noted(tmp_path, capsys):
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.linear_gradient("L").convert("RGB").save(path, exif=exif)
+    assert moeisr(path, "-f", "bmp") == 0
+    assert "EXIF" not in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`moeisr convert` and `moeisr upcycle` check the file that they are to write, in the same words."""
 
 import pytest
+from special_files import KINDS, make_special, state
 
 from moeisr_plugin.cli import main
 
@@ -31,12 +32,17 @@ def test_an_unsuitable_target_is_one_line(command, target, message, tmp_path, mo
     assert (tmp_path / "mine.PTH").read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_folder_is_not_overwritten(command, tmp_path, monkeypatch, capsys):
+def test_only_a_file_is_overwritten(command, kind, options, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder.pth").mkdir()
-    assert main([*COMMANDS[command]("folder.pth"), "--overwrite"]) == 2
-    assert capsys.readouterr().err == f"moeisr {command}: folder.pth: is a folder; choose another name\n"
+    path = tmp_path / "mine.pth"
+    make_special(path, kind)
+    before = state(path)
+    assert main([*COMMANDS[command]("mine.pth"), *options]) == 2
+    assert capsys.readouterr().err == f"moeisr {command}: mine.pth: {KINDS[kind]}; choose another name\n"
+    assert state(path) == before
 
 
 def test_upcycle_checks_the_folder_before_the_work(tmp_path, monkeypatch, capsys):

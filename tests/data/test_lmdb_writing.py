@@ -210,6 +210,9 @@ def test_unsuitable_targets_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"/p2: an LMDB's name must end in \.lmdb; choose another"):
         write_lmdb(tmp_path / "p2", Recipe([folder]))
     (tmp_path / "p.lmdb").mkdir()
+    (tmp_path / "link.lmdb").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"link\.lmdb: exists already; remove it or choose another name"):
+        write_lmdb(tmp_path / "link.lmdb", Recipe([folder]))
     with pytest.raises(ValueError, match=r"p\.lmdb: exists already; remove it or choose another name"):
         write_lmdb(tmp_path / "p.lmdb", Recipe([folder]))
 

@@ -17,6 +17,7 @@ from picture_files import noise, write_folder
 from PIL import Image
 from references import TINY_ENCODER, grid_queries, lively
 from skimage import data
+from special_files import make_special
 
 from moeisr_plugin import render
 from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
@@ -360,6 +361,11 @@ def test_command_writes_results_and_pictures(mixture, plain, astronaut, tmp_path
 
     assert main([*command, "-o", str(out)]) == 2
     assert "results.json: already exists" in capsys.readouterr().err
+    (out / "results.csv").unlink()
+    make_special(out / "results.csv", "pipe")
+    assert main([*command, "-o", str(out), "--overwrite"]) == 2
+    assert "results.csv: is a pipe; choose another name" in capsys.readouterr().err
+    (out / "results.csv").unlink()
     assert main([*command, "-o", str(out), "--overwrite", "--protocol", "div2k"]) == 0
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["protocol"] == "div2k"
 

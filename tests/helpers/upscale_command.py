@@ -60,6 +60,10 @@ class Bicubic:
 
         return upscale_pixels(image, enlarge)
 
+    @property
+    def num_experts(self):
+        return 4 if self.mapped else 1
+
     def encode(self, image):
         return Encoded(self, image)
 

@@ -114,6 +114,39 @@ def test_tga(channels, compression):
     check(saved(pixels, "TGA", **options).removesuffix(bytes(8) + b"TRUEVISION-XFILE.\0"), pixels)
 
 
+def tga(bits, attribute_bits, data):
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, WIDTH, HEIGHT, bits, 0x20 | attribute_bits)
+    return head + data.tobytes()
+
+
+def test_the_highest_of_16_bits_is_an_alpha_only_if_declared():
+    values = np.random.default_rng(0).integers(2**16, size=(HEIGHT, WIDTH)).astype("<u2")
+    colours = np.stack([values >> 10 & 31, values >> 5 & 31, values & 31], axis=-1).astype(int) * 255 // 31
+    check(tga(16, 0, values), colours.astype(np.uint8))
+    picture = decode_picture(io.BytesIO(tga(16, 1, values)))
+    assert picture.pixels.shape == (HEIGHT, WIDTH, 4)
+
+
+@pytest.mark.parametrize("attribute_bits", [0, 8])
+@pytest.mark.parametrize("alpha", [0, 255, None])
+def test_an_alpha_of_32_bits_counts_unless_it_is_empty_and_not_declared(alpha, attribute_bits):
+    pixels = noise(4)
+    if alpha is not None:
+        pixels[..., 3] = alpha
+    picture = decode_picture(io.BytesIO(tga(32, attribute_bits, pixels[..., [2, 1, 0, 3]])))
+    expected = pixels[..., :3] if alpha == 0 and not attribute_bits else pixels
+    np.testing.assert_array_equal(picture.pixels, expected)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("PNG", 40), ("JPEG", 30), ("GIF", 8), ("WEBP", 14)])
+def test_a_damaged_head_is_named_as_damage(name, kept):
+    data = saved(noise(3) if name != "GIF" else noise(1), name)
+    with pytest.raises(PictureError, match="is damaged or incomplete"):
+        decode_picture(io.BytesIO(data[:kept] + b"\xff" * 300))
+    with pytest.raises(PictureError, match="is damaged or incomplete"):
+        decode_header(io.BytesIO(data[:kept]))
+
+
 @pytest.mark.parametrize("junk", [bytes(1000), b"\1" * 999, b"plain text, which is no picture at all"])
 def test_what_only_resembles_a_tga_is_refused(junk):
     with pytest.raises(PictureError, match="is not a picture of a known format"):

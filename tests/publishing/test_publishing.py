@@ -12,6 +12,7 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from references import lively, picture
+from special_files import make_special, state
 from training_files import (
     CARD,
     NETWORK,
@@ -97,6 +98,20 @@ def test_publishing_twice_gives_the_same_file(experiment):
     content = first.read_bytes()
     [second, *_] = published(experiment, overwrite=True)
     assert (second, second.read_bytes()) == (first, content)
+
+
+@pytest.mark.parametrize("name", ["small_mixture.md", "metafile.yml", "ModelZoo.md", None])
+def test_what_is_no_file_is_not_replaced(name, experiment):
+    weights, *_ = published(experiment)
+    path = weights.with_name(name) if name is not None else weights
+    path.unlink()
+    make_special(path, "link to nothing")
+    before = state(path), sorted(path.parent.iterdir())
+    contents = [each.read_bytes() for each in path.parent.iterdir() if each != path]
+    with pytest.raises(FileExistsError, match="is a symbolic link to nowhere, which does not exist"):
+        published(experiment, overwrite=True)
+    assert (state(path), sorted(path.parent.iterdir())) == before
+    assert [each.read_bytes() for each in path.parent.iterdir() if each != path] == contents
 
 
 def test_float16_halves_the_file_and_rounds(experiment):
