@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 from moeisr_plugin.commands.streams import parse_input
+from moeisr_plugin.utils.arguments import parse_path
 
 SHELLS = ("bash", "zsh", "tcsh")
 DESCRIPTION = """Print a script with which the Tab key completes commands, options and file names. For bash,
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     import shtab  # needed by this command only
 
     for action in _actions(args.program):
-        if action.type in (Path, parse_input) or action.dest == "out":
+        if action.type in (parse_path, parse_input) or action.dest == "out":
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # the interface of shtab
     print(shtab.complete(args.program, args.shell))
     return 0
