@@ -301,6 +301,8 @@ TROUBLES = {
     "(standard input) has no name": "upscale - --scale 2",
     "has none; choose jpg, webp or avif": "upscale photo.png --scale 2 --quality 80",
     "is smaller than the picture": "upscale photo.png --size 3x3",
+    "is not a window": "upscale photo.png --scale 2 --window 1,2,3",
+    "reaches beyond the picture": "upscale photo.png --scale 2 --window 0,0,99,2",
     "PyTorch finds no GPU": "upscale photo.png --scale 2 --device cuda",
     "a CPU does not support it": "upscale photo.png --scale 2 --device cpu --precision tf32",
     "cannot be imported": "upscale photo.png --scale 2 --import nowhere.py",

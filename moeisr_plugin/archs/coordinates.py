@@ -37,11 +37,25 @@ class Neighbours(NamedTuple):
 
 
 def pixel_centers(
-    n: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    n: int,
+    *,
+    first: int = 0,
+    count: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
 ) -> Tensor:
-    """Return the centres of n adjacent pixels that fill [-1, 1]: -1 + (2i + 1)/n, shape (n,)."""
+    """Return the centres of n adjacent pixels that fill [-1, 1]: -1 + (2i + 1)/n, shape (n,).
+
+    Args:
+        n: number of pixels.
+        first: the first pixel to return.
+        count: number of pixels to return. Defaults to all from `first` on.
+        dtype, device: of the result.
+    """
+    stop = n if count is None else first + count
+    pixel = torch.arange(first, stop, dtype=dtype or torch.get_default_dtype(), device=device)
     # Same order of operations as in LIIF. In float32 it decides which latent is nearest to a query.
-    return -1 + 1 / n + (2 / n) * torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device)
+    return -1 + 1 / n + (2 / n) * pixel
 
 
 def make_coord(
