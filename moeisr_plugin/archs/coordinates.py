@@ -11,7 +11,7 @@ from torch import Tensor
 
 # LIIF shifts a query by this much in addition to half a latent. Queries exactly between two latents thus
 # always round the same way. LIIF also clamps shifted queries to this distance from the image border.
-_EPSILON = 1e-6
+EPSILON = 1e-6
 # Avoids a division by zero for a query at the centre of a latent.
 MIN_AREA = 1e-9
 
@@ -79,8 +79,8 @@ def axis_neighbours(coord: Tensor, n: int, *, local_ensemble: bool) -> tuple[Ten
         Indices in [0, n) and the coordinates relative to them, in half latents. Both have the shape
         (2, *coord.shape) with a local ensemble, otherwise (1, *coord.shape).
     """
-    shifts = [-1 / n + _EPSILON, 1 / n + _EPSILON] if local_ensemble else [0.0]
-    shifted = torch.stack([coord + shift for shift in shifts]).clamp(-1 + _EPSILON, 1 - _EPSILON)
+    shifts = [-1 / n + EPSILON, 1 / n + EPSILON] if local_ensemble else [0.0]
+    shifted = torch.stack([coord + shift for shift in shifts]).clamp(-1 + EPSILON, 1 - EPSILON)
     index = (((shifted + 1) * n - 1) / 2).round().long().clamp(0, n - 1)
     centers = pixel_centers(n, dtype=coord.dtype, device=coord.device)
     return index, (coord - centers[index]) * n

@@ -145,8 +145,9 @@ def view_of(lr_size: Sequence[int], size: tuple[int, int], window: Window | None
         size: (H, W) of the output.
         window: a part of the picture.
     """
-    top, left, bottom, right = window or Window(0, 0, *lr_size)
-    return View(AxisWindow(lr_size[0], top, bottom, size[0]), AxisWindow(lr_size[1], left, right, size[1]))
+    height, width = map(int, lr_size)  # under torch.jit.trace, sizes are tensors
+    top, left, bottom, right = window or Window(0, 0, height, width)
+    return View(AxisWindow(height, top, bottom, size[0]), AxisWindow(width, left, right, size[1]))
 
 
 def checked_window(window: Any, lr_size: Sequence[int]) -> Window:
