@@ -105,6 +105,7 @@ setup(
     extras_require={
         "train": TRAINING,
         "heic": ["pillow-heif"],
+        "onnx": ["onnx", "onnxscript", "onnxruntime"],  # onnxruntime only runs the exported files
         "docs": ["mkdocs-material>=9.6"],
         "dev": ["jsonschema", "pytest", "pyvips[binary]", "ruff", "pyright"],
     },

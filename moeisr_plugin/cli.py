@@ -16,6 +16,7 @@ COMMANDS = (
     "networks",
     "convert",
     "upcycle",
+    "export",
     "complexity",
     "evaluate",
     "publish",
