@@ -111,6 +111,7 @@ setup(
         "train": TRAINING,
         "openmmlab": OPENMMLAB,
         "heic": ["pillow-heif"],
+        "onnx": ["onnx", "onnxscript", "onnxruntime"],  # onnxruntime only runs the exported files
         "docs": ["mkdocs-material>=9.6"],
         "dev": ["jsonschema", "model-index", "pytest", "pyvips[binary]", "ruff", "pyright"],
     },

@@ -17,6 +17,7 @@ COMMANDS = (
     "networks",
     "convert",
     "upcycle",
+    "export",
     "complexity",
     "evaluate",
     "publish",

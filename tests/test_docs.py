@@ -12,6 +12,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,10 +21,10 @@ from PIL import Image
 from skimage import data
 from training_files import write_card, write_experiment, write_results
 
-from moeisr_plugin import cli
+from moeisr_plugin import cli, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.archs.registry import NETWORKS
-from moeisr_plugin.checkpoints.network import save_checkpoint
+from moeisr_plugin.checkpoints.network import network_from, save_checkpoint
 from moeisr_plugin.commands import memory, upscale
 from moeisr_plugin.commands.networks import ADVICE
 from moeisr_plugin.data.degradation import Degradation
@@ -56,7 +57,7 @@ COMMANDS = [
     if shlex.split(line, comments=True)
 ]
 # These take minutes to hours or need data that the tests lack, so that only their arguments are checked.
-LONG = ("evaluate", "upcycle", "publish")
+LONG = ("evaluate", "upcycle", "publish", "export")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,9 @@ def published_liif(net):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({page for page, _ in blocks("python")}))
 def test_python_examples_run(users_folder, page):
+    if page == "docs/export.md":
+        pytest.importorskip("onnxruntime", reason='pip install ".[onnx]"')
+        assert cli.main(["export", "net_g_latest.pth", "-o", "exported"]) == 0
     code = "\n".join(content for name, content in blocks("python") if name == page)
     try:
         exec(compile(code, page, "exec"), {})
@@ -119,6 +123,12 @@ def test_python_examples_run(users_folder, page):
         for name in ("OneConvolution", "Bilinear"):
             ARCH_REGISTRY._obj_map.pop(name, None)
             NETWORKS.pop(name, None)
+    if page == "docs/export.md":
+        lr = torch.from_numpy(np.array(Image.open("photo.png"))).permute(2, 0, 1)[None] / 255
+        net = network_from("net_g_latest.pth")
+        expected = render.render(net, render.encode(net, lr), (round(21 * 3.7), round(33 * 3.7)))
+        pixels = np.asarray(Image.open("by_onnx.png")).astype(float) / 255
+        assert np.abs(pixels - expected[0].permute(1, 2, 0).clamp(0, 1).numpy()).max() < 0.6 / 255
     if "enlarged.png" in code:
         assert Image.open(users_folder / "enlarged.png").size == (round(33 * 3.7), round(21 * 3.7))
 
@@ -248,7 +258,7 @@ def test_extras_that_pip_commands_name_exist():
         for word in command
         for name in re.findall(r"^\.\[(.+)\]$", word)
     }
-    assert extras == {"train", "heic", "openmmlab"}
+    assert extras == {"train", "heic", "openmmlab", "onnx"}
     assert all(f'"{name}": ' in setup for name in extras)
 
 
@@ -308,6 +318,8 @@ TROUBLES = {
     "(standard input) has no name": "upscale - --scale 2",
     "has none; choose jpg, webp or avif": "upscale photo.png --scale 2 --quality 80",
     "is smaller than the picture": "upscale photo.png --size 3x3",
+    "is not a window": "upscale photo.png --scale 2 --window 1,2,3",
+    "reaches beyond the picture": "upscale photo.png --scale 2 --window 0,0,99,2",
     "PyTorch finds no GPU": "upscale photo.png --scale 2 --device cuda",
     "a CPU does not support it": "upscale photo.png --scale 2 --device cpu --precision tf32",
     "cannot be imported": "upscale photo.png --scale 2 --import nowhere.py",

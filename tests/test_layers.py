@@ -11,7 +11,7 @@ LAYERS = [
     {"utils", "ops", "metrics"},
     {"archs", "pictures", "losses"},
     {"render", "data", "checkpoints"},
-    {"models", "upscaler"},
+    {"models", "upscaler", "exporting"},
     {"options", "openmmlab"},
     {"evaluation"},
     {"publishing"},

@@ -72,8 +72,8 @@ def test_bands_join_to_the_whole_picture(upscaler, monkeypatch, shape, dtype):
     encoded = upscaler.encode(picture(*shape, dtype=dtype))
     whole = encoded.render(scale=(3.7, 2.5))
 
-    def fours(net, encoding, size):
-        yield from render.render(net, encoding, size).split(4, dim=2)
+    def fours(net, encoding, size, window):
+        yield from render.render(net, encoding, size, window).split(4, dim=2)
 
     monkeypatch.setattr(render, "render_bands", fours)
     bands = list(encoded.render_bands(scale=(3.7, 2.5)))
@@ -87,7 +87,9 @@ def test_layers_with_bands_of_different_heights_are_refused(upscaler, monkeypatc
     encoded = upscaler.encode(picture(7, 12, 4))
     heights = iter([9, 3])
     monkeypatch.setattr(
-        render, "render_bands", lambda net, encoding, size: iter([torch.zeros(1, 3, next(heights), size[1])])
+        render,
+        "render_bands",
+        lambda net, encoding, size, _: iter([torch.zeros(1, 3, next(heights), size[1])]),
     )
     with pytest.raises(ValueError, match="layers have different shapes"):
         next(encoded.render_bands(scale=2))

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.base_image import BilinearBase
@@ -24,6 +23,7 @@ from moeisr_plugin.archs.cross_scale_attention import CrossScaleAttention
 from moeisr_plugin.archs.experts import Expert, make_experts
 from moeisr_plugin.archs.implicit_network import Encoding, ImplicitDecoder
 from moeisr_plugin.archs.mapper import Mapper
+from moeisr_plugin.archs.patches import Patches
 from moeisr_plugin.archs.registry import register
 from moeisr_plugin.ops.precision import at_least_float32
 from moeisr_plugin.ops.rows import gather_rows
@@ -98,15 +98,16 @@ class _AttentionDecoder(ImplicitDecoder):
         return latent if self.non_local is None else torch.cat([latent, self.non_local(latent)], dim=1)
 
     def decode(self, encoding: Encoding, coord: Tensor, cell: Tensor) -> Tensor:
-        choice = routing.choose_expert(encoding.scores).flatten()  # (B*h*w,)
+        scores = encoding.scores.permute(0, 2, 3, 1)  # (B, h, w, J)
 
         def weigh(inputs: Tensor, pixel: Tensor) -> Tensor:
             if len(self.experts) == 1:
                 return self.experts[0](inputs)
             weights = inputs.new_empty(len(inputs), self.expert_list[0].out_features)
-            for expert, group in zip(
-                self.experts, routing.group_by_expert(choice[pixel], len(self.experts)), strict=True
-            ):
+            # The choice of these pixels alone, because a picture may have many more.
+            choice = scores[torch.unravel_index(pixel, scores.shape[:3])].argmax(-1)  # (N,)
+            groups = routing.group_by_expert(choice, len(self.experts))
+            for expert, group in zip(self.experts, groups, strict=True):
                 if len(group):
                     weights = weights.index_copy(0, group, expert(inputs[group]).to(weights))
             return weights
@@ -132,7 +133,7 @@ class _AttentionDecoder(ImplicitDecoder):
         latent = encoding.latent
         near = self._neighbours(coord, cell, latent.shape[2:])
         local, extra = latent.split([self.latent_channels, latent.shape[1] - self.latent_channels], dim=1)
-        rows, extra = _Patches(local), extra.permute(0, 2, 3, 1).flatten(0, 2)  # (B*h*w, S*D)
+        rows, extra = Patches(local), extra.permute(0, 2, 3, 1).flatten(0, 2)  # (B*h*w, S*D)
         query = rows.at(self._nearest(coord, latent.shape[2:])).flatten(0, 1)  # (B*Q, 9*D)
         pixel, place = near.pixel.flatten(), near.place.flatten(0, 2)  # (V*B*Q,), (V*B*Q, 4)
         keys = rows.at(pixel)  # (V*B*Q, 9*D)
@@ -172,23 +173,6 @@ class _AttentionDecoder(ImplicitDecoder):
         """Return the row of the LR pixel nearest to each coordinate, (B, Q)."""
         row, column = (_nearest_on_axis(coord[..., axis], n) for axis, n in enumerate(latent_size))
         return _flat_index(row, column, latent_size)
-
-
-class _Patches:
-    """3x3 neighbourhoods of a latent (B, D, h, w), by the row of the LR pixel, zero outside the image."""
-
-    def __init__(self, latent: Tensor) -> None:
-        padded = F.pad(latent, [1] * 4).permute(0, 2, 3, 1)  # (B, h+2, w+2, D)
-        self.rows = padded.flatten(0, 2)
-        place = torch.arange(len(self.rows), device=latent.device).view(padded.shape[:3])
-        self.corner = place[:, :-2, :-2].flatten()  # (B*h*w,)
-        self.offset = place[0, :3, :3].flatten()  # (9,)
-
-    def at(self, pixel: Tensor) -> Tensor:
-        """Return the patches at pixels of any shape, (..., 9*D), channel by channel."""
-        index = self.corner[pixel][..., None] + self.offset  # (..., 9)
-        found = gather_rows(self.rows, index.flatten()).view(*index.shape, self.rows.shape[1])  # (..., 9, D)
-        return found.mT.flatten(-2)
 
 
 def _nearest_on_axis(coord: Tensor, n: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 # LIIF shifts a query by this much in addition to half a latent. Queries exactly between two latents thus
 # always round the same way. LIIF also clamps shifted queries to this distance from the image border.
-_EPSILON = 1e-6
+EPSILON = 1e-6
 # Avoids a division by zero for a query at the centre of a latent.
 MIN_AREA = 1e-9
 
@@ -37,11 +37,25 @@ class Neighbours(NamedTuple):
 
 
 def pixel_centers(
-    n: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    n: int,
+    *,
+    first: int = 0,
+    count: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
 ) -> Tensor:
-    """Return the centres of n adjacent pixels that fill [-1, 1]: -1 + (2i + 1)/n, shape (n,)."""
+    """Return the centres of n adjacent pixels that fill [-1, 1]: -1 + (2i + 1)/n, shape (n,).
+
+    Args:
+        n: number of pixels.
+        first: the first pixel to return.
+        count: number of pixels to return. Defaults to all from `first` on.
+        dtype, device: of the result.
+    """
+    stop = n if count is None else first + count
+    pixel = torch.arange(first, stop, dtype=dtype or torch.get_default_dtype(), device=device)
     # Same order of operations as in LIIF. In float32 it decides which latent is nearest to a query.
-    return -1 + 1 / n + (2 / n) * torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device)
+    return -1 + 1 / n + (2 / n) * pixel
 
 
 def make_coord(
@@ -65,8 +79,8 @@ def axis_neighbours(coord: Tensor, n: int, *, local_ensemble: bool) -> tuple[Ten
         Indices in [0, n) and the coordinates relative to them, in half latents. Both have the shape
         (2, *coord.shape) with a local ensemble, otherwise (1, *coord.shape).
     """
-    shifts = [-1 / n + _EPSILON, 1 / n + _EPSILON] if local_ensemble else [0.0]
-    shifted = torch.stack([coord + shift for shift in shifts]).clamp(-1 + _EPSILON, 1 - _EPSILON)
+    shifts = [-1 / n + EPSILON, 1 / n + EPSILON] if local_ensemble else [0.0]
+    shifted = torch.stack([coord + shift for shift in shifts]).clamp(-1 + EPSILON, 1 - EPSILON)
     index = (((shifted + 1) * n - 1) / 2).round().long().clamp(0, n - 1)
     centers = pixel_centers(n, dtype=coord.dtype, device=coord.device)
     return index, (coord - centers[index]) * n

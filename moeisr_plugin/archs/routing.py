@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from moeisr_plugin.archs.embeddings import PixelTerms
 from moeisr_plugin.archs.experts import Expert
+from moeisr_plugin.archs.recording import refuse_recording
 from moeisr_plugin.ops.precision import at_least_float32
 from moeisr_plugin.ops.rows import gather_rows
 
@@ -140,7 +141,14 @@ def group_by_expert(choice: Tensor, num_experts: int) -> tuple[Tensor, ...]:
 
     Returns:
         J tensors (N_j,), the indices of the items of each expert in increasing order.
+
+    Raises:
+        RuntimeError: operations are being recorded, by `torch.jit.trace` for example. The record would keep
+            the sizes of the groups, and so the routing of its example for every picture.
     """
+    if num_experts == 1:
+        return (torch.arange(len(choice), device=choice.device),)
+    refuse_recording()
     in_order, positions = choice.sort(stable=True)
     first_of_next = torch.searchsorted(in_order, torch.arange(1, num_experts, device=choice.device))
     bounds = [0, *first_of_next.tolist(), len(positions)]

@@ -20,7 +20,12 @@ class Share:
     share: float
 
     def of(
-        self, net: "ImplicitNetwork", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
+        self,
+        net: "ImplicitNetwork",
+        lr_size: tuple[int, int],
+        size: tuple[int, int],
+        layers: int = 1,
+        averaged: int = 1,
     ) -> float:
         """Return the share. It does not depend on the picture."""
         return self.share
@@ -33,15 +38,21 @@ class MacsPerPixel:
     macs: float
 
     def of(
-        self, net: "ImplicitNetwork", lr_size: tuple[int, int], size: tuple[int, int], layers: int = 1
+        self,
+        net: "ImplicitNetwork",
+        lr_size: tuple[int, int],
+        size: tuple[int, int],
+        layers: int = 1,
+        averaged: int = 1,
     ) -> float:
         """Convert the limit to a share of the cost range.
 
         Args:
             net: the network.
             lr_size: (h, w) of the input.
-            size: (H, W) of the output.
+            size: (H, W) of the rendering.
             layers: number of decoded layers. Colour and alpha share the limit.
+            averaged: number of rendered pixels that are averaged to one output pixel.
 
         Returns:
             The share, from 0 to 1.
@@ -52,10 +63,11 @@ class MacsPerPixel:
         from moeisr_plugin.render.complexity import executed_macs, extreme_workloads
 
         bounds = [layers * executed_macs(net, work) for work in extreme_workloads(net, lr_size, size)]
-        lowest, highest, allowed = bounds[0], bounds[-1], self.macs * math.prod(size)
+        pixels = math.prod(size) / averaged
+        lowest, highest, allowed = bounds[0], bounds[-1], self.macs * pixels
         if allowed < lowest:
             raise ValueError(
-                f"--budget {self.macs:g}mac: decoding needs at least {math.ceil(lowest / math.prod(size))} "
+                f"--budget {self.macs:g}mac: decoding needs at least {math.ceil(lowest / pixels)} "
                 "MACs per output pixel here; raise the budget, or give a share from 0 to 1"
             )
         return 1.0 if allowed >= highest else (allowed - lowest) / (highest - lowest)

@@ -16,9 +16,15 @@ from moeisr_plugin.commands.depth import bands_with_8_bits, must_be_reduced, wit
 from moeisr_plugin.commands.jobs import Job
 from moeisr_plugin.commands.memory import check_memory_of_input, check_memory_of_output
 from moeisr_plugin.commands.reporting import Report
-from moeisr_plugin.commands.sizes import AlreadyLargeError, Target, displayed_output_size
+from moeisr_plugin.commands.sizes import (
+    AlreadyLargeError,
+    Target,
+    displayed_output_size,
+    displayed_window_size,
+)
 from moeisr_plugin.commands.streams import name_of, read_input
 from moeisr_plugin.commands.targets import check_target, prepare_target
+from moeisr_plugin.commands.windows import TargetWindow
 from moeisr_plugin.pictures import (
     Picture,
     PictureError,
@@ -33,6 +39,7 @@ from moeisr_plugin.pictures import (
 from moeisr_plugin.utils.shortage import in_bytes
 
 if TYPE_CHECKING:
+    from moeisr_plugin.render.window import Window
     from moeisr_plugin.upscaler import EncodedPicture, Upscaler
 
 
@@ -47,6 +54,7 @@ class Settings:
         replace: whether existing outputs are replaced.
         quality: quality of formats that have one. None for the default of the format.
         accept_truncated: whether to enlarge files that lack their end.
+        window: the part to enlarge. None for the whole picture.
     """
 
     target: Target
@@ -55,6 +63,12 @@ class Settings:
     replace: bool
     quality: int | None = None
     accept_truncated: bool = False
+    window: TargetWindow | None = None
+
+    @property
+    def label(self) -> str:
+        """What the names of outputs say about their size and part."""
+        return self.target.label if self.window is None else f"{self.target.label}_{self.window.label}"
 
 
 @dataclass(frozen=True)
@@ -66,12 +80,14 @@ class Prepared:
         picture: the input.
         like: the input with the depth of the output.
         size: (H, W) of the output as stored, before the EXIF orientation is applied.
+        window: the part of the stored picture that is enlarged. None for all of it.
     """
 
     job: Job
     picture: Picture
     like: Picture
     size: tuple[int, int]
+    window: "Window | None" = None
 
     @property
     def summary(self) -> str:
@@ -100,19 +116,20 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
     )
     if picture.note is not None:
         report.note(f"{name_of(job.source)}: {picture.note}")
+    window = _stored_window(job, picture, settings)
     size = _stored_output_size(job, picture, settings)
     reduced = must_be_reduced(picture, job.output)
     like = with_8_bits(picture) if reduced else picture
     check_format_fits(job.output, like, size)
     with _named(job.source):
-        check_memory_of_output(job.output, like, size, upscaler)
+        check_memory_of_output(job.output, like, size, upscaler, window)
     if reduced:
         form = picture_format(job.output)
         report.note(f"{name_of(job.source)}: has 16 bits per sample; {form} holds 8 (png and tiff hold 16)")
     lost = lost_metadata(job.output, picture)
     if lost is not None:
         report.note(f"{name_of(job.source)}: {lost}")
-    return Prepared(job, picture, like, size)
+    return Prepared(job, picture, like, size, window)
 
 
 def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report: Report) -> None:
@@ -131,7 +148,7 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
         seconds_of_encoding = time.perf_counter() - start
         write_rendered(job.output, prepared, encoded, settings)
     if job.expert_map is not None:
-        colours = encoded.expert_map()
+        colours = encoded.expert_map() if prepared.window is None else encoded.expert_map(prepared.window)
         if colours is not None:  # None is noted before the work
             write_picture(job.expert_map, Picture(upright(colours, picture.orientation)))
     seconds = time.perf_counter() - start
@@ -146,14 +163,24 @@ def encode(prepared: Prepared, upscaler: "Upscaler", settings: Settings) -> "Enc
     encoded = upscaler.encode(prepared.picture.pixels)
     if settings.budget is None:
         return encoded
+    from moeisr_plugin.render.window import view_of  # needs torch, which parsing does not
+
     height, width = prepared.picture.pixels.shape[:2]
-    share = settings.budget.of(upscaler.net, (height, width), prepared.size, encoded.layers)
+    view = view_of((height, width), prepared.size, prepared.window)
+    # The limit is that of the whole picture at this scale, so that a window equals the same part of it.
+    rows, columns = (max(1, round(axis.total)) for axis in view.finer())
+    share = settings.budget.of(
+        upscaler.net, (height, width), (rows, columns), encoded.layers, math.prod(view.reduction)
+    )
     return encoded.within_budget(share)
 
 
 def write_rendered(path: Path, prepared: Prepared, encoded: "EncodedPicture", settings: Settings) -> None:
     """Render an encoded picture to a file."""
-    bands = encoded.render_bands(size=prepared.size)
+    if prepared.window is None:
+        bands = encoded.render_bands(size=prepared.size)
+    else:
+        bands = encoded.render_bands(size=prepared.size, window=prepared.window)
     if prepared.like.pixels.dtype != prepared.picture.pixels.dtype:
         bands = bands_with_8_bits(bands)
     write_bands(path, bands, like=prepared.like, size=prepared.size, quality=settings.quality)
@@ -173,8 +200,28 @@ def _stored_output_size(job: Job, picture: Picture, settings: Settings) -> tuple
     height, width = picture.pixels.shape[:2]
     displayed = picture.oriented_size((height, width))
     with _named(job.source):
-        output = displayed_output_size(settings.target, *displayed, max_pixels=max_pixels)
+        if settings.window is None:
+            output = displayed_output_size(settings.target, *displayed, max_pixels=max_pixels)
+        else:
+            output = displayed_window_size(settings.target, settings.window.extent, max_pixels=max_pixels)
     return picture.oriented_size(output)
+
+
+def _stored_window(job: Job, picture: Picture, settings: Settings) -> "Window | None":
+    """Return the requested part of the picture as stored.
+
+    Raises:
+        ValueError: it reaches beyond the picture.
+    """
+    if settings.window is None:
+        return None
+    from moeisr_plugin.render.window import Window, checked_window  # needs torch, which parsing does not
+
+    width, height = picture.oriented_size(picture.pixels.shape[:2])
+    window = settings.window
+    with _named(job.source):
+        checked_window((window.top, window.left, window.bottom, window.right), (height, width))
+    return Window(*window.stored((width, height), picture.orientation))
 
 
 @contextmanager

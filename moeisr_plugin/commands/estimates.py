@@ -71,16 +71,23 @@ def measured_speed(prepared: Prepared, upscaler: "Upscaler", settings: Settings)
 
     A first run is not measured, because it includes preparations that a whole picture does not repeat.
     """
+    from moeisr_plugin.render.window import Window, view_of  # needs torch, which parsing does not
+
     height, width = prepared.picture.pixels.shape[:2]
     rows, columns = min(height, SAMPLE_SIDE), min(width, SAMPLE_SIDE)
     top, left = (height - rows) // 2, (width - columns) // 2
     area = slice(top, top + rows), slice(left, left + columns)
-    size = (round(rows * prepared.size[0] / height), round(columns * prepared.size[1] / width))
+    view = view_of((height, width), prepared.size, prepared.window)
+    size = (
+        max(1, round(rows * view.rows.total / height)),
+        max(1, round(columns * view.columns.total / width)),
+    )
     sample = replace(
         prepared,
         picture=replace(prepared.picture, pixels=prepared.picture.pixels[area]),
         like=replace(prepared.like, pixels=prepared.like.pixels[area]),
         size=size,
+        window=None if prepared.window is None else Window(0, 0, rows, columns),
     )
     with scratch_folder() as folder:
         output = folder / f"sample{prepared.job.output.suffix}"
@@ -96,7 +103,7 @@ def measured_speed(prepared: Prepared, upscaler: "Upscaler", settings: Settings)
 
 def estimated_bytes(prepared: Prepared, upscaler: "Upscaler") -> int:
     """Return the estimated memory of enlarging a picture, the program included."""
-    work = memory_of_output(prepared.job.output, prepared.like, prepared.size, upscaler)
+    work = memory_of_output(prepared.job.output, prepared.like, prepared.size, upscaler, prepared.window)
     return PROGRAM_BYTES + prepared.picture.pixels.nbytes + work
 
 

@@ -11,6 +11,7 @@ from moeisr_plugin.utils.available_memory import available_memory
 from moeisr_plugin.utils.shortage import in_bytes
 
 if TYPE_CHECKING:
+    from moeisr_plugin.render.window import Window
     from moeisr_plugin.upscaler import Upscaler
 
 _COPIES = {"jpg": 2, "webp": 4}
@@ -29,7 +30,11 @@ def check_memory_of_input(header: Header, upscaler: "Upscaler") -> None:
 
 
 def check_memory_of_output(
-    output: Path, picture: Picture, size: tuple[int, int], upscaler: "Upscaler"
+    output: Path,
+    picture: Picture,
+    size: tuple[int, int],
+    upscaler: "Upscaler",
+    window: "Window | None" = None,
 ) -> None:
     """Check the memory of encoding, rendering and writing, before encoding.
 
@@ -38,17 +43,25 @@ def check_memory_of_output(
         picture: the input.
         size: (H, W) of the output as stored.
         upscaler: the network and its device.
+        window: the part that the output shows. None for the whole picture.
 
     Raises:
         ValueError: less memory is available than the picture needs.
     """
     written = _of_writing(output, picture, size)
-    _check(_lr_size(picture), size, written, upscaler, layers=layers_of(picture))
+    _check(_lr_size(picture), size, written, upscaler, layers=layers_of(picture), window=window)
 
 
-def memory_of_output(output: Path, picture: Picture, size: tuple[int, int], upscaler: "Upscaler") -> int:
+def memory_of_output(
+    output: Path,
+    picture: Picture,
+    size: tuple[int, int],
+    upscaler: "Upscaler",
+    window: "Window | None" = None,
+) -> int:
     """Return the bytes that `check_memory_of_output` compares with the available memory."""
-    of_network, _ = _of_network(_lr_size(picture), size, upscaler, layers_of(picture))
+    part = () if window is None else (window,)
+    of_network, _ = _of_network(_lr_size(picture), size, upscaler, layers_of(picture), *part)
     return of_network + _of_writing(output, picture, size)
 
 
@@ -79,10 +92,12 @@ def _check(
     upscaler: "Upscaler",
     *,
     layers: int,
+    window: "Window | None" = None,
 ) -> None:
     """Check the memory for pictures of the given bytes and for the network, if that computes on the CPU."""
     available = available_memory()
-    needed, with_bfloat16 = (pictures + each for each in _of_network(lr_size, size, upscaler, layers))
+    part = () if window is None else (window,)
+    needed, with_bfloat16 = (pictures + each for each in _of_network(lr_size, size, upscaler, layers, *part))
     if available is None or needed <= available:
         return
     sizes = "x".join(map(str, reversed(lr_size)))
@@ -102,15 +117,27 @@ def _check(
 
 
 def _of_network(
-    lr_size: tuple[int, int], size: tuple[int, int] | None, upscaler: "Upscaler", layers: int
+    lr_size: tuple[int, int],
+    size: tuple[int, int] | None,
+    upscaler: "Upscaler",
+    layers: int,
+    window: "Window | None" = None,
 ) -> tuple[int, int]:
     """Return the bytes that encoding and rendering need in host memory, and those with bfloat16."""
     import torch  # not needed for parsing
 
     from moeisr_plugin.render.memory_estimate import band_memory, encoding_memory
+    from moeisr_plugin.render.window import view_of
 
     if upscaler.device.type != "cpu":
         return 0, 0
-    bands = 0 if size is None else band_memory(upscaler.net, lr_size, size)
+    bands = 0
+    if size is not None:
+        view = view_of(lr_size, size, window)
+        shown = (
+            math.ceil(view.rows.stop - view.rows.start),
+            math.ceil(view.columns.stop - view.columns.start),
+        )
+        bands = band_memory(upscaler.net, shown, view.finer().size)
     encodings = [encoding_memory(upscaler.net, lr_size, dtype=dtype) for dtype in (None, torch.bfloat16)]
     return layers * encodings[0] + bands, layers * encodings[1] + bands

@@ -3,15 +3,18 @@
 A picture counts as an output if three things agree. Its name is that of another picture plus a label, such
 as ``photo_x2.png`` for ``photo.jpg``. That picture lies in the same folder, or where the output folder of an
 earlier run would have it. And its size is the size that the label gives for that picture, and not
-smaller than that picture. An expert map has the size of its input.
+smaller than that picture. An expert map has the size of its input. After the label of a size may be that of a
+window, as in ``photo_x2_window10,20,40,60.png``, whose size is then the window's.
 """
 
+import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from moeisr_plugin.commands.sizes import Target, targets_of_label
+from moeisr_plugin.commands.windows import PREFIX, TargetWindow, parse_window
 from moeisr_plugin.pictures import WRITABLE, PictureError, decode_header, errors_with_path
 
 EXPERTS = "_experts"
@@ -42,16 +45,28 @@ def _is_output(path: Path, known: dict[tuple[Path, str], list[Path]], root: Path
     is_map = stem != path.stem
     for separator in re.finditer("_", stem):
         name, label = stem[: separator.start()], stem[separator.end() :]
-        targets = targets_of_label(label)
+        targets, window = _parsed(label)
         sources = [
             source
             for folder in (_source_folders(path.parent, label, root) if targets else ())
             for source in known.get((folder, name), ())
             if source != path
         ]
-        if any(_has_size(path, source, targets, is_map=is_map) for source in sources):
+        if any(_has_size(path, source, targets, window, is_map=is_map) for source in sources):
             return True
     return False
+
+
+def _parsed(label: str) -> tuple[Sequence[Target], TargetWindow | None]:
+    """Return the sizes and the window that have a label, such as ``x3.7`` or ``x3.7_window1,2,3.5,4``."""
+    size, separator, edges = label.partition(f"_{PREFIX}")
+    if not separator:
+        return targets_of_label(label), None
+    try:
+        window = parse_window(edges)
+    except argparse.ArgumentTypeError:
+        return (), None
+    return targets_of_label(size, of_window=True), window
 
 
 def _source_folders(folder: Path, label: str, root: Path) -> Iterator[Path]:
@@ -68,7 +83,9 @@ def _source_folders(folder: Path, label: str, root: Path) -> Iterator[Path]:
             yield root.joinpath(*parts[:index], part.removesuffix(f"_{label}"), *parts[index + 1 :])
 
 
-def _has_size(path: Path, source: Path, targets: Sequence[Target], *, is_map: bool) -> bool:
+def _has_size(
+    path: Path, source: Path, targets: Sequence[Target], window: TargetWindow | None, *, is_map: bool
+) -> bool:
     """Return whether a picture has the size of the output of `source`.
 
     Headers give sizes as stored, so both orientations of the source are tried.
@@ -76,6 +93,9 @@ def _has_size(path: Path, source: Path, targets: Sequence[Target], *, is_map: bo
     size, given = _stored_size(path), _stored_size(source)
     if size is None or given is None:
         return False
+    if window is not None:
+        expected = [window.touched] if is_map else [target.output(*window.extent) for target in targets]
+        return any(_is_close(each, turned) for each in expected for turned in (size, size[::-1]))
     if is_map:
         return size in (given, given[::-1])
     orientations = [(given, size), (given[::-1], size[::-1])]

@@ -11,7 +11,7 @@ from moeisr_plugin.commands.counts import parse_positive
 
 @dataclass(frozen=True)
 class TargetScale:
-    """Horizontal (x) and vertical (y) scale, each at least 1."""
+    """Horizontal (x) and vertical (y) scale, each at least 1 unless it is that of a window."""
 
     x: float
     y: float
@@ -25,7 +25,11 @@ class TargetScale:
     def option(self) -> str:
         return f"--scale {self.label[1:]}"
 
-    def output(self, width: int, height: int) -> tuple[float, float]:
+    @property
+    def enlarges(self) -> bool:
+        return min(self.x, self.y) >= 1
+
+    def output(self, width: float, height: float) -> tuple[float, float]:
         """Return the (width, height) of the output."""
         return width * self.x, height * self.y
 
@@ -46,7 +50,7 @@ class TargetSize:
     def option(self) -> str:
         return f"--size {self.label}"
 
-    def output(self, width: int, height: int) -> tuple[float, float]:
+    def output(self, width: float, height: float) -> tuple[float, float]:
         """Return the (width, height) of the output."""
         return self.width, self.height
 
@@ -67,7 +71,7 @@ class TargetSide:
     def option(self) -> str:
         return f"--size {self.label}"
 
-    def output(self, width: int, height: int) -> tuple[float, float]:
+    def output(self, width: float, height: float) -> tuple[float, float]:
         """Return the (width, height) of the output."""
         factor = (self.width or 0) / width or (self.height or 0) / height
         return width * factor, height * factor
@@ -88,7 +92,7 @@ class TargetLongSide:
     def option(self) -> str:
         return f"--long-side {self.pixels}"
 
-    def output(self, width: int, height: int) -> tuple[float, float]:
+    def output(self, width: float, height: float) -> tuple[float, float]:
         """Return the (width, height) of the output."""
         factor = self.pixels / max(width, height)
         return width * factor, height * factor
@@ -109,7 +113,7 @@ class TargetShortSide:
     def option(self) -> str:
         return f"--short-side {self.pixels}"
 
-    def output(self, width: int, height: int) -> tuple[float, float]:
+    def output(self, width: float, height: float) -> tuple[float, float]:
         """Return the (width, height) of the output."""
         factor = self.pixels / min(width, height)
         return width * factor, height * factor
@@ -143,7 +147,7 @@ def displayed_output_size(
         AlreadyLargeError: a requested size is not larger than the input.
         ValueError: the output is smaller than the input in one axis, or exceeds `max_pixels`.
     """
-    columns, rows = (round(min(side, sys.maxsize)) for side in target.output(width, height))
+    columns, rows = _rounded(target.output(width, height))
     if target.fixed and columns <= width and rows <= height:
         compared = "as large as" if (columns, rows) == (width, height) else "smaller than"
         raise AlreadyLargeError(
@@ -151,25 +155,63 @@ def displayed_output_size(
         )
     if columns < width or rows < height:  # possible only with a width and a height
         raise ValueError(f"{target.option} is smaller than the picture, {width}x{height}; give a larger size")
-    if columns * rows > max_pixels:
-        raise ValueError(
-            f"the output of {width}x{height} would be {columns}x{rows}, more than {max_pixels} pixels; "
-            f"{remedy}"
-        )
+    _check_limit(columns * rows, f"{width}x{height} would be {columns}x{rows}", max_pixels, remedy)
     return columns, rows
 
 
-def parse_scale(text: str) -> TargetScale:
-    """Parse ``3.7`` or ``2x3.5`` (horizontal x vertical)."""
+def displayed_window_size(target: Target, extent: tuple[float, float], *, max_pixels: int) -> tuple[int, int]:
+    """Return the displayed (width, height) of the output of a window, which may also be reduced.
+
+    Args:
+        target: the requested scale or size.
+        extent: displayed width and height of the window. Both may be fractions.
+        max_pixels: largest number of output pixels.
+
+    Raises:
+        ValueError: the output exceeds `max_pixels`.
+    """
+    columns, rows = (max(1, side) for side in _rounded(target.output(*extent)))
+    shown = "{:g}x{:g}".format(*extent)
+    _check_limit(
+        columns * rows,
+        f"a window of {shown} would be {columns}x{rows}",
+        max_pixels,
+        "choose a smaller output or raise --max-pixels",
+    )
+    return columns, rows
+
+
+def _rounded(output: tuple[float, float]) -> tuple[int, int]:
+    columns, rows = (round(min(side, sys.maxsize)) for side in output)
+    return columns, rows
+
+
+def _check_limit(pixels: int, output: str, max_pixels: int, remedy: str) -> None:
+    if pixels > max_pixels:
+        raise ValueError(f"the output of {output}, more than {max_pixels} pixels; {remedy}")
+
+
+def parse_scale(text: str, *, reducing: bool = False) -> TargetScale:
+    """Parse ``3.7`` or ``2x3.5`` (horizontal x vertical).
+
+    Args:
+        text: the scale.
+        reducing: whether scales below 1 are accepted.
+    """
     try:
         factors = [float(part) for part in text.lower().split("x")]
     except ValueError:
         factors = []
     if len(factors) not in (1, 2):
         raise argparse.ArgumentTypeError(f"'{text}' is not a scale; give 3.7, or 2x3.5 for width and height")
-    if not all(math.isfinite(factor) and factor >= 1 for factor in factors):
+    if not all(math.isfinite(factor) and (factor >= 1 or (reducing and factor > 0)) for factor in factors):
         raise argparse.ArgumentTypeError(f"'{text}' does not enlarge; give finite scales of at least 1")
     return TargetScale(x=factors[0], y=factors[-1])
+
+
+def parse_any_scale(text: str) -> TargetScale:
+    """Parse a scale of a window, which may also be reduced."""
+    return parse_scale(text, reducing=True)
 
 
 def parse_target(text: str) -> TargetSize | TargetSide:
@@ -201,11 +243,16 @@ def parse_size(text: str) -> TargetSize:
     return TargetSize(int(parts[0]), int(parts[1]))
 
 
-def targets_of_label(label: str) -> list[Target]:
-    """Return the targets that have this label, such as ``x3.7``. ``x1080`` is a scale or a height."""
+def targets_of_label(label: str, *, of_window: bool = False) -> list[Target]:
+    """Return the targets that have this label, such as ``x3.7``. ``x1080`` is a scale or a height.
+
+    Args:
+        label: the label.
+        of_window: whether it is that of a window, which may also be reduced.
+    """
     found: list[Target] = []
     for start, parse in (
-        ("x", parse_scale),
+        ("x", parse_any_scale if of_window else parse_scale),
         ("", parse_target),
         ("long", parse_long_side),
         ("short", parse_short_side),

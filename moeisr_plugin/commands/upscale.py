@@ -16,7 +16,7 @@ from moeisr_plugin.commands.estimates import Estimate, duration
 from moeisr_plugin.commands.jobs import Job, Plan, check_quality, plan_jobs
 from moeisr_plugin.commands.programs import failure_of
 from moeisr_plugin.commands.reporting import Report
-from moeisr_plugin.commands.sizes import AlreadyLargeError
+from moeisr_plugin.commands.sizes import AlreadyLargeError, TargetScale
 from moeisr_plugin.commands.streams import STANDARD, streams_as_files
 from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
 from moeisr_plugin.utils.leftovers import sweep
@@ -159,8 +159,14 @@ def _to_do(jobs: list[Job], args: argparse.Namespace) -> list[Job]:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
+    target = args.scale or args.size
+    if isinstance(target, TargetScale) and args.window is None and not target.enlarges:
+        raise ValueError(
+            f"{target.option} does not enlarge; give scales of at least 1, or add --window to reduce a part"
+        )
     return Settings(
-        target=args.scale or args.size,
+        target=target,
+        window=args.window,
         budget=args.budget,
         max_pixels=args.max_pixels,
         replace=args.overwrite or args.skip_existing,
@@ -173,7 +179,7 @@ def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
     plan = plan_jobs(
         args.inputs,
         args.out,
-        label=settings.target.label,
+        label=settings.label,
         suffix=args.format,
         expert_map=args.expert_map,
         recursive=args.recursive,

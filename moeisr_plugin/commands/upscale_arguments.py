@@ -6,9 +6,10 @@ from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.commands.budgets import parse_budget
 from moeisr_plugin.commands.counts import parse_positive
 from moeisr_plugin.commands.devices import add_device, add_precision, add_threads
-from moeisr_plugin.commands.sizes import parse_long_side, parse_scale, parse_short_side, parse_target
+from moeisr_plugin.commands.sizes import parse_any_scale, parse_long_side, parse_short_side, parse_target
 from moeisr_plugin.commands.streams import parse_input
 from moeisr_plugin.commands.weights import TRAINED
+from moeisr_plugin.commands.windows import parse_window
 from moeisr_plugin.pictures import ALIASES, MAX_PIXELS, WRITABLE
 from moeisr_plugin.utils.arguments import parse_path
 
@@ -25,6 +26,7 @@ Arguments = argparse._ActionsContainer
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_inputs(parser.add_argument_group("pictures"))
     _add_target(parser.add_argument_group("size (give one)"))
+    _add_window(parser.add_argument_group("part"))
     _add_outputs(parser.add_argument_group("outputs"))
     _add_computation(parser.add_argument_group("network and speed"))
     _add_messages(parser.add_argument_group("messages"))
@@ -77,9 +79,9 @@ def _add_target(group: Arguments) -> None:
     target.add_argument(
         "-s",
         "--scale",
-        type=parse_scale,
+        type=parse_any_scale,
         metavar="S",
-        help="scale of at least 1: 3.7, or 2x3.5 for width and height",
+        help="scale of at least 1: 3.7, or 2x3.5 for width and height; with --window, also below 1",
     )
     target.add_argument(
         "--size",
@@ -101,6 +103,16 @@ def _add_target(group: Arguments) -> None:
         type=parse_short_side,
         metavar="N",
         help="like --size, for the shorter side: N pixels; keeps the aspect ratio",
+    )
+
+
+def _add_window(group: Arguments) -> None:
+    group.add_argument(
+        "--window",
+        type=parse_window,
+        metavar="TOP,LEFT,BOTTOM,RIGHT",
+        help="enlarge only this part, in pixels of the input as displayed; edges may be fractions. Scales "
+        "and sizes are then those of the part, and may also reduce it",
     )
 
 

@@ -156,7 +156,7 @@ def _macs_of_module(module: nn.Module, shape: tuple[int, ...]) -> int:
 def _along_axis(net: ImplicitNetwork, n: int, n_lr: int) -> tuple[Tensor, int]:
     """Return how often each LR pixel along an axis is a neighbour, (n_lr,), and its largest grid."""
     axis = grid_axis(n, n_lr, local_ensemble=net.local_ensemble, dtype=torch.float32)
-    return torch.bincount(axis.index.flatten(), minlength=n_lr), axis.offsets.shape[1]
+    return torch.bincount(axis.index.flatten() + axis.first, minlength=n_lr), axis.offsets.shape[1]
 
 
 def _latent_channels(net: ImplicitNetwork) -> int:

@@ -22,6 +22,7 @@ from moeisr_plugin.render.casting import rendering
 from moeisr_plugin.render.chunks import chunked_bands
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.grid_decoder import grid_decoder
+from moeisr_plugin.render.window import AxisWindow, View, Window, view_of
 
 # Queries per band. Limits memory independently of the size of the image. In addition, LTE needs 2 KiB per LR
 # pixel, that is, per 16 queries at scale 2.
@@ -30,13 +31,18 @@ _BAND_QUERIES = {"cpu": 2_097_152, "cuda": 8_388_608}
 _BLENDED_PIXELS = {"cpu": 65_536, "cuda": 33_554_432}
 
 
-def render(net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int]) -> Tensor:
+def render(
+    net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int], window: Window | None = None
+) -> Tensor:
     """Decode an output grid, each LR pixel by the expert with its largest score. Autocast is disabled.
 
     Args:
         net: the network, in training or evaluation mode.
         encoding: encoding of B images.
-        size: (H, W) of the output. Any size is possible, also with different scales of the axes.
+        size: (H, W) of the output. Any size is possible, also with different scales of the axes. Below the
+            size of the window, pixels are samples, not averages.
+        window: the part of the picture that the output shows, see :func:`.checked_window`. Defaults to the
+            whole picture. Time and memory are those of the window, not of the picture.
 
     Returns:
         RGB (B, 3, H, W), nominally in [0, 1], not clamped. Its type is that of the latent, but at least
@@ -50,14 +56,16 @@ def render(net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int]) -> T
     for sample, picture in enumerate(output):
         one = Encoding(*(part[sample : sample + 1] for part in encoding))
         start = 0
-        for band in render_bands(net, one, size):
+        for band in render_bands(net, one, size, window):
             stop = start + band.shape[2]
             picture[:, start:stop] = band[0]
             start = stop
     return output
 
 
-def render_bands(net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int]) -> Iterator[Tensor]:
+def render_bands(
+    net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int], window: Window | None = None
+) -> Iterator[Tensor]:
     """Decode an output grid of one image in bands from top to bottom, to limit memory.
 
     The arguments are those of :func:`render`.
@@ -72,27 +80,29 @@ def render_bands(net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int]
         raise ValueError(f"an output of {size[0]}x{size[1]} has no pixels")
     if len(encoding.latent) != 1:
         raise ValueError(f"bands need one image; the encoding has {len(encoding.latent)}")
+    view = view_of(encoding.latent.shape[2:], size, window)
     if isinstance(net, ImplicitDecoder):
-        return chunked_bands(net, encoding, size)
+        return chunked_bands(net, encoding, view)
     if isinstance(net, ImplicitSR):
-        return _folded_bands(net, encoding, size)
+        return _folded_bands(net, encoding, view)
     raise ValueError(f"{type(net).__name__} cannot be rendered; make it an ImplicitDecoder")
 
 
-def _folded_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) -> Iterator[Tensor]:
-    rows, columns = (_grid_axis(net, encoding.latent, n, axis) for axis, n in enumerate(size))
+def _folded_bands(net: ImplicitSR, encoding: Encoding, view: View) -> Iterator[Tensor]:
+    rows, columns = (_grid_axis(net, encoding.latent, axis) for axis in view)
     queries_per_lr_row = rows.offsets.shape[1] * columns.offsets.numel()
-    blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // size[1])
+    blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // view.columns.size)
     bands = split_into_bands(rows, max(1, limit_for(_BAND_QUERIES, encoding.latent) // queries_per_lr_row))
     rows, columns = (axis.to(encoding.latent.device) for axis in (rows, columns))
-    groups = _group_by_band(routing.choose_expert(encoding.scores)[0], bands, len(net.experts))
+    choice = routing.choose_expert(encoding.scores[:, :, rows.latents, columns.latents])[0]
+    groups = _group_by_band(choice, bands, len(net.experts))
     with rendering(net, encoding.latent):
-        decode = grid_decoder(net, encoding.latent, _rel_cell(net, encoding.latent, size))
+        decode = grid_decoder(net, encoding.latent, _rel_cell(net, encoding.latent, view))
     colours = encoding.latent.new_empty(0)  # (h', w, P, R, 3), of LR rows from band.context_start
     for band, following, pixels in zip(bands, [*bands[1:], None], groups, strict=True):
         with rendering(net, encoding.latent):
             new_colours = decode(
-                _padded_rows(net, encoding.latent, band),
+                _padded_rows(net, encoding.latent, band, rows, columns),
                 pixels,
                 rows.offsets[band.lr_start : band.lr_stop],
                 columns.offsets,
@@ -106,12 +116,13 @@ def _folded_bands(net: ImplicitSR, encoding: Encoding, size: tuple[int, int]) ->
             colours = colours[following.context_start - band.context_start :]
 
 
-def _grid_axis(net: ImplicitSR, latent: Tensor, size: int, axis: int) -> GridAxis:
+def _grid_axis(net: ImplicitSR, latent: Tensor, axis: AxisWindow) -> GridAxis:
     return grid_axis(
-        size,
-        latent.shape[2 + axis],
+        axis.size,
+        axis.length,
         local_ensemble=net.local_ensemble,
         dtype=float32_or_better(latent),
+        span=(axis.start, axis.stop),
     )
 
 
@@ -121,7 +132,7 @@ def _group_by_band(choice: Tensor, bands: Sequence[Band], num_experts: int) -> l
     All bands are grouped at once, because the host waits for a GPU whenever it reads the sizes of groups.
 
     Args:
-        choice: (h, w) in [0, J), expert of each LR pixel.
+        choice: (h, w) in [0, J), expert of each LR pixel that is needed.
         bands: all bands.
         num_experts: number J of experts.
 
@@ -136,22 +147,24 @@ def _group_by_band(choice: Tensor, bands: Sequence[Band], num_experts: int) -> l
     return [[next(groups) - band.lr_start * width for _ in range(num_experts)] for band in bands]
 
 
-def _rel_cell(net: ImplicitSR, latent: Tensor, size: tuple[int, int]) -> Tensor:
+def _rel_cell(net: ImplicitSR, latent: Tensor, view: View) -> Tensor:
     """Return the cell relative to a latent, (1, 2)."""
     height, width = latent.shape[2:]
-    rel_cell = net.embedding.rel_cell(size, (height, width))
+    rel_cell = net.embedding.rel_cell((view.rows.total, view.columns.total), (height, width))
     return torch.tensor([rel_cell], dtype=float32_or_better(latent), device=latent.device)
 
 
-def _padded_rows(net: ImplicitSR, latent: Tensor, band: Band) -> Tensor:
+def _padded_rows(net: ImplicitSR, latent: Tensor, band: Band, rows: GridAxis, columns: GridAxis) -> Tensor:
     """Return the new LR rows of a band, padded by the radius of the embedding.
 
     The padding has neighbouring latents inside the image and zeros outside.
     """
-    height, radius = latent.shape[2], net.embedding.radius
-    above, below = max(band.lr_start - radius, 0), min(band.lr_stop + radius, height)
-    padding = [radius, radius, above - (band.lr_start - radius), band.lr_stop + radius - below]
-    return F.pad(latent[:, :, above:below], padding)
+    (height, width), radius = latent.shape[2:], net.embedding.radius
+    top, bottom = rows.first + band.lr_start - radius, rows.first + band.lr_stop + radius
+    left, right = columns.latents.start - radius, columns.latents.stop + radius
+    inside = latent[:, :, max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    padding = [max(-left, 0), max(right - width, 0), max(-top, 0), max(bottom - height, 0)]
+    return F.pad(inside, padding)
 
 
 def _blend(net: ImplicitSR, lr: Tensor, colours: Tensor, rows: GridAxis, columns: GridAxis) -> Tensor:

@@ -82,11 +82,11 @@ class Embedding(nn.Module):
         """
         raise NotImplementedError
 
-    def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
+    def rel_cell(self, size: tuple[float, float], latent_size: tuple[int, int]) -> tuple[float, float]:
         """Return the cell of an output grid relative to a latent, as the experts receive it.
 
         Args:
-            size: (H, W) of the output.
+            size: (H, W) of the output. Fractions occur where the output shows a window.
             latent_size: (h, w) of the latent.
 
         Returns:

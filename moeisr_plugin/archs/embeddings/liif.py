@@ -146,5 +146,5 @@ class LIIFEmbedding(Embedding):
                 table[rows] = linear(gathered, weight).to(table) + gather_rows(constant, sample[rows])
         return table
 
-    def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
+    def rel_cell(self, size: tuple[float, float], latent_size: tuple[int, int]) -> tuple[float, float]:
         return 2 * latent_size[0] / size[0], 2 * latent_size[1] / size[1]

@@ -134,6 +134,6 @@ class LTEEmbedding(Embedding):
         coef, freq = (maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (coef, freq))  # (B*h*w, F)
         return LTEPixelTerms(coef, freq, phase, firsts)
 
-    def rel_cell(self, size: tuple[int, int], latent_size: tuple[int, int]) -> tuple[float, float]:
+    def rel_cell(self, size: tuple[float, float], latent_size: tuple[int, int]) -> tuple[float, float]:
         smallest = 2 / self.max_trained_scale
         return max(2 * latent_size[0] / size[0], smallest), max(2 * latent_size[1] / size[1], smallest)
