@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
@@ -16,6 +15,7 @@ from moeisr_plugin.checkpoints.bundled import DEFAULT
 from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.render.bounds import alpha_bounds, colour_bounds
 from moeisr_plugin.render.casting import require_finite, to_precision
+from moeisr_plugin.utils.progress import Bar
 
 PILLOW_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 """Pillow modes whose pixel values are colours."""
@@ -231,11 +231,11 @@ def encode_layers(
     return encodings
 
 
-def _bar(stage: str, unit: str, shown: bool, *, total: int | None = None) -> tqdm:
-    return tqdm(total=total, desc=stage, unit=unit, leave=False, disable=not shown)
+def _bar(stage: str, unit: str, shown: bool, *, total: int | None = None) -> Bar:
+    return Bar(total=total, desc=stage, unit=unit, leave=False, disable=not shown)
 
 
-def _show_tiles(bar: tqdm, finished: int, total: int) -> None:
+def _show_tiles(bar: Bar, finished: int, total: int) -> None:
     bar.total = total
     bar.update(finished - bar.n)
 
