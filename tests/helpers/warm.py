@@ -86,7 +86,7 @@ class WarmPython:
     def start(
         self, *command: object, cwd: Path = Path(), first_path: str = "", **environment: str
     ) -> WarmProcess:
-        """Start a process with a command that follows `python`: `-c` or `-m`, code or a module, arguments."""
+        """Start a process with arguments of Python: a script, or `-c` or `-m` and what to run."""
         settings = settings_of(first_path, environment)
         return WarmProcess(self._socket, list(map(str, command)), Path(cwd).absolute(), settings)
 

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -78,13 +79,15 @@ def become(streams: list[int]) -> None:
 
 
 def set_up(request: dict) -> list[str]:
-    """Make this process as Python starts it. Return its command: `-c` or `-m`, what to run, arguments."""
+    """Make this process as Python starts it. Return its arguments, from a script, `-c` or `-m` on."""
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path[:0] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return request["command"]
+    command = request["command"]
+    first = "" if command[0] in ("-c", "-m") else os.path.dirname(os.path.abspath(command[0]))
+    sys.path[:0] = [first, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return command
 
 
 if __name__ == "__main__":
@@ -96,11 +99,13 @@ if __name__ == "__main__":
     gc.freeze()  # a forked process that ends does not visit, and thus copy, all of this memory
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     if request is not None:
-        way, what, *arguments = set_up(request)
-        sys.argv = [way, *arguments]
+        sys.argv = set_up(request)
+        way = sys.argv[0]
         if way == "-m":
-            import runpy
-
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
+            del sys.argv[0]
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        elif way == "-c":
+            code = compile(sys.argv.pop(1), "<string>", "exec")
+            exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
         else:
-            exec(compile(what, "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+            runpy.run_path(way, run_name="__main__")
