@@ -112,7 +112,7 @@ setup(
         "openmmlab": OPENMMLAB,
         "heic": ["pillow-heif"],
         "docs": ["mkdocs-material>=9.6"],
-        "dev": ["jsonschema", "model-index", "pytest", "pyvips[binary]", "ruff", "pyright"],
+        "dev": ["jsonschema", "model-index", "pytest", "pytest-xdist", "pyvips[binary]", "ruff", "pyright"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )
