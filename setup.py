@@ -113,7 +113,7 @@ setup(
         "heic": ["pillow-heif"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],  # onnxruntime only runs the exported files
         "docs": ["mkdocs-material>=9.6"],
-        "dev": ["jsonschema", "model-index", "pytest", "pyvips[binary]", "ruff", "pyright"],
+        "dev": ["jsonschema", "model-index", "pytest", "pytest-xdist", "pyvips[binary]", "ruff", "pyright"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
@@ -16,6 +15,7 @@ from moeisr_plugin.checkpoints.network import network_from
 from moeisr_plugin.render.casting import to_precision
 from moeisr_plugin.render.encoded_picture import EncodedPicture, progress_bar
 from moeisr_plugin.render.sizes import enlarged_size
+from moeisr_plugin.utils.progress import Bar
 
 __all__ = ["PILLOW_MODES", "EncodedPicture", "Upscaler", "encode_layers", "enlarged_size"]
 
@@ -130,6 +130,6 @@ def encode_layers(
     return encodings
 
 
-def _show_tiles(bar: tqdm, finished: int, total: int) -> None:
+def _show_tiles(bar: Bar, finished: int, total: int) -> None:
     bar.total = total
     bar.update(finished - bar.n)

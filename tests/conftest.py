@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data
+from warm import WarmPython
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run as numpy; read when Triton is imported
@@ -21,6 +22,14 @@ def photographs(tmp_path_factory):
     Image.fromarray(data.astronaut()[40:143, 170:281]).save(folder / "astronaut.png")
     Image.fromarray(data.chelsea()[80:191, 100:197]).save(folder / "chelsea.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Start Python processes in which slow imports are done."""
+    python = WarmPython()
+    yield python
+    python.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from basicsr.archs import build_network
+from processes import settings_of
 
 import moeisr_plugin.test
 import moeisr_plugin.train
@@ -18,15 +19,7 @@ from moeisr_plugin import run
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(moeisr_plugin.__file__).parents[1]
 TOOLBOX = Path(str(basicsr.__file__)).parent
-
-
-def run_module(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    """Run `python -m name arguments` in the given folder."""
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", name, *arguments]
-    return subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
@@ -85,7 +78,7 @@ def test_entry_points_take_the_arguments_of_the_toolbox(module, monkeypatch, cap
     assert "-opt" in capsys.readouterr().out
 
 
-def test_a_test_started_as_a_module_writes_below_the_current_directory(tmp_path, training_options):
+def test_a_test_started_as_a_module_writes_below_the_current_directory(tmp_path, training_options, warm):
     opt = {
         key: training_options[key] for key in ("name", "num_gpu", "manual_seed", "model_type", "network_g")
     }
@@ -95,7 +88,7 @@ def test_a_test_started_as_a_module_writes_below_the_current_directory(tmp_path,
     net = build_network(opt["network_g"])
     torch.save({"params": net.state_dict()}, tmp_path / "weights.pth")
     (tmp_path / "test.yml").write_text(yaml.safe_dump(opt))
-    done = run_module("moeisr_plugin.test", "-opt", "test.yml", cwd=tmp_path)
+    done = warm.run("-m", "moeisr_plugin.test", "-opt", "test.yml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "results/try").glob("*.log"))
     assert not (TOOLBOX.parent / "results").exists()
@@ -116,7 +109,10 @@ def test_run_uses_the_toolbox_of_the_clone_also_in_spawned_workers(clone, tmp_pa
         "        print(pool.apply(eval, (\"__import__('basicsr').__file__\",)))\n"
         "        print(pool.apply(eval, (\"'moeisr_plugin.archs' in __import__('sys').modules\",)))\n"
     )
-    done = run_module("moeisr_plugin.run", str(script), "-opt", "a b.yml", cwd=tmp_path)
+    command = [sys.executable, "-m", "moeisr_plugin.run", str(script), "-opt", "a b.yml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=settings_of("", {}), capture_output=True, text=True, timeout=120
+    )
     toolbox = str(clone / "basicsr/__init__.py")
     arguments = str([str(script), "-opt", "a b.yml"])
     assert done.stdout.splitlines() == [str(script), arguments, toolbox, "True", toolbox, "True"], done.stderr
@@ -152,14 +148,18 @@ def test_run_starts_the_train_script_of_the_toolbox_in_use(monkeypatch, executed
     assert executed == []
 
 
-def test_run_resumes_a_training_with_the_train_script_of_the_clone(clone, tmp_path, training_options):
+def test_run_resumes_a_training_with_the_train_script_of_the_clone(clone, tmp_path, training_options, warm):
     (tmp_path / "train.yml").write_text(yaml.safe_dump(training_options))
     arguments = (str(clone / "basicsr/train.py"), "-opt", "train.yml", "--auto_resume")
-    trained = run_module("moeisr_plugin.run", *arguments, cwd=tmp_path)
+
+    def run_script():  # in the process that `run` restarts
+        return warm.run("-m", "moeisr_plugin.run", *arguments, cwd=tmp_path, first_path=str(clone))
+
+    trained = run_script()
     assert trained.returncode == 0, trained.stderr
     experiment = clone / "experiments" / training_options["name"]
     assert (experiment / "models/net_g_latest.pth").is_file()
-    again = run_module("moeisr_plugin.run", *arguments, cwd=tmp_path)
+    again = run_script()
     assert again.returncode == 0, again.stderr
     assert f"{experiment}: training has finished at iteration 1" in again.stdout
 

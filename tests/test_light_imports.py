@@ -50,12 +50,13 @@ def test_importing_the_package_loads_neither_torch_nor_numpy_nor_the_toolbox():
     assert done.stdout.strip() == "loaded []", done.stderr
 
 
-def test_lazy_attributes_are_listed_and_an_unknown_one_is_an_attribute_error():
-    done = run_python(
+def test_lazy_attributes_are_listed_and_an_unknown_one_is_an_attribute_error(warm):
+    done = warm.run(
+        "-c",
         "import moeisr_plugin\n"
         "print({'Upscaler', 'archs', 'models'} <= set(dir(moeisr_plugin)))\n"
         "print(moeisr_plugin.Upscaler.__name__, moeisr_plugin.losses.BalanceLoss.__name__)\n"
-        "print(hasattr(moeisr_plugin, 'none'))\n"
+        "print(hasattr(moeisr_plugin, 'none'))\n",
     )
     assert done.stdout.split() == ["True", "Upscaler", "BalanceLoss", "False"], done.stderr
 
@@ -65,31 +66,30 @@ def test_upscaling_and_converting_load_nothing_of_a_training(blocker, tmp_path, 
     source, target = tmp_path / "small.png", tmp_path / "large.png"
     _write_small_with_alpha(photographs / "chelsea.png", source)
     upscaling = (str(source), "-o", str(target), "--scale", "1.5")
-    code = blocker + MOEISR + "assert status == 0\n" + loaded(TRAINING_PACKAGES)
-    for arguments in (("upscale", *upscaling), ("convert", _bundled(), str(tmp_path / "net.pth"))):
-        done = run_python(code, *arguments)
-        assert done.stdout.splitlines()[-1:] == ["loaded []"], done.stderr
+    converting = (_bundled(), str(tmp_path / "net.pth"))
+    code = (
+        f"{blocker}from moeisr_plugin.cli import main\n"
+        f"assert main(['upscale', *{upscaling}]) == main(['convert', *{converting}]) == 0\n"
+    )
+    done = run_python(code + loaded(TRAINING_PACKAGES))
+    assert done.stdout.splitlines()[-1:] == ["loaded []"], done.stderr
     assert target.is_file()
     assert (tmp_path / "net.pth").is_file()
 
 
-@pytest.mark.parametrize(
-    "encoder",
-    [{"type": "SwinIREncoder"}, {"type": "ToolboxEncoder", "arch": "EDSR"}],
-    ids=lambda encoder: encoder["type"],
-)
-def test_encoders_made_of_toolbox_networks_say_that_they_need_it(encoder):
+def test_encoders_made_of_toolbox_networks_say_that_they_need_it():
     code = BLOCKER + (
         "from moeisr_plugin.archs.registry import build_network\n"
-        f"try:\n    build_network({{'type': 'LIIF', 'encoder': {encoder}}})\n"
-        "except ValueError as error:\n    print(error)\n"
+        "for encoder in ({'type': 'SwinIREncoder'}, {'type': 'ToolboxEncoder', 'arch': 'EDSR'}):\n"
+        "    try:\n        build_network({'type': 'LIIF', 'encoder': encoder})\n"
+        "    except ValueError as error:\n        print(error)\n"
         "print(build_network({'type': 'EDSREncoder', 'num_block': 1, 'num_feat': 4}).latent_channels)\n"
     )
     done = run_python(code)
-    line, width = done.stdout.splitlines()
-    assert line.startswith(
-        f"{encoder['type']} needs BasicSR, but basicsr is not installed; install it with pip"
-    )
+    *lines, width = done.stdout.splitlines()
+    needs = "needs BasicSR, but basicsr is not installed; install it with pip"
+    for name, line in zip(("SwinIREncoder", "ToolboxEncoder"), lines, strict=True):
+        assert line.startswith(f"{name} {needs}")
     assert width == "4"
 
 

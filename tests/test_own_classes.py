@@ -1,9 +1,6 @@
 """An encoder of another module goes through every command."""
 
-import os
 import shutil
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -157,7 +154,7 @@ def test_modules_of_a_checkpoint_are_untrusted_text(tmp_path):
     assert "there is no network Absent; give the module that registers it by --import" in str(error.value)
 
 
-def test_installed_packages_register_by_an_entry_point(tmp_path):
+def test_installed_packages_register_by_an_entry_point(tmp_path, warm):
     (tmp_path / "installed_encoder.py").write_text(ENCODER.replace("OneConvolution", "InstalledConvolution"))
     info = tmp_path / "installed-1.0.dist-info"
     info.mkdir()
@@ -169,10 +166,7 @@ def test_installed_packages_register_by_an_entry_point(tmp_path):
         "from moeisr_plugin.archs.registry import build_network\n"
         "print(build_network({'type': 'InstalledConvolution', 'width': 3}))\n"
     )
-    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
-    )
+    done = warm.run("-c", code, first_path=str(tmp_path))
     assert "InstalledConvolution(3, 3" in done.stdout, done.stderr
     assert "installed: its plugin absent_here cannot be imported" in done.stderr
 

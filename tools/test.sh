@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Set up .venv if necessary, and run the tests: bash tools/test.sh [arguments of pytest]
+# Two processes run them. Another number: -n 4; in this process, as a debugger needs it: -n 0.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -22,7 +23,12 @@ if lacks_triton; then
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps triton==3.9.0 ||
         echo "test: installing Triton failed; GPU kernels are not tested" >&2
 fi
-# Tests use small tensors, on which many threads are slower.
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+# Tests use small tensors, on which several threads are slower.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 cd "$root"
-exec "$python" -m pytest "$@"
+# The tests of a file share its fixtures, and thus a process. Later arguments replace these.
+parallel=(-n logical --maxprocesses 2 --dist loadfile)
+case " $* " in
+*" --pdb"* | *" --trace "* | *no:xdist*) parallel=() ;;
+esac
+exec "$python" -m pytest ${parallel[@]+"${parallel[@]}"} "$@"

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-from tqdm import tqdm
-
 from moeisr_plugin.commands.programs import discard_stdout
 from moeisr_plugin.utils.messages import printable
+from moeisr_plugin.utils.progress import Bar
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Report:
     @contextmanager
     def progress(self, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """Show a progress bar if there is more than one item. Yield a function that sets it to a number."""
-        with tqdm(total=total, unit=unit, disable=not self.shows_progress or total == 1) as bar:
+        with Bar(total=total, unit=unit, disable=not self.shows_progress or total == 1) as bar:
 
             def show(number: int) -> None:
                 bar.update(number - bar.n)
@@ -88,10 +87,10 @@ class Report:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Show the name of a stage of unknown length on a terminal while it lasts."""
-        with tqdm(desc=name, bar_format="{desc} ...", leave=False, disable=not self.shows_progress):
+        with Bar(desc=name, bar_format="{desc} ...", leave=False, disable=not self.shows_progress):
             yield
 
 
 def _write(line: str, stream: TextIO) -> None:
     """Print a line at once, so that the lines of several processes do not mix, and beside a progress bar."""
-    tqdm.write(f"{line}\n", file=stream, end="")
+    Bar.write(f"{line}\n", file=stream, end="")

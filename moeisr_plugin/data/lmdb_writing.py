@@ -17,13 +17,13 @@ from typing import NamedTuple, TypeVar
 import cv2
 import lmdb
 import numpy as np
-from tqdm import tqdm
 
 from moeisr_plugin.data.decode import decode_rgb
 from moeisr_plugin.data.lmdb_pages import check_database
 from moeisr_plugin.data.lmdb_recipe import BadPictureError, Recipe, SourcePicture
 from moeisr_plugin.utils import leftovers
 from moeisr_plugin.utils.atomic import atomic_write
+from moeisr_plugin.utils.progress import Bar
 
 _FIRST_MAP_SIZE = 2**26
 _BYTES_PER_TRANSACTION = 2**25  # bounds the work that an interruption loses
@@ -215,7 +215,7 @@ def _map_pictures(
     """Yield the result of `work` for each good picture in order; append the errors of others to `skipped`."""
     with (
         ThreadPoolExecutor(threads) as pool,
-        tqdm(total=len(pictures), desc=title, unit="picture", disable=not progress) as bar,
+        Bar(total=len(pictures), desc=title, unit="picture", disable=not progress) as bar,
     ):
         for future in _submit_ahead(pool, work, pictures, 2 * threads):
             try:

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
@@ -28,6 +27,7 @@ from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
 from moeisr_plugin.render.casting import require_finite, to_precision
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
+from moeisr_plugin.utils.progress import Bar
 
 
 def evaluate(
@@ -93,7 +93,7 @@ def evaluate(
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
     )
     places = [SampleReference(test_set, index) for test_set in test_sets for index in range(len(test_set))]
-    with tqdm(total=len(places) * (1 + len(networks)), unit="picture", disable=_hidden(progress)) as bar:
+    with Bar(total=len(places) * (1 + len(networks)), unit="picture", disable=_hidden(progress)) as bar:
         run = _Run(evaluation, measures, images, bar, routing=routing, budgets=budgets, repeats=repeats)
         usable = run.measure_bicubic(places)
         if not usable:
@@ -112,7 +112,7 @@ class _Run:
     evaluation: Evaluation
     measures: Measures
     images: Path | None
-    bar: tqdm
+    bar: Bar
     routing: bool
     budgets: int
     repeats: int

@@ -10,7 +10,6 @@ import torch
 from basicsr.metrics import calculate_metric
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
@@ -18,6 +17,7 @@ from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.toolbox_image import toolbox_image
 from moeisr_plugin.render.routing_report import routing_health
 from moeisr_plugin.utils import processes
+from moeisr_plugin.utils.progress import Bar
 
 MetricValues = dict[str, float]
 """Metrics of a picture, or their means, by name."""
@@ -66,7 +66,7 @@ def validate(
     means: list[MetricValues] = []
     health: list[MetricValues] = []
     too_small: list[str] = []
-    pictures = tqdm(_shard(dataloader), desc=dataset_label(dataset_opt), unit="image", disable=not bar)
+    pictures = Bar(_shard(dataloader), desc=dataset_label(dataset_opt), unit="image", disable=not bar)
     for data in pictures:
         encoding = render.encode(net, data["lq"].to(device))
         size = _output_size(data)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from moeisr_plugin import pictures, render
 from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
@@ -14,6 +13,7 @@ from moeisr_plugin.render.bounds import Bounds, alpha_bounds, colour_bounds
 from moeisr_plugin.render.casting import require_finite
 from moeisr_plugin.render.sizes import checked_coordinates, enlarged_size, size_of_window
 from moeisr_plugin.render.window import View, Window, checked_window, view_of
+from moeisr_plugin.utils.progress import Bar
 
 # Distance from the picture at which a coordinate still counts as inside, because of rounding errors.
 _ROUNDING = 1e-6
@@ -224,6 +224,6 @@ def _bounded_at(
     return bounds(lr, around).clamp_at(colours, places.to(colours.device))
 
 
-def progress_bar(stage: str, unit: str, shown: bool, *, total: int | None = None) -> tqdm:
+def progress_bar(stage: str, unit: str, shown: bool, *, total: int | None = None) -> Bar:
     """Return a progress bar on stderr, which shows nothing unless `shown`."""
-    return tqdm(total=total, desc=stage, unit=unit, leave=False, disable=not shown)
+    return Bar(total=total, desc=stage, unit=unit, leave=False, disable=not shown)

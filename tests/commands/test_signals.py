@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from processes import ROOT
+from processes import ROOT, settings_of
+from warm import WarmProcess
 
 UPSCALE = ("moeisr_plugin.cli", "upscale", "in", "-o", "out", "--overwrite", "--scale", "1.5")
 PROGRAMS = {
@@ -24,6 +25,7 @@ PROGRAMS = {
     "test": ("moeisr_plugin.test", "-opt", "options.yml"),
     "run": ("moeisr_plugin.run", "script.py"),
 }
+AnyProcess = subprocess.Popen | WarmProcess
 CATCHES_SIGTERM = 1 << (signal.SIGTERM - 1)
 
 
@@ -42,12 +44,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def start(name: str, folder: Path) -> subprocess.Popen:
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+def start_cold(name: str, folder: Path) -> subprocess.Popen:
+    """Start a program, with all its imports."""
     return subprocess.Popen(
         [sys.executable, "-m", *PROGRAMS[name]],
         cwd=folder,
-        env=settings,
+        env={**settings_of("", {}), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -55,7 +57,7 @@ def start(name: str, folder: Path) -> subprocess.Popen:
     )
 
 
-def wait_for_handlers(process: subprocess.Popen) -> None:
+def wait_for_handlers(process: AnyProcess) -> None:
     """Wait until the package is loaded. Before that, Python itself prints a traceback."""
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -65,14 +67,16 @@ def wait_for_handlers(process: subprocess.Popen) -> None:
         time.sleep(0.002)
 
 
-def end(name: str, folder: Path, number: signal.Signals, seconds: float) -> tuple[int, list[str]]:
-    """Start a program, send it a signal, and return its status and the lines on stderr."""
-    process = start(name, folder)
+def end(
+    process: subprocess.Popen | WarmProcess, number: signal.Signals, seconds: float
+) -> tuple[int, list[str]]:
+    """Send a signal to a program after some time. Return its status and the lines on stderr."""
     if number != signal.SIGKILL:
         wait_for_handlers(process)
     time.sleep(seconds)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
+    assert process.returncode is not None
     return process.returncode, stderr.splitlines()
 
 
@@ -85,32 +89,62 @@ def assert_whole(folder: Path) -> None:
                 assert image.size == (152, 135)
 
 
-def finish(folder: Path) -> None:
-    """Run the program to its end: all outputs are there, and nothing else."""
-    process = start("upscale", folder)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0, stderr
-    assert sorted(path.name for path in (folder / "out").iterdir()) == [f"{n}_x1.5.png" for n in range(3)]
+@pytest.fixture
+def upscale(warm, folder):
+    """Return a function that starts the program in which imports of other packages are done."""
+    return lambda: warm.start("-m", *PROGRAMS["upscale"], cwd=folder)
 
 
-def moments(count: int, seed: int) -> list[float]:
-    rng = random.Random(seed)
-    return [rng.uniform(0, 2 if number % 2 else 4) for number in range(count)]
+@pytest.fixture
+def finish(upscale, folder):
+    """Return a function that runs the program to its end: all outputs are there, and nothing else."""
+
+    def run():
+        process = upscale()
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+        assert sorted(path.name for path in (folder / "out").iterdir()) == [f"{n}_x1.5.png" for n in range(3)]
+
+    return run
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_kills_leave_no_half_file_and_nothing_after_the_next_run(count, folder):
-    for seconds in moments(count, seed=count):
-        end("upscale", folder, signal.SIGKILL, seconds)
+@pytest.fixture
+def started(upscale, finish, folder):
+    """Return a function that starts programs and gives moments during them.
+
+    Half of the first six programs have all their imports, which take most of two seconds.
+    """
+    finish()
+    before = time.monotonic()
+    finish()
+    duration = time.monotonic() - before
+
+    def processes(count, seed):
+        rng = random.Random(seed)
+        for place in range(count):
+            cold = place in (1, 3, 5)
+            process = start_cold("upscale", folder) if cold else upscale()
+            yield process, rng.uniform(0, 2 if cold else 1.2 * duration)
+
+    return processes
+
+
+COUNTS = [3, pytest.param(20, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_kills_leave_no_half_file_and_nothing_after_the_next_run(count, folder, started, finish):
+    for process, seconds in started(count, seed=count):
+        end(process, signal.SIGKILL, seconds)
         assert_whole(folder / "out")
-    finish(folder)
+    finish()
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_interrupts_leave_nothing_and_are_one_line(count, folder):
-    for place, seconds in enumerate(moments(count, seed=count + 1)):
+@pytest.mark.parametrize("count", COUNTS)
+def test_interrupts_leave_nothing_and_are_one_line(count, folder, started, finish):
+    for place, (process, seconds) in enumerate(started(count, seed=count + 1)):
         number = signal.SIGTERM if place % 3 == 2 else signal.SIGINT
-        status, lines = end("upscale", folder, number, seconds)
+        status, lines = end(process, number, seconds)
         assert status in (0, 130, -number)  # 0 if it had ended
         if status == -number:  # Python removes all handlers at its very end
             assert len(list((folder / "out").iterdir())) == 3
@@ -118,14 +152,14 @@ def test_interrupts_leave_nothing_and_are_one_line(count, folder):
             assert lines in (["cli: interrupted"], ["moeisr: interrupted"], ["moeisr upscale: interrupted"])
         assert_whole(folder / "out")
         assert not [path for path in (folder / "out").iterdir() if path.name.endswith(".part")]
-    finish(folder)
+    finish()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("name", ["evaluate", "train", "test", "run"])
 def test_programs_end_in_one_line_during_imports(name, number, folder):
-    status, lines = end(name, folder, number, 0.3)
+    status, lines = end(start_cold(name, folder), number, 0.3)
     assert status == 130
     assert len(lines) == 1
     assert lines[0].endswith(": interrupted")
@@ -135,7 +169,7 @@ def test_programs_end_in_one_line_during_imports(name, number, folder):
 def test_a_closed_pipe_ends_quietly(folder):
     command = f"{sys.executable} -m moeisr_plugin.cli options options.yml | true"
     settings = {**os.environ, "PYTHONPATH": str(ROOT)}
-    (folder / "options.yml").write_text("".join(f"key{n}: {n}\n" for n in range(20_000)))
+    (folder / "options.yml").write_text("".join(f"key{n}: {n:01500}\n" for n in range(200)))
     done = subprocess.run(
         ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], cwd=folder, env=settings, capture_output=True
     )
@@ -167,28 +201,48 @@ sys.exit(run_program("program", work, debug=False))
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.parametrize(
-    "gigabytes",
-    [0.3, 0.9, *(pytest.param(size, marks=pytest.mark.slow) for size in (1.0, 1.3, 1.7, 2.2, 3.0))],
-)
-def test_limited_memory_ends_in_success_or_in_one_line(gigabytes, folder):
-    limit = int(gigabytes * 1e9)
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    rng = np.random.default_rng(1)
-    Image.fromarray(rng.integers(0, 255, (600, 801, 3), dtype=np.uint8)).save(folder / "large.png")
-    command = (*UPSCALE[:2], "large.png", *UPSCALE[3:], "--weights", "tiny_MoEISR_LIIF_s", "--quiet")
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=settings,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-    )
+def assert_success_or_no_memory(done: subprocess.CompletedProcess, folder: Path) -> None:
     lines = done.stderr.splitlines()
     assert done.returncode in (0, 2), done.stderr
     assert len(lines) == (1 if done.returncode else 0), done.stderr
     if done.returncode:
         assert "memory" in lines[0]
         assert not list((folder / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    "gigabytes", [0.3, 0.9, *(pytest.param(size, marks=pytest.mark.slow) for size in (1.0, 1.3))]
+)
+def test_memory_limited_from_the_start_ends_in_success_or_in_one_line(gigabytes, folder):
+    limit = int(gigabytes * 1e9)
+    done = subprocess.run(
+        [sys.executable, "-m", *PROGRAMS["upscale"], "--quiet"],
+        cwd=folder,
+        env=settings_of("", {}),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert_success_or_no_memory(done, folder)
+
+
+# Limits the memory of the program to what it has plus a number of megabytes.
+LIMITED = """
+import pathlib, resource, sys
+from moeisr_plugin import cli
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + int(sys.argv.pop(1)) * 10**6
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [0, 5, 50, 100, 200, 800])
+def test_memory_that_runs_out_ends_in_success_or_in_one_line(megabytes, folder, warm):
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (300, 401, 3), dtype=np.uint8)).save(folder / "large.png")
+    command = (*UPSCALE[1:2], "large.png", *UPSCALE[3:], "--weights", "tiny_MoEISR_LIIF_s", "--quiet")
+    done = warm.run("-c", LIMITED, megabytes, *command, cwd=folder)
+    assert_success_or_no_memory(done, folder)

@@ -320,6 +320,7 @@ def test_samples_differ_between_epochs_workers_and_seeds(storages, workers):
     assert len(set(coords)) == len(coords) == 30
 
 
+@pytest.mark.slow
 def test_used_dataset_can_be_sent_to_spawned_workers(storages):
     dataset = ArbitraryScaleDataset(storages["lmdb"])
     torch.manual_seed(1)

@@ -21,10 +21,16 @@ def run_python(
         first_path: a folder to import from before all others.
         environment: further environment variables.
     """
-    path = os.pathsep.join(filter(None, [first_path, str(ROOT)]))
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **environment}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, env=settings_of(first_path, environment), capture_output=True, text=True, timeout=120
+    )
+
+
+def settings_of(first_path: str, environment: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a process that imports this package; see `run_python` for the arguments."""
+    path = os.pathsep.join(filter(None, [first_path, str(ROOT)]))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **environment}
 
 
 def path_of_a_killed_writer(folder: Path) -> Path:

@@ -198,6 +198,7 @@ def test_compiled_random_routing_has_the_same_losses(photographs, tmp_path, monk
     for compiled in (False, True, "reduce-overhead"):  # the last mode uses gates instead of groups
         torch.manual_seed(0)
         opt = options(photographs, tmp_path, compile=compiled, random_gates_iter=2, optim_g=decaying)
+        opt["network_g"].update(expert_depths=[2, 3], mapper_depth=1)  # little to compile
         model = build_model(opt)
         first = flat(model.net_g.mapper.parameters())
         logs.append([step(model, batch(2), i)["l_pix"] for i in (1, 2)])

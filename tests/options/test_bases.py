@@ -1,9 +1,6 @@
 """Options are merged with their bases as mmengine does, and written so that they can be read again."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import basicsr.train
@@ -176,7 +173,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_training_keeps_resolved_options_that_give_the_same_training(folder, training_options):
+def test_a_training_keeps_resolved_options_that_give_the_same_training(folder, training_options, warm):
     training_options.update(manual_seed=None)
     write({"bases/b.yml": yaml.safe_dump(training_options), "mine.py": SCRIPT})
     write({"a.yml": "_base_: bases/b.yml\ntrain: {total_iter: 3}\n"})
@@ -186,11 +183,9 @@ def test_a_training_keeps_resolved_options_that_give_the_same_training(folder, t
         ["-m", "moeisr_plugin.train", "-opt", "experiments/try/options.yml", "--auto_resume"],
         ["-m", "moeisr_plugin.train", "-opt", "experiments/try/options.yml"],
     ]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     kept = []
     for command in commands:
-        arguments = [sys.executable, *command]
-        done = subprocess.run(arguments, env=settings, capture_output=True, text=True, timeout=120)
+        done = warm.run(*command)
         assert done.returncode == 0, done.stderr
         kept.append(read_options("experiments/try/options.yml"))
     assert isinstance(kept[0]["manual_seed"], int)

@@ -2,9 +2,7 @@
 
 import copy
 import importlib.util
-import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 
@@ -952,11 +950,9 @@ def test_debug_shows_a_traceback(training_options, monkeypatch):
         moeisr_plugin.train.main()
 
 
-def test_train_command_reports_a_problem_in_one_line(training_options):
+def test_train_command_reports_a_problem_in_one_line(training_options, warm):
     written(edited(training_options, {"name": GONE}))
-    command = [sys.executable, "-m", "moeisr_plugin.train", "-opt", "options.yml"]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120)
+    done = warm.run("-m", "moeisr_plugin.train", "-opt", "options.yml")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "options.yml: name: missing; give a text\n")
 
 

@@ -1,13 +1,12 @@
 """Tensors follow the device of the inputs, and the host does not wait for a GPU. Uses a simulated GPU."""
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pretend_gpu import GPU, from_gpu, pretend_gpu
 from references import TINY_ENCODER, lively, picture, queries
 
@@ -165,12 +164,11 @@ def test_tf32_is_used_only_if_allowed(precision, high, rounded, monkeypatch):
     assert [before, *between, after] == [[high, True]] * 3
 
 
-def test_new_tf32_settings_of_torch_are_kept():
-    """If they differ, reading the old settings raises for the rest of the process, so use a subprocess."""
+def test_new_tf32_settings_of_torch_are_kept(warm):
+    """If they differ, reading the old settings raises for the rest of the process, so use another one."""
     if not hasattr(torch.backends.cudnn, "conv"):
         pytest.skip("needs torch 2.9")
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:]\n"
         "import torch\n"
         "from pretend_gpu import GPU, pretend_gpu\n"
         "from moeisr_plugin.archs.implicit_arch import LIIF\n"
@@ -180,10 +178,7 @@ def test_new_tf32_settings_of_torch_are_kept():
         "with pretend_gpu(), float32_products(net, torch.empty(1, device=GPU)):\n"
         "    print(torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision)\n"
     )
-    tests = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", code, tests / "helpers", tests.parent], capture_output=True, text=True
-    )
+    done = warm.run("-c", code, first_path=str(Path(__file__).parents[1] / "helpers"))
     assert done.stdout.split() == ["tf32", "tf32"], done.stderr
 
 
@@ -212,10 +207,13 @@ def test_the_first_run_on_a_gpu_is_not_timed(device, times):
     assert synchronisations == ([0, 1, 3, 5] if device == GPU else [0, 0, 0])
 
 
-def test_evaluation_on_a_gpu_matches_the_cpu(photographs):
+def test_evaluation_on_a_gpu_matches_the_cpu(photographs, tmp_path):
+    for path in photographs.iterdir():
+        Image.open(path).crop((20, 10, 61, 47)).save(tmp_path / path.name)
+
     def measure(device):
         weights, scales = ["tiny_MoEISR_LIIF_s"], [(2.0, 2.0)]
-        return evaluate(weights, photographs, scales, routing=True, budgets=2, device=device)
+        return evaluate(weights, tmp_path, scales, routing=True, budgets=2, device=device)
 
     expected = measure("cpu")
     with pretend_gpu() as waits:

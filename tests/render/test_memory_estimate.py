@@ -33,7 +33,7 @@ print(peak() - before)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs")
-@pytest.mark.parametrize(("lr_size", "least"), [((300, 401), 0.4), ((700, 601), 0.5), ((1100, 1401), 0.6)])
+@pytest.mark.parametrize(("lr_size", "least"), [((200, 301), 0.4), ((500, 401), 0.5), ((700, 901), 0.6)])
 def test_estimate_is_at_most_the_measured_peak_and_near_it(lr_size, least):
     name = "tiny_MoEISR_LIIF_s"
     net = network_from(name)

@@ -61,22 +61,23 @@ UNHOOKED = "sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != 
         "import moeisr_plugin.train",
     ],
 )
-def test_toolbox_is_repaired_and_registered_in_any_order_of_imports(first):
-    done = run_python(first + "\n" + CHECK)
+def test_toolbox_is_repaired_and_registered_in_any_order_of_imports(first, warm):
+    done = warm.run("-c", first + "\n" + CHECK)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_loaded_toolbox_is_repaired_at_once():
+def test_a_loaded_toolbox_is_repaired_at_once(warm):
     again = "import moeisr_plugin.toolbox.import_hook as h; h.install(); h.install()\n"
-    done = run_python(BY_HAND + UNHOOKED + "import basicsr\n" + again + CHECK)
+    done = warm.run("-c", BY_HAND + UNHOOKED + "import basicsr\n" + again + CHECK)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_source_of_a_repaired_module_can_be_read():
-    done = run_python(
+def test_the_source_of_a_repaired_module_can_be_read(warm):
+    done = warm.run(
+        "-c",
         "import moeisr_plugin, basicsr.train, inspect\n"
         "print('def train_pipeline' in inspect.getsource(basicsr.train))\n"
-        "print(type(basicsr.train.__spec__.loader).__name__)"
+        "print(type(basicsr.train.__spec__.loader).__name__)",
     )
     assert done.stdout.split() == ["True", "SourceFileLoader"], done.stderr
 
