@@ -178,6 +178,12 @@ class EncodedPicture:
             keep_hidden_colour=self._keep_hidden_colour,
         )
 
+    def experts(self) -> np.ndarray | None:
+        """Return the expert of each LR pixel as a number, (h, w) uint8. None for a single expert."""
+        if self._net.num_experts == 1:
+            return None
+        return render.expert_map(self._encodings[0])[0].to(torch.uint8).cpu().numpy()
+
     def expert_map(self, window: Sequence[float] | None = None) -> np.ndarray | None:
         """Return the expert of each LR pixel as a colour, (h, w, 3) uint8. None for a single expert.
 
