@@ -99,14 +99,16 @@ setup(
     package_dir={OPTION_FILES: "options"},
     package_data={
         "moeisr_plugin": ["py.typed", "weights/*.safetensors", "weights/*.md", "weights/*.yml"],
+        "moeisr_plugin.web": ["static/*"],
         OPTION_FILES: ["**/*.yml"],
     },
     install_requires=ENLARGING,
     extras_require={
         "train": TRAINING,
         "heic": ["pillow-heif"],
+        "web": ["fastapi>=0.110", "uvicorn>=0.29", "scikit-image"],  # the last for pictures to try
         "docs": ["mkdocs-material>=9.6"],
-        "dev": ["jsonschema", "pytest", "pyvips[binary]", "ruff", "pyright"],
+        "dev": ["httpx", "jsonschema", "pytest", "pyvips[binary]", "ruff", "pyright", "selenium"],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

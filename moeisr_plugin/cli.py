@@ -13,6 +13,7 @@ from moeisr_plugin.utils.plugins import import_modules
 
 COMMANDS = (
     "upscale",
+    "web",
     "networks",
     "convert",
     "upcycle",

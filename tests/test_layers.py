@@ -14,7 +14,7 @@ LAYERS = [
     {"models", "upscaler"},
     {"options"},
     {"evaluation"},
-    {"publishing"},
+    {"publishing", "web"},
     {"commands"},
     {"cli", "train", "test", "run"},
 ]
