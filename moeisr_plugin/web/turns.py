@@ -1,54 +1,54 @@
-"""One computation at a time: views go first, encodings and files make way for them."""
+"""Turns of long computations: they alternate step by step, and pause while a view is rendered."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Turns:
-    """Give computations of several threads their turns."""
+    """Give computations of several threads their turns.
+
+    A view begins at once, beside the present step of a long computation. The next step waits for its end.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._is_taken = False
         self._urgent = 0
+        self._queue: deque[int] = deque()  # threads; the first one computes
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
-        """Compute before all others that wait."""
+        """Compute at once."""
         with self._changed:
             self._urgent += 1
-            try:
-                self._changed.wait_for(lambda: not self._is_taken)
-                self._is_taken = True
-            finally:
-                self._urgent -= 1
         try:
             yield
         finally:
-            self._release()
+            with self._changed:
+                self._urgent -= 1
+                self._changed.notify_all()
 
     @contextmanager
     def patient(self) -> Iterator[None]:
-        """Compute when nothing urgent waits."""
-        self._take_patiently()
+        """Compute when nothing urgent is computed, and no other patient computation."""
+        with self._changed:
+            self._queue.append(threading.get_ident())
+            self._wait()
         try:
             yield
         finally:
-            self._release()
+            with self._changed:
+                self._queue.remove(threading.get_ident())
+                self._changed.notify_all()
 
     def make_way(self) -> None:
-        """Let what is urgent compute. Call it within `patient`, between two steps."""
-        if self._urgent:
-            self._release()
-            self._take_patiently()
-
-    def _take_patiently(self) -> None:
+        """Let all others compute that wait. Call it within `patient`, between two steps."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_taken and not self._urgent)
-            self._is_taken = True
-
-    def _release(self) -> None:
-        with self._changed:
-            self._is_taken = False
+            self._queue.rotate(-1)
             self._changed.notify_all()
+            self._wait()
+
+    def _wait(self) -> None:
+        own = threading.get_ident()
+        self._changed.wait_for(lambda: self._queue[0] == own and not self._urgent)
