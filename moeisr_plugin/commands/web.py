@@ -1,10 +1,12 @@
 """`moeisr web`: a page in the browser that enlarges a picture while one zooms into it."""
 
 import argparse
+import contextlib
+import importlib
+import os
 import webbrowser
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from moeisr_plugin.commands.networks import ADVICE
 
 if TYPE_CHECKING:
     from moeisr_plugin.web.limits import Limits
+    from moeisr_plugin.web.service import Service
 
 DESCRIPTION = """Show a page in the browser that enlarges a picture while you zoom into it, compares networks,
 shows which expert computes which pixel, and saves the result. The page and all computations stay on this
@@ -24,6 +27,7 @@ DEFAULT_NETWORK = "MoEISR_LIIF_s"
 
 PACKAGES = ("fastapi", "uvicorn")
 MINUTE = 60
+SECONDS_TO_END = 1.0
 MEGAPIXEL = 1_000_000
 MEGABYTE = 2**20
 
@@ -105,27 +109,30 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: a package is not installed, or the picture, the network or the address cannot be used.
     """
-    missing = next((name for name in PACKAGES if find_spec(name) is None), None)
-    if missing is not None:
+    try:
+        for name in PACKAGES:
+            importlib.import_module(name)
+    except ModuleNotFoundError as error:
         raise ValueError(
-            f'the page needs {missing}, which is not installed; pip install ".[web]" installs it'
-        )
+            f'the page needs {error.name}, which is not installed; pip install ".[web]" installs it'
+        ) from error
     from moeisr_plugin.utils.atomic import scratch_folder
 
     with scratch_folder() as folder:
-        try:
-            _serve(args, folder)
-        except KeyboardInterrupt:
-            print("moeisr web: ended", flush=True)
+        service = _service(args, folder)
+        with contextlib.suppress(KeyboardInterrupt):
+            _serve(args, service)
+    print("moeisr web: ended", flush=True)
+    if not service.turns.wait_until_idle(SECONDS_TO_END):
+        # Torch aborts a process whose Python ends within a computation of another thread.
+        os._exit(0)
     return 0
 
 
-def _serve(args: argparse.Namespace, folder: Path) -> None:
+def _service(args: argparse.Namespace, folder: Path) -> "Service":
     from moeisr_plugin.commands.page_files import fit
-    from moeisr_plugin.web.app import create_app
     from moeisr_plugin.web.limits import Limits
     from moeisr_plugin.web.networks import Networks
-    from moeisr_plugin.web.server import address_of, bind, serve
     from moeisr_plugin.web.service import Service
 
     limits = _limits(args, Limits())
@@ -144,6 +151,13 @@ def _serve(args: argparse.Namespace, folder: Path) -> None:
     )
     if args.picture is not None:
         service.open_file(args.picture)
+    return service
+
+
+def _serve(args: argparse.Namespace, service: "Service") -> None:
+    from moeisr_plugin.web.app import create_app
+    from moeisr_plugin.web.server import address_of, bind, serve
+
     listener = bind(args.host, args.port)
     address = address_of(listener, args.host)
 

@@ -1,16 +1,19 @@
 """Answers: facts of pictures and networks as JSON, and errors in one line."""
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from moeisr_plugin.utils.messages import one_line
+from moeisr_plugin.utils.messages import one_line, printable
 from moeisr_plugin.utils.shortage import memory_shortage
 from moeisr_plugin.web.held_pictures import HeldPicture
 
+_LOG = logging.getLogger(__name__)
 _REFUSED = 400
 _FAILED = 500
 
@@ -46,12 +49,17 @@ def add_error_handlers(app: FastAPI) -> None:
         return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
 
     async def failed(request: Request, error: Exception) -> JSONResponse:
+        _LOG.error("%s %s: %s", request.method, printable(request.url.path), one_line(error))
         return _answer(error, _FAILED)
 
+    async def gone(request: Request, error: Exception) -> JSONResponse:
+        return _answer(error, _REFUSED)
+
     app.add_exception_handler(ValueError, refused)
-    app.add_exception_handler(OSError, failed)
-    app.add_exception_handler(RuntimeError, failed)
-    app.add_exception_handler(MemoryError, failed)
+    app.add_exception_handler(Exception, failed)
+    for kind in (OSError, RuntimeError, MemoryError):  # so that the server does not raise them again
+        app.add_exception_handler(kind, failed)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(RequestValidationError, of_form)
     app.add_exception_handler(HTTPException, of_http)
 

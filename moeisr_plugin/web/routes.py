@@ -148,7 +148,7 @@ def _add_views(router: APIRouter, service: Service) -> None:
         is_gone = threading.Event()
 
         def is_stale() -> bool:
-            return is_gone.is_set() or service.newest.is_older(page, side, number)
+            return is_gone.is_set() or service.has_ended or service.newest.is_older(page, side, number)
 
         def render() -> Response:
             if is_stale():

@@ -80,6 +80,7 @@ def serve(app: App, listener: socket.socket, *, started: Callable[[], object]) -
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="critical",  # anybody can provoke its other lines
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -124,6 +124,11 @@ class Service:
             self.pictures.forget_idle()
             self.drop_forgotten()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the service is closed."""
+        return self._ended.is_set()
+
     def close(self) -> None:
         """Stop all computations, after their present step."""
         self._ended.set()

@@ -49,6 +49,11 @@ class Turns:
             self._changed.notify_all()
             self._wait()
 
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until nothing is computed, and return whether that is so before the time is over."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue and not self._urgent, seconds)
+
     def _wait(self) -> None:
         own = threading.get_ident()
         self._changed.wait_for(lambda: self._queue[0] == own and not self._urgent)

@@ -35,9 +35,9 @@ def write_networks(folder):
     return files
 
 
-def make_service(files, folder, **limits):
+def make_service(network_files, folder, **limits):
     chosen = Limits(**{"pixels": 10_000, "upload_bytes": 200_000, "view_pixels": 60_000, **limits})
-    networks = Networks(files, notes={"mixture": "to try"}, device="cpu", held=chosen.networks)
+    networks = Networks(network_files, notes={"mixture": "to try"}, device="cpu", held=chosen.networks)
     return Service(
         networks, network="mixture", folder=folder, fit=partial(fit, max_pixels=10**6), limits=chosen
     )

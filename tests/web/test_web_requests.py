@@ -116,6 +116,7 @@ def test_the_map_shows_the_experts_of_the_window(client, network_files):
     with Image.open(io.BytesIO(answer.content)) as image:
         shown = np.asarray(image.convert("RGB"))
     expected = Upscaler(network_files["mixture"]).encode(photograph()).expert_map(window=WINDOW)
+    assert expected is not None
     assert np.array_equal(shown, expected)
     assert answer.headers["x-facts"] == '{"window": [2, 3, 18, 21]}'
     colours = {tuple(each["colour"]) for each in experts}
@@ -146,7 +147,10 @@ def test_a_rotated_picture_is_shown_upright(client, network_files, tmp_path, ori
     facts = upload(client, (tmp_path / "turned.png").read_bytes())
     encode(client, facts["key"])
     top, left, bottom, right = 2, 4, facts["height"] - 1, facts["width"] - 3
-    values = {"window": f"{top},{left},{bottom},{right}", "size": f"{3 * (right - left)}x{3 * (bottom - top)}"}
+    values = {
+        "window": f"{top},{left},{bottom},{right}",
+        "size": f"{3 * (right - left)}x{3 * (bottom - top)}",
+    }
     found = pixels_of(client.get(f"/api/pictures/{facts['key']}/view", params={**NETWORK, **values}))
     whole = Upscaler(network_files["mixture"]).encode(photograph()).render(scale=3)
     expected = upright(whole, orientation)[3 * top : 3 * bottom, 3 * left : 3 * right]
