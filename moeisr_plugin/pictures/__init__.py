@@ -1,6 +1,7 @@
 """Reading and writing pictures, and conversion between stored pixels and network input. Needs no torch."""
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
+from .notebook import notebook_png, shown_array
 from .picture import Header, Picture, PictureError, upright
 from .reader import (
     MAX_PIXELS,
@@ -44,8 +45,10 @@ __all__ = [
     "holds_16_bits",
     "is_picture_name",
     "join_bands",
+    "notebook_png",
     "picture_format",
     "read_picture",
+    "shown_array",
     "to_layers",
     "to_unit_planes",
     "upright",
