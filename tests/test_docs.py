@@ -56,7 +56,7 @@ COMMANDS = [
     if shlex.split(line, comments=True)
 ]
 # These take minutes to hours or need data that the tests lack, so that only their arguments are checked.
-LONG = ("evaluate", "upcycle", "publish")
+LONG = ("evaluate", "upcycle", "publish", "web")
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def test_extras_that_pip_commands_name_exist():
         for word in command
         for name in re.findall(r"^\.\[(.+)\]$", word)
     }
-    assert extras == {"train", "heic"}
+    assert extras == {"train", "heic", "web"}
     assert all(f'"{name}": ' in setup for name in extras)
 
 
