@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def is_shown(value):
 
 @pytest.mark.slow
 def test_the_tutorial_runs():
-    namespace = {"__name__": "tutorial"}
+    namespace: dict[str, Any] = {"__name__": "tutorial"}
     try:
         for number, cell in enumerate(CODE, 1):
             printed, value = run("".join(cell["source"]), namespace)

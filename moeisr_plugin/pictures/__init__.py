@@ -2,7 +2,7 @@
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
 from .notebook import notebook_png, shown_array
-from .picture import Header, Picture, PictureError, upright
+from .picture import Header, Picture, PictureError, stored_window, upright
 from .reader import (
     MAX_PIXELS,
     PICTURE_SUFFIXES,
@@ -49,6 +49,7 @@ __all__ = [
     "picture_format",
     "read_picture",
     "shown_array",
+    "stored_window",
     "to_layers",
     "to_unit_planes",
     "upright",

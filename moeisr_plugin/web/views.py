@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from moeisr_plugin.pictures import Picture, upright
+from moeisr_plugin.pictures import Picture, stored_window, upright
 from moeisr_plugin.web.encodings import Routed
 from moeisr_plugin.web.held_pictures import HeldPicture
 from moeisr_plugin.web.limits import Limits
@@ -128,19 +128,9 @@ def network_view(
 def stored_view(view: View, picture: Picture) -> View:
     """Return a view in stored rows and columns, to which the EXIF orientation is not applied."""
     size = (view.size[1], view.size[0]) if picture.swaps_axes else view.size
-    return View(stored_window(view.window, picture), size)
-
-
-def stored_window(window: Edges, picture: Picture) -> Edges:
-    """Return the window in the stored rows and columns, to which the EXIF orientation is not applied."""
-    top, left, bottom, right = window
     width, height = picture.oriented_size(picture.pixels.shape[:2])
-    orientation = picture.orientation
-    if orientation in (2, 3, 6, 7):  # `upright` mirrors the columns last
-        left, right = width - right, width - left
-    if orientation in (3, 4, 7, 8):
-        top, bottom = height - bottom, height - top
-    return Edges(left, top, right, bottom) if picture.swaps_axes else Edges(top, left, bottom, right)
+    edges = stored_window(view.window, (height, width), picture.orientation)
+    return View(Edges(*edges), size)
 
 
 def map_view(held: HeldPicture, routed: Routed, window: Edges, limits: Limits) -> tuple[bytes, Edges]:

@@ -1,6 +1,7 @@
 """Encoded pictures and expert maps show themselves in notebooks; other arrays stay plain."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from moeisr_plugin import Upscaler
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.pictures import notebook_png, shown_array
+from moeisr_plugin.pictures.notebook import ShownArray
 
 ENCODER = {"type": "EDSREncoder", "num_feat": 4, "num_block": 1}
 NETWORKS = {
@@ -68,7 +70,7 @@ def test_an_encoded_picture_shows_itself(upscalers):
 def test_an_expert_map_shows_itself_and_is_an_array(upscalers):
     pixels = picture(11, 17, 3)
     for found in (upscalers["mixture"].expert_map(pixels), upscalers["mixture"].encode(pixels).expert_map()):
-        assert isinstance(found, np.ndarray)
+        assert isinstance(found, ShownArray)
         assert (found.shape, found.dtype) == ((11, 17, 3), np.uint8)
         assert np.array_equal(decoded(found._repr_png_()), np.asarray(found).repeat(23, 0).repeat(23, 1))
         assert Image.fromarray(found).size == (17, 11)
@@ -85,6 +87,7 @@ def test_results_stay_plain_arrays(upscalers):
 
 @pytest.mark.parametrize("part", [np.s_[0], np.s_[..., 0], np.s_[0, 0, 0:1], np.s_[:0], np.s_[..., :2]])
 def test_what_is_no_picture_is_not_shown_as_one(part):
-    assert shown_array(picture(11, 17, 3))[part]._repr_png_() is None
-    assert shown_array(picture(11, 17, 3)).astype(float)._repr_png_() is None
-    assert shown_array(picture(11, 17, 3))[2:5, 3:9]._repr_png_() is not None
+    shown: Any = shown_array(picture(11, 17, 3))
+    assert shown[part]._repr_png_() is None
+    assert shown.astype(float)._repr_png_() is None
+    assert shown[2:5, 3:9]._repr_png_() is not None

@@ -6,6 +6,7 @@ import time
 import anyio
 import numpy as np
 import pytest
+from skimage import data
 from web_service import (
     NETWORK,
     client_of,
@@ -18,13 +19,18 @@ from web_service import (
     wait_for,
 )
 
+from moeisr_plugin import Upscaler
+from moeisr_plugin.commands.web import DEFAULT_NETWORK
 from moeisr_plugin.pictures import Picture
 from moeisr_plugin.web import encodings
+from moeisr_plugin.web.encodings import Routed
 from moeisr_plugin.web.held_pictures import HeldPictures
 from moeisr_plugin.web.limits import Limits
 from moeisr_plugin.web.newest import Newest
 from moeisr_plugin.web.refused import RefusedError
+from moeisr_plugin.web.shown import png_of
 from moeisr_plugin.web.turns import Turns
+from moeisr_plugin.web.views import Edges, View, network_view
 
 VIEW = {**NETWORK, "window": "0,0,10,10", "size": "20x20"}
 FILE = {**NETWORK, "width": 66, "height": 42, "suffix": "png"}
@@ -107,6 +113,22 @@ def test_files_make_room_for_others(network_files, tmp_path):
         assert len([*tmp_path.iterdir()]) == 2
         client.delete(f"/api/files/{made[1]}")
         assert len([*tmp_path.iterdir()]) == 1
+
+
+@pytest.mark.slow
+def test_a_view_takes_less_than_a_second_of_one_core():
+    """The network that the page begins with, 960x540 at x8, in processor time."""
+    held = HeldPictures(Limits()).add("cat", Picture(data.chelsea()[:90, :140]))
+    upscaler = Upscaler(DEFAULT_NETWORK, device="cpu")
+    encoded = upscaler.encode(held.picture.pixels)
+    seconds = []
+    for shift in range(5):
+        view = View(Edges(shift, shift, shift + 67.5, shift + 120), (540, 960))
+        start = time.process_time()
+        pixels, _ = network_view(held, Routed(upscaler, encoded, encoded.experts()), view, lambda: False)
+        png_of(pixels)
+        seconds.append(time.process_time() - start)
+    assert sorted(seconds)[2] < 1.0
 
 
 def test_an_encoding_without_memory_fails_in_one_line(client, monkeypatch):
