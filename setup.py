@@ -104,6 +104,7 @@ setup(
     package_dir={OPTION_FILES: "options"},
     package_data={
         "moeisr_plugin": ["py.typed", "weights/*.safetensors", "weights/*.md", "weights/*.yml"],
+        "moeisr_plugin.web": ["static/*"],
         OPTION_FILES: ["**/*.yml", "openmmlab/*.py"],
     },
     install_requires=ENLARGING,
@@ -112,8 +113,19 @@ setup(
         "openmmlab": OPENMMLAB,
         "heic": ["pillow-heif"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],  # onnxruntime only runs the exported files
+        "web": ["fastapi>=0.110", "uvicorn>=0.29", "scikit-image"],  # the last for pictures to try
         "docs": ["mkdocs-material>=9.6"],
-        "dev": ["jsonschema", "model-index", "pytest", "pytest-xdist", "pyvips[binary]", "ruff", "pyright"],
+        "dev": [
+            "httpx",
+            "jsonschema",
+            "model-index",
+            "pytest",
+            "pytest-xdist",
+            "pyvips[binary]",
+            "ruff",
+            "pyright",
+            "selenium",
+        ],
     },
     entry_points={"console_scripts": ["moeisr = moeisr_plugin.cli:main"]},
 )

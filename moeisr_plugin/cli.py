@@ -14,6 +14,7 @@ from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 COMMANDS = (
     "upscale",
+    "web",
     "networks",
     "convert",
     "upcycle",

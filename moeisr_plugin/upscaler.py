@@ -1,7 +1,7 @@
 """Enlarge pictures from Python: encode a picture once, and render it at any number of sizes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -88,13 +88,25 @@ class Upscaler:
         """The number of experts; 1 without a mapper."""
         return self.net.num_experts
 
-    def encode(self, image: np.ndarray) -> EncodedPicture:
-        """Encode a picture once, to render it many times."""
+    def encode(
+        self, image: np.ndarray, *, on_tile: Callable[[int, int], object] | None = None
+    ) -> EncodedPicture:
+        """Encode a picture once, to render it many times.
+
+        Args:
+            image: as in :meth:`__call__`.
+            on_tile: called after each tile with the number of finished tiles and of all tiles. What it raises
+                ends the encoding.
+        """
         if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
             raise ValueError(f"the picture has mode {image.mode}; convert it to RGB or RGBA first")
         pixels = np.asarray(image)
         layers = encode_layers(
-            self.net, pixels, progress=self.progress, keep_hidden_colour=self.keep_hidden_colour
+            self.net,
+            pixels,
+            progress=self.progress,
+            keep_hidden_colour=self.keep_hidden_colour,
+            on_tile=on_tile,
         )
         return EncodedPicture(
             self.net,
@@ -110,7 +122,12 @@ class Upscaler:
 
 
 def encode_layers(
-    net: ImplicitNetwork, pixels: np.ndarray, *, progress: bool = False, keep_hidden_colour: bool = False
+    net: ImplicitNetwork,
+    pixels: np.ndarray,
+    *,
+    progress: bool = False,
+    keep_hidden_colour: bool = False,
+    on_tile: Callable[[int, int], object] | None = None,
 ) -> list[Encoding]:
     """Encode the colour of a picture and, unless it is opaque, its alpha.
 
@@ -119,17 +136,29 @@ def encode_layers(
         pixels: as in :meth:`Upscaler.__call__`.
         progress: whether to show a progress bar for each layer.
         keep_hidden_colour: as in :class:`Upscaler`.
+        on_tile: as in :meth:`Upscaler.encode`.
     """
     device = next(net.parameters()).device
     encodings = []
     layers = pictures.to_layers(pixels, keep_hidden_colour=keep_hidden_colour)
-    for layer in map(np.ascontiguousarray, layers):
+    for number, layer in enumerate(map(np.ascontiguousarray, layers)):
         lr = torch.from_numpy(layer).permute(2, 0, 1)[None].to(device)  # (1, 3, h, w)
         with progress_bar("encoding", "tile", progress) as bar:
-            encodings.append(render.encode(net, lr, on_tile=partial(_show_tiles, bar)))
+            counted = partial(_count_tiles, bar, on_tile, number, len(layers))
+            encodings.append(render.encode(net, lr, on_tile=counted))
     return encodings
 
 
-def _show_tiles(bar: Bar, finished: int, total: int) -> None:
+def _count_tiles(
+    bar: Bar,
+    on_tile: Callable[[int, int], object] | None,
+    layer: int,
+    layers: int,
+    finished: int,
+    total: int,
+) -> None:
+    """Show the finished tiles of a layer, and pass on those of all layers."""
     bar.total = total
     bar.update(finished - bar.n)
+    if on_tile is not None:
+        on_tile(layer * total + finished, layers * total)

@@ -57,7 +57,7 @@ COMMANDS = [
     if shlex.split(line, comments=True)
 ]
 # These take minutes to hours or need data that the tests lack, so that only their arguments are checked.
-LONG = ("evaluate", "upcycle", "publish", "export")
+LONG = ("evaluate", "upcycle", "publish", "export", "web")
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_extras_that_pip_commands_name_exist():
         for word in command
         for name in re.findall(r"^\.\[(.+)\]$", word)
     }
-    assert extras == {"train", "heic", "openmmlab", "onnx"}
+    assert extras == {"train", "heic", "openmmlab", "onnx", "web"}
     assert all(f'"{name}": ' in setup for name in extras)
 
 

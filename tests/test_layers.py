@@ -14,7 +14,7 @@ LAYERS = [
     {"models", "upscaler", "exporting"},
     {"options", "openmmlab"},
     {"evaluation"},
-    {"publishing"},
+    {"publishing", "web"},
     {"commands"},
     {"cli", "train", "test", "run"},
 ]

@@ -23,6 +23,7 @@ if lacks_triton; then
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps triton==3.9.0 ||
         echo "test: installing Triton failed; GPU kernels are not tested" >&2
 fi
+bash "$root/tools/install_chromium.sh"
 # Tests use small tensors, on which several threads are slower.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 cd "$root"

@@ -4,12 +4,14 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from moeisr_plugin.commands.budgets import Budget
 from moeisr_plugin.commands.depth import bands_with_8_bits, must_be_reduced, with_8_bits
@@ -116,6 +118,16 @@ def prepare(job: Job, upscaler: "Upscaler", settings: Settings, report: Report) 
     )
     if picture.note is not None:
         report.note(f"{name_of(job.source)}: {picture.note}")
+    return fitted(job, picture, upscaler, settings, report)
+
+
+def fitted(job: Job, picture: Picture, upscaler: "Upscaler", settings: Settings, report: Report) -> Prepared:
+    """Check that the picture of a job can be enlarged and written.
+
+    Raises:
+        AlreadyLargeError: the picture is at least as large as the requested size.
+        ValueError: the picture cannot be enlarged, or the output cannot be written.
+    """
     window = _stored_window(job, picture, settings)
     size = _stored_output_size(job, picture, settings)
     reduced = must_be_reduced(picture, job.output)
@@ -146,7 +158,7 @@ def enlarge(prepared: Prepared, upscaler: "Upscaler", settings: Settings, report
     with _named(job.source):
         encoded = encode(prepared, upscaler, settings)
         seconds_of_encoding = time.perf_counter() - start
-        write_rendered(job.output, prepared, encoded, settings)
+        write_rendered(job.output, prepared, rendered(prepared, encoded), quality=settings.quality)
     if job.expert_map is not None:
         colours = encoded.expert_map() if prepared.window is None else encoded.expert_map(prepared.window)
         if colours is not None:  # None is noted before the work
@@ -175,15 +187,20 @@ def encode(prepared: Prepared, upscaler: "Upscaler", settings: Settings) -> "Enc
     return encoded.within_budget(share)
 
 
-def write_rendered(path: Path, prepared: Prepared, encoded: "EncodedPicture", settings: Settings) -> None:
-    """Render an encoded picture to a file."""
+def rendered(prepared: Prepared, encoded: "EncodedPicture") -> Iterator[np.ndarray]:
+    """Return the bands of an encoded picture."""
     if prepared.window is None:
-        bands = encoded.render_bands(size=prepared.size)
-    else:
-        bands = encoded.render_bands(size=prepared.size, window=prepared.window)
+        return encoded.render_bands(size=prepared.size)
+    return encoded.render_bands(size=prepared.size, window=prepared.window)
+
+
+def write_rendered(
+    path: Path, prepared: Prepared, bands: Iterable[np.ndarray], *, quality: int | None
+) -> None:
+    """Write the bands of a picture to a file, with the depth that its format holds."""
     if prepared.like.pixels.dtype != prepared.picture.pixels.dtype:
         bands = bands_with_8_bits(bands)
-    write_bands(path, bands, like=prepared.like, size=prepared.size, quality=settings.quality)
+    write_bands(path, bands, like=prepared.like, size=prepared.size, quality=quality)
 
 
 def _described(picture: Picture) -> str:

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moeisr_plugin.commands.enlarging import Prepared, Settings, encode, write_rendered
+from moeisr_plugin.commands.enlarging import Prepared, Settings, encode, rendered, write_rendered
 from moeisr_plugin.commands.memory import layers_of, memory_of_output
 from moeisr_plugin.utils.atomic import scratch_folder
 from moeisr_plugin.utils.shortage import in_bytes
@@ -95,7 +95,7 @@ def measured_speed(prepared: Prepared, upscaler: "Upscaler", settings: Settings)
             start = time.perf_counter()
             encoded = encode(sample, upscaler, settings)
             encoding = time.perf_counter() - start
-            write_rendered(output, sample, encoded, settings)
+            write_rendered(output, sample, rendered(sample, encoded), quality=settings.quality)
             rendering = time.perf_counter() - start - encoding
     layers = layers_of(sample.picture)
     return Speed(encoding / (layers * rows * columns), rendering / (layers * math.prod(size)))

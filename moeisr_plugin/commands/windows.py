@@ -4,6 +4,8 @@ import argparse
 import math
 from dataclasses import dataclass
 
+from moeisr_plugin.pictures import stored_window
+
 PREFIX = "window"
 """Start of the label of a window, in the names of outputs."""
 
@@ -44,13 +46,9 @@ class TargetWindow:
             size: displayed (width, height) of the picture.
             orientation: EXIF orientation, 1 to 8, see :func:`.upright`.
         """
-        (width, height), (top, left) = size, (self.top, self.left)
-        bottom, right = self.bottom, self.right
-        if orientation in (2, 3, 6, 7):
-            left, right = width - right, width - left
-        if orientation in (3, 4, 7, 8):
-            top, bottom = height - bottom, height - top
-        return (left, top, right, bottom) if orientation >= 5 else (top, left, bottom, right)
+        width, height = size
+        edges = (self.top, self.left, self.bottom, self.right)
+        return stored_window(edges, (height, width), orientation)
 
 
 def parse_window(text: str) -> TargetWindow:

@@ -2,7 +2,8 @@
 
 from .alpha import from_layers, from_unit_planes, to_layers, to_unit_planes
 from .errors import errors_with_path
-from .picture import Header, Picture, PictureError, upright
+from .notebook import notebook_png, shown_array
+from .picture import Header, Picture, PictureError, stored_window, upright
 from .reader import (
     MAX_PIXELS,
     PICTURE_SUFFIXES,
@@ -46,8 +47,11 @@ __all__ = [
     "is_picture_name",
     "join_bands",
     "lost_metadata",
+    "notebook_png",
     "picture_format",
     "read_picture",
+    "shown_array",
+    "stored_window",
     "to_layers",
     "to_unit_planes",
     "upright",

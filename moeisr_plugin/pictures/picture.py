@@ -108,6 +108,24 @@ def plausible_dpi(dpi: Sequence[float] | None) -> tuple[float, float] | None:
     return (x, y) if fits else None
 
 
+def stored_window(
+    window: tuple[float, float, float, float], size: tuple[int, int], orientation: int
+) -> tuple[float, float, float, float]:
+    """Return the window of stored pixels that `upright` turns into a displayed window.
+
+    Args:
+        window: top, left, bottom and right in pixels as displayed. Edges may be fractions.
+        size: (H, W) as displayed.
+        orientation: EXIF orientation, 1 to 8.
+    """
+    (top, left, bottom, right), (height, width) = window, size
+    if orientation in (2, 3, 6, 7):
+        left, right = width - right, width - left
+    if orientation in (3, 4, 7, 8):
+        top, bottom = height - bottom, height - top
+    return (left, top, right, bottom) if orientation >= 5 else (top, left, bottom, right)
+
+
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Rotate and mirror stored pixels according to the EXIF orientation.
 

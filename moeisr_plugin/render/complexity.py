@@ -11,6 +11,7 @@ pixels have as many queries as the one with the most.
 
 import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -107,18 +108,34 @@ def executed_macs(net: ImplicitNetwork, work: Workload) -> int:
         return _mapper_macs(net, work) + unfolded_decoder_macs(net, work.lr_pixels, work.queries)
     if not isinstance(net, ImplicitSR):
         raise ValueError(f"{type(net).__name__}: its MACs are not known; make it an ImplicitDecoder")
+    cost = folded_cost(net, work.pixel_grid)
+    per_pixel = zip(cost.per_lr_pixel, work.lr_pixels, strict=True)
+    return _mapper_macs(net, work) + cost.fixed + sum(macs * n for macs, n in per_pixel)
+
+
+class FoldedCost(NamedTuple):
+    """MACs of decoding as executed, without the mapper.
+
+    Attributes:
+        fixed: those that do not depend on the number of LR pixels.
+        per_lr_pixel: those of an LR pixel of each expert.
+    """
+
+    fixed: int
+    per_lr_pixel: tuple[int, ...]
+
+
+def folded_cost(net: ImplicitSR, pixel_grid: tuple[int, int]) -> FoldedCost:
+    """Count the MACs of decoding the output pixels around one LR pixel, for each expert."""
+    experts = range(net.num_experts)
     if not fast_path.serves(net):
-        lr_pixels = enumerate(work.lr_pixels)
-        return _mapper_macs(net, work) + sum(
-            macs_per_lr_pixel(net, j, work.pixel_grid) * n for j, n in lr_pixels
-        )
-    fixed, executed = 0, _mapper_macs(net, work)
-    folded: ImplicitSR = net
-    for expert, lr_pixels in enumerate(work.lr_pixels):
-        one, two = (count_macs(lambda n=n, j=expert: _precompute_row(folded, j, lr_pixels=n)) for n in (1, 2))
+        return FoldedCost(0, tuple(macs_per_lr_pixel(net, j, pixel_grid) for j in experts))
+    fixed, per_pixel = 0, []
+    for expert in experts:
+        one, two = (count_macs(lambda n=n, j=expert: _precompute_row(net, j, lr_pixels=n)) for n in (1, 2))
         fixed = 2 * one - two  # independent of the size of the image
-        executed += (two - one + _pixel_grid_macs(net, expert, work.pixel_grid)) * lr_pixels
-    return fixed + executed
+        per_pixel.append(two - one + _pixel_grid_macs(net, expert, pixel_grid))
+    return FoldedCost(fixed, tuple(per_pixel))
 
 
 def _mapper_macs(net: ImplicitNetwork, work: Workload) -> int:

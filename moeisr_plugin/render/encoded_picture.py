@@ -45,6 +45,14 @@ class EncodedPicture:
         self._image = image
         self._encodings = encodings
 
+    def __repr__(self) -> str:
+        height, width = self._image.shape[:2]
+        return f"<{width}x{height} pixels, encoded by {self._net.hyper_parameters['type']}>"
+
+    def _repr_png_(self) -> bytes:
+        """Return the picture as it was encoded, for notebooks."""
+        return pictures.notebook_png(self._image)
+
     @property
     def layers(self) -> int:
         """Number of decoded layers: the colour and, unless the picture is opaque, the alpha."""
@@ -178,8 +186,16 @@ class EncodedPicture:
             keep_hidden_colour=self._keep_hidden_colour,
         )
 
+    def experts(self) -> np.ndarray | None:
+        """Return the expert of each LR pixel as a number, (h, w) uint8. None for a single expert."""
+        if self._net.num_experts == 1:
+            return None
+        return render.expert_map(self._encodings[0])[0].to(torch.uint8).cpu().numpy()
+
     def expert_map(self, window: Sequence[float] | None = None) -> np.ndarray | None:
         """Return the expert of each LR pixel as a colour, (h, w, 3) uint8. None for a single expert.
+
+        A notebook shows the map as a picture.
 
         Args:
             window: the map has only the pixels that this window touches, also in part: rows floor(top) to
@@ -193,7 +209,7 @@ class EncodedPicture:
         if num_experts == 1:
             return None
         chosen = render.expert_map(self._encodings[0], part)[0]  # (h, w)
-        return render.colour_experts(chosen, num_experts).cpu().numpy()
+        return pictures.shown_array(render.colour_experts(chosen, num_experts).cpu().numpy())
 
     def expert_shares(self, window: Sequence[float] | None = None) -> dict[int, float]:
         """Return the share of the area that each expert decodes, by its depth, shallowest first.
