@@ -94,4 +94,4 @@ class WarmPython:
         """Run a process to its end; for the arguments see `start`."""
         process = self.start(*command, **options)
         stdout, stderr = process.communicate()
-        return subprocess.CompletedProcess(list(command), process.returncode or 0, stdout, stderr)
+        return subprocess.CompletedProcess(list(map(str, command)), process.returncode or 0, stdout, stderr)
