@@ -14,9 +14,11 @@ from moeisr_plugin.utils.regular_files import require_replaceable
 from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set.
-FOLDER holds HR pictures only, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2 (BasicSR), or as HR
-and LR_bicubic/X2 (EDSR). Grey pictures count as three equal channels. 16-bit pictures keep their precision.
-Alpha is dropped. Pictures smaller than the border that the protocol crops are skipped."""
+FOLDER holds HR pictures only, or HR and LR at any scale: as x2.5/HR and x2.5/LR, as GTmod12 and LRbicx2
+(BasicSR), as HR and LR_bicubic/X2, X1.60 or X1.60_X2.00 (EDSR, ArbSR), or as HR and LR. The report names
+LR of the set that is not used. Grey pictures count as three equal channels. 16-bit pictures keep their
+precision. Alpha is dropped. Pictures smaller than the scale, or than the border that the protocol crops,
+are skipped."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -43,6 +45,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="auto",
         help="source of LR: given with the data, or made from HR by bicubic resampling as in MATLAB or "
         "Pillow; auto (default): given if present, else matlab at scales 2, 3 and 4, and pil at others",
+    )
+    parser.add_argument(
+        "--lr-folder",
+        nargs="+",
+        type=parse_path,
+        default=[],
+        metavar="FOLDER",
+        help="LR pictures, one folder for each scale, or one with a folder for each scale, named as x2.5",
     )
     parser.add_argument(
         "-o",
@@ -113,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
             [(scale.y, scale.x) for scale in args.scales],
             protocol=args.protocol,
             lr=args.downsample,
+            lr_folders=args.lr_folder,
             lpips=args.lpips,
             routing=args.routing,
             budgets=args.budgets,

@@ -7,6 +7,10 @@ LR_STEPS = (1, 2, 5, 10, 20)
 """LR pixels to whose multiples test sets are cropped at scales that are not integers (ArbSR, ICCV 2021)."""
 
 
+class TooFewPixelsError(ValueError):
+    """An HR picture has fewer pixels than one LR pixel covers."""
+
+
 class Size(NamedTuple):
     """Height and width of a picture in pixels."""
 
@@ -93,5 +97,7 @@ def _match_axis(hr: int | None, lr: int | None, scale: float) -> tuple[int, int]
         if round(lr * scale) > hr:
             lr -= 1
     if lr < 1:
-        raise ValueError(f"{hr} HR pixels are too few for scale {scale:g}; lower it or remove the picture")
+        raise TooFewPixelsError(
+            f"{hr} HR pixels are too few for scale {scale:g}; lower it or remove the picture"
+        )
     return lr, round(lr * scale)

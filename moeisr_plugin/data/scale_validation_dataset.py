@@ -9,7 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from moeisr_plugin.data.grids import Grids, Size, match_grids, scale_per_axis
+from moeisr_plugin.data.grids import Grids, Size, TooFewPixelsError, match_grids, scale_per_axis
 from moeisr_plugin.data.pair_grids import grids_of_pairs, log_scales, size_of
 from moeisr_plugin.data.pairing import open_pairs
 from moeisr_plugin.data.resampling import DOWNSAMPLING, downsample, to_unit
@@ -33,16 +33,24 @@ class ScaleValidationDataset(Dataset):
                 LR) or matlab.
             skip_bad_pictures: decode all pictures at the start, so that all results use the same pictures.
 
+        skip_too_small: leave out HR pictures with fewer pixels than the scale. Otherwise they are an error.
+
+    Attributes:
+        too_small: names of the pictures left out, and the reasons.
+
     Raises:
         ValueError: the options contradict each other or the pictures; one line.
     """
 
-    def __init__(self, opt: Mapping[str, Any]):
+    def __init__(self, opt: Mapping[str, Any], *, skip_too_small: bool = False):
         self.opt = opt
+        self.too_small: dict[str, str] = {}
         self.downsample = opt.get("downsample", DOWNSAMPLING[0])
         if self.downsample not in DOWNSAMPLING:
             raise ValueError(f"downsample is {self.downsample!r}; give one of {', '.join(DOWNSAMPLING)}")
         self.hr, self.lr = open_pairs(opt, decode_all=opt.get("skip_bad_pictures", False))
+        if skip_too_small and self.hr is not None and self.lr is None:
+            self.hr = self._large_enough(self.hr)
         self.grids = self._grids()
 
     def __len__(self) -> int:
@@ -80,6 +88,15 @@ class ScaleValidationDataset(Dataset):
         pictures = self.lr or self.hr
         assert pictures is not None  # open_pairs returns at least one
         return pictures
+
+    def _large_enough(self, hr: PictureSource) -> PictureSource:
+        """Return the pictures with at least as many pixels as the scale, and note the others."""
+        for index in range(len(hr)):
+            try:
+                match_grids(hr=size_of(hr, index), lr=None, scale=scale_per_axis(self.opt["scale"]))
+            except TooFewPixelsError as error:
+                self.too_small[hr.keys[index]] = str(error).partition(";")[0]
+        return hr.take(key for key in hr.keys if key not in self.too_small)
 
     def _grids(self) -> list[Grids]:
         if self.hr is not None and self.lr is not None:

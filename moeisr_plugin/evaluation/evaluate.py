@@ -37,6 +37,7 @@ def evaluate(
     *,
     protocol: str = "benchmark",
     lr: str = "auto",
+    lr_folders: Sequence[Path] = (),
     lpips: bool = False,
     routing: bool = False,
     budgets: int = 0,
@@ -49,8 +50,8 @@ def evaluate(
     """Measure networks and bicubic interpolation on the same pictures.
 
     Grey pictures count as three equal channels. 16-bit pictures keep their precision. Alpha is dropped.
-    Enlarged pictures are clipped but not rounded. Pictures smaller than the border that the protocol crops
-    are skipped. All inputs except the pixels are checked before the first picture is enlarged.
+    Enlarged pictures are clipped but not rounded. Pictures smaller than the scale or than the border that the
+    protocol crops are skipped. All inputs except the pixels are checked before the first picture is enlarged.
 
     Args:
         weights: checkpoints, or names of bundled networks.
@@ -58,6 +59,7 @@ def evaluate(
         scales: (vertical, horizontal) each.
         protocol: a key of `metrics.PROTOCOLS`.
         lr: source of LR, as in `benchmark_options`.
+        lr_folders: folders of LR pictures, one for each scale, or one for all as in `benchmark_options`.
         lpips: also measure LPIPS.
         routing: also measure routing health. This renders each picture two more times, and once more per
             expert.
@@ -80,7 +82,8 @@ def evaluate(
     scales = list(dict.fromkeys(scales))
     _check_numbers(scales, budgets, repeats)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    test_sets = [ScaledSet(folder, scale, lr) for scale in scales]
+    folders = _lr_folders(lr_folders, lr, scales)
+    test_sets = [ScaledSet(folder, scale, lr, given) for scale, given in zip(scales, folders, strict=True)]
     networks, descriptions = load_networks(weights)
     measures = Measures(protocol, LpipsDistance(device) if lpips else None)
     evaluation = Evaluation(
@@ -90,6 +93,11 @@ def evaluate(
         precision=precision,
         networks=descriptions,
         machine={**machine(device), "threads": torch.get_num_threads()},
+        skipped=[
+            Skipped(test_set.name, test_set.label, name, reason)
+            for test_set in test_sets
+            for name, reason in test_set.too_small.items()
+        ],
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
     )
     places = [SampleReference(test_set, index) for test_set in test_sets for index in range(len(test_set))]
@@ -176,6 +184,20 @@ class _Run:
 def _record(weights: str, sample: Sample, figures: dict[str, float]) -> Record:
     test_set = sample.test_set
     return Record(weights, test_set.name, test_set.label, test_set.lr, sample.name, *sample.size, figures)
+
+
+def _lr_folders(given: Sequence[Path], lr: str, scales: Sequence[Scale]) -> list[Path | None]:
+    """Return the folder of LR of each scale, None without one."""
+    if not given:
+        return [None] * len(scales)
+    if lr not in ("auto", "given"):
+        raise ValueError(f"downsample: is {lr}, but a folder of LR is given; omit one of them")
+    if len(given) not in (1, len(scales)):
+        raise ValueError(
+            f"LR folders: {len(given)} for {len(scales)} scales; give one for each scale, or one folder with "
+            "a folder for each scale, named as x2"
+        )
+    return list(given) if len(given) == len(scales) else [given[0]] * len(scales)
 
 
 def _check_numbers(scales: Sequence[Scale], budgets: int, repeats: int) -> None:

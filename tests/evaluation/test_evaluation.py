@@ -243,6 +243,53 @@ def test_pictures_smaller_than_the_cropped_border_are_skipped(plain, tmp_path):
     assert len(figures(evaluation)) == len(figures(evaluation, "plain")) == 3
 
 
+def test_pictures_with_fewer_pixels_than_the_scale_are_skipped(plain, tmp_path):
+    write_folder(tmp_path / "mixed", {"large.png": noise(90, 90), "tiny.png": noise(5, 90)})
+    evaluation = evaluate([plain], tmp_path / "mixed", [(1, 1), (6, 6)])
+    assert [tuple(skipped)[1:] for skipped in evaluation.skipped] == [
+        ("6", "tiny", "5 HR pixels are too few for scale 6"),
+        ("1", "tiny", "SSIM needs 11x11 pixels; protocol benchmark leaves 3x88"),
+    ]
+    assert len(figures(evaluation)) == len(figures(evaluation, "plain")) == 2
+    with pytest.raises(ValueError, match=r"mixed: every picture is too small; 90 HR pixels are too few"):
+        evaluate([plain], tmp_path / "mixed", [(100, 100)])
+
+
+# --- given LR ---
+
+
+def test_given_lr_is_enlarged_and_lr_that_is_not_used_is_named(tmp_path):
+    hr, lr = noise(48, 60), noise(30, 30, seed=1)
+    write_folder(tmp_path / "set", {"HR/a.png": hr, "LR_bicubic/X1.60_X2.00/a.png": lr})
+    evaluation = evaluate([], tmp_path / "set", [(1.6, 2), (3, 3)], protocol="div2k")
+    assert [record.lr for record in evaluation.records] == ["given", "matlab"]
+    assert evaluation.notes == [
+        "LR at ×3 is made here (matlab), without LR_bicubic/X1.60_X2.00 (scale 1.6 by 2)."
+    ]
+    enlarged = pil_bicubic(lr / 255, 48, 60).clip(0, 1)
+    expected = -10 * math.log10(np.mean((enlarged - hr / 255)[8:-8, 8:-8] ** 2))
+    assert evaluation.records[0].figures["psnr"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_lr_folders_are_those_of_the_scales(tmp_path):
+    write_folder(tmp_path / "set", {"a.png": noise(60, 60)})
+    for scale in (2, 3):
+        write_folder(tmp_path / f"lr/x{scale}", {"a.png": noise(60 // scale, 60 // scale, seed=scale)})
+    by_scale = [tmp_path / "lr/x2", tmp_path / "lr/x3"]
+    scales = [(2, 2), (3, 3)]
+    one = evaluate([], tmp_path / "set", scales, lr_folders=[tmp_path / "lr"])
+    two = evaluate([], tmp_path / "set", scales, lr_folders=by_scale)
+    made = evaluate([], tmp_path / "set", scales)
+    psnrs = [[record.figures["psnr"] for record in each.records] for each in (one, two, made)]
+    assert psnrs[0] == psnrs[1]
+    assert all(given < own - 1 for given, own in zip(psnrs[0], psnrs[2], strict=True))
+    assert [record.lr for record in one.records] == ["given", "given"]
+    with pytest.raises(ValueError, match="LR folders: 2 for 1 scales; give one for each scale, or one"):
+        evaluate([], tmp_path / "set", [(2, 2)], lr_folders=by_scale)
+    with pytest.raises(ValueError, match="downsample: is pil, but a folder of LR is given; omit one of them"):
+        evaluate([], tmp_path / "set", scales, lr="pil", lr_folders=by_scale)
+
+
 # --- weights ---
 
 
