@@ -1,6 +1,6 @@
 """LR pictures that lie beside HR pictures, in the folder layouts of the field."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class GivenLr(NamedTuple):
 
     def pairs(self) -> dict[str, Any]:
         """Return dataroot_gt, dataroot_lq, and the templates of names that most pictures fit."""
-        templates = _templates(_stems(self.hr), _stems(self.lr))
+        templates = templates_of(stems(self.hr), stems(self.lr))
         return {"dataroot_gt": str(self.hr), "dataroot_lq": str(self.lr), **templates}
 
 
@@ -120,16 +120,22 @@ def _layouts(folder: Path) -> Iterator[GivenLr]:
     yield from (GivenLr(folder / "HR", folder / name) for name in ("LR", "LR_bicubic"))
 
 
-def _stems(folder: Path) -> list[str]:
+def stems(folder: Path) -> list[str]:
+    """Return the names of the pictures in a folder without their suffixes, in order."""
     names = (path for path in folder.iterdir() if is_picture_name(path) and not path.name.startswith("."))
     return sorted(path.stem for path in names)
 
 
-def _templates(hr: list[str], lr: list[str]) -> dict[str, str]:
-    """Return filename_tmpl_gt and filename_tmpl by which most HR pictures have an LR picture."""
+def templates_of(hr: Sequence[str], lr: Sequence[str]) -> dict[str, str]:
+    """Return filename_tmpl_gt and filename_tmpl by which most HR pictures have another picture.
+
+    Args:
+        hr: names of HR pictures, at least one.
+        lr: names of the other pictures.
+    """
     first, known = hr[0], set(lr)
     pairs = [(PLACEHOLDER, PLACEHOLDER)]
-    pairs += [(PLACEHOLDER, PLACEHOLDER + name[len(first) :]) for name in lr if name.startswith(first)]
+    pairs += [(PLACEHOLDER, PLACEHOLDER.join(name.split(first, 1))) for name in lr if first in name]
     if first.endswith("HR"):
         core = first[:-2]
         replaced = [name[len(core) :] for name in lr if name.startswith(f"{core}LR")]

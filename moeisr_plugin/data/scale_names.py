@@ -9,21 +9,27 @@ _NUMBER = r"(\d+(?:\.\d+)?)"
 _SCALES = re.compile(rf"[xX]{_NUMBER}(?:(_?)[xX]{_NUMBER})?$")
 
 
-def names_scale(name: str, scale: Scale) -> bool:
+def names_scale(name: str, scale: Scale, *, orders_differ: bool = True) -> bool:
     """Return whether a name ends in a scale: x2, LRbicx2.5, X1.60, X1.60_X2.00 or x2x3.5.
 
-    Of two numbers either may be the vertical one, because authors differ. The sizes of the pictures decide.
     Numbers with two digits or more after the point may be rounded.
+
+    Args:
+        name: the name of a folder.
+        scale: the scale.
+        orders_differ: either of two numbers may be the vertical one, because authors differ, and the sizes of
+            the pictures decide. Otherwise X1.60_X2.00 begins with the vertical scale (as in ArbSR), and
+            x2x1.6 with the horizontal one (as on the command line here).
     """
     match = _SCALES.search(name)
     if match is None:
         return False
-    first, _, second = match.groups()
+    first, separator, second = match.groups()
     second = second or first
-    return any(
-        _equals(one, scale[0]) and _equals(other, scale[1])
-        for one, other in ((first, second), (second, first))
-    )
+    orders = [(first, second), (second, first)]  # (vertical, horizontal) each
+    if not orders_differ:
+        orders = orders[:1] if separator else orders[1:]
+    return any(_equals(one, scale[0]) and _equals(other, scale[1]) for one, other in orders)
 
 
 def states_scale(name: str) -> bool:

@@ -6,8 +6,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from moeisr_plugin.data.benchmark_layouts import benchmark_options, unused_lr
+from moeisr_plugin.data.grids import Size
 from moeisr_plugin.data.scale_names import Scale, scale_label
 from moeisr_plugin.data.scale_validation_dataset import ScaleValidationDataset
+from moeisr_plugin.data.storage import PictureSource
 
 
 class Sample(NamedTuple):
@@ -57,19 +59,29 @@ class ScaledSet:
         sample = self._pictures[index]
         return Sample(self, Path(sample["gt_path"]).stem, sample["lq"][None], sample["gt"][None])
 
-    def notes(self) -> list[str]:
-        """Return notes on LR that is not used, and on the conversion of pictures that are not RGB."""
+    def picture_names(self) -> list[str]:
+        """Return the names of the samples."""
+        return [Path(self._hr.path(index)).stem for index in range(len(self))]
+
+    def size_of(self, index: int) -> Size:
+        """Return the size of an HR picture as measured."""
+        return self._pictures.grids[index].hr
+
+    def is_grey(self, index: int) -> bool:
+        """Return whether the file of an HR picture is grey."""
+        return self._hr.header(index).is_grey
+
+    @property
+    def _hr(self) -> PictureSource:
         hr = self._pictures.hr
         assert hr is not None  # benchmark_options sets dataroot_gt
-        transparent = sum(hr.header(index).has_alpha for index in range(len(hr)))
-        grey = sum(hr.header(index).is_grey for index in range(len(hr)))
-        notes = {
-            f"Alpha was dropped from {transparent} of {len(hr)} HR pictures.": transparent,
-            f"Grey counts as three equal channels in {grey} of {len(hr)} HR pictures; by luma that gives "
-            "1.32 dB more than comparing the grey itself, as evaluations in MATLAB do.": grey,
-        }
-        unused = [] if self._unused is None else [self._unused]
-        return [note for note, count in notes.items() if count] + unused
+        return hr
+
+    def notes(self) -> list[str]:
+        """Return notes on LR that is not used and on alpha."""
+        transparent = sum(self._hr.header(index).has_alpha for index in range(len(self)))
+        dropped = [f"Alpha was dropped from {transparent} of {len(self)} HR pictures."] if transparent else []
+        return dropped + ([] if self._unused is None else [self._unused])
 
 
 class SampleReference(NamedTuple):

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from basicsr.archs import build_network
+from basicsr.metrics import calculate_psnr, calculate_ssim
+from basicsr.utils import tensor2img
 from basicsr.utils.matlab_functions import imresize
 from picture_files import noise, write_folder
 from PIL import Image
@@ -22,6 +24,8 @@ from special_files import make_special
 from moeisr_plugin import render
 from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
+from moeisr_plugin.data.grids import Size
+from moeisr_plugin.data.resampling import downsample
 from moeisr_plugin.evaluation.evaluate import evaluate
 from moeisr_plugin.evaluation.loading import distinct_names
 from moeisr_plugin.evaluation.measuring import enlarge_bicubic
@@ -341,7 +345,7 @@ def test_lpips_receives_rgb_from_minus_one_to_one(astronaut, monkeypatch):
 
 
 def test_unknown_protocol_is_refused(astronaut):
-    with pytest.raises(ValueError, match="protocol is 'set5'; give one of benchmark, div2k"):
+    with pytest.raises(ValueError, match="protocol is 'set5'; give one of benchmark, div2k, basicsr"):
         evaluate([], astronaut, [(2, 2)], protocol="set5")
 
 
@@ -481,3 +485,36 @@ def test_results_are_written_even_if_printing_fails(plain, astronaut, tmp_path, 
     out = tmp_path / "out"
     main(["evaluate", "--weights", str(plain), "--data", str(astronaut), "--scales", "2", "-o", str(out)])
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["averages"]
+
+
+def test_note_on_grey_states_bicubic_both_ways_and_only_by_luma(tmp_path):
+    write_folder(tmp_path / "set", {"a.png": noise(40, 40, channels=1), "b.png": noise(40, 40)})
+    evaluation = evaluate([], tmp_path / "set", [(2, 2), (3, 3)])
+    grey, rgb = (record.figures["psnr"] for record in evaluation.records[:2])
+    lr = np.asarray(
+        downsample(np.repeat(noise(40, 40, channels=1), 3, axis=2), Size(20, 20), "matlab"), np.float64
+    )
+    error = pil_bicubic(lr, 40, 40).clip(0, 1) - noise(40, 40, channels=1) / 255
+    as_grey = -10 * math.log10(np.mean(error[2:-2, 2:-2] ** 2))
+    assert grey - as_grey == pytest.approx(1.3219, abs=1e-3)
+    figures_of_both = f"has {(grey + rgb) / 2:.2f} dB, against {(as_grey + rgb) / 2:.2f} dB."
+    assert evaluation.notes == [
+        "Grey counts as three equal channels in 1 of 2 HR pictures; by luma that gives 1.32 dB more than "
+        f"comparing the grey itself, as evaluations in MATLAB do: bicubic at ×2 {figures_of_both}"
+    ]
+    for protocol in ("div2k", "basicsr"):
+        assert evaluate([], tmp_path / "set", [(2, 2)], protocol=protocol).notes == []
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_protocol_basicsr_measures_as_the_toolbox_does(plain, photographs, scale):
+    evaluation = evaluate([plain], photographs, [(scale, scale)], protocol="basicsr")
+    net = network_from(plain)
+    for record in (each for each in evaluation.records if each.weights == "plain"):
+        hr = np.asarray(Image.open(photographs / f"{record.picture}.png"))[: record.height, : record.width]
+        size = Size(record.height // scale, record.width // scale)
+        lr = torch.from_numpy(downsample(hr, size, "matlab")).permute(2, 0, 1)[None]
+        sr = tensor2img(render.render(net, render.encode(net, lr), hr.shape[:2]))
+        bgr = np.ascontiguousarray(hr[..., ::-1])
+        expected = calculate_psnr(sr, bgr, crop_border=scale), calculate_ssim(sr, bgr, crop_border=scale)
+        assert (record.figures["psnr"], record.figures["ssim"]) == pytest.approx(expected, abs=1e-5)
