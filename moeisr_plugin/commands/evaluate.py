@@ -3,6 +3,7 @@
 import argparse
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device

@@ -140,9 +140,10 @@ def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     resumes = run.is_train and (paths.get("resume_state") or _resumes_by_itself(opt, run))
     ignored = paths.get("ignore_resume_networks") or ()
     anew = {key.removeprefix("network_") for key in ignored} if resumes else None  # others are with the state
-    pretrained = ((opt.get("network_g") or {}).get("encoder") or {}).get("pretrained")
-    if pretrained and (anew is None or "g" in anew):
-        yield from _file("network_g.encoder.pretrained", pretrained)
+    encoder = (opt.get("network_g") or {}).get("encoder") or {}
+    if encoder.get("pretrained") and (anew is None or "g" in anew):
+        findings = list(_file("network_g.encoder.pretrained", encoder["pretrained"]))
+        yield from findings or _entry(encoder["pretrained"], "param_key", encoder, "network_g.encoder")
     bundled = bundled_weights()
     for key, path in paths.items():
         label = key.removeprefix("pretrain_network_")
@@ -151,9 +152,9 @@ def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             file = bundled[path] if is_bundled else path
             findings = list(_file(f"path.{key}", file))
             yield from findings or _entry(file, f"param_key_{label}", paths)
-    encoder = (opt.get("train") or {}).get("encoder_from")
-    if run.is_train and encoder and encoder not in bundled and (anew is None or "g" in anew):
-        yield from _file("train.encoder_from", encoder)
+    copied = (opt.get("train") or {}).get("encoder_from")
+    if run.is_train and copied and copied not in bundled and (anew is None or "g" in anew):
+        yield from _file("train.encoder_from", copied)
 
 
 def _teacher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -163,15 +164,18 @@ def _teacher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield from _file("train.distillation_opt.teacher", teacher)
 
 
-def _entry(weights: str | Path, key: str, paths: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check that a file of weights has the entry of `param_key`."""
-    if paths.get(key) is None:
+def _entry(
+    weights: str | Path, key: str, options: Mapping[str, Any], section: str = "path"
+) -> Iterator[Finding]:
+    """Check that a file of weights has the entry that a key of a section names."""
+    if options.get(key) is None:
         return
     try:
-        if paths[key] != AVERAGED:  # the weights themselves replace missing averaged ones
-            read_weights(str(weights), paths[key])
+        # For whole networks, the weights themselves replace missing averaged ones.
+        if section != "path" or options[key] != AVERAGED:
+            read_weights(str(Path(weights).expanduser()), options[key])
     except CheckpointError as error:
-        yield f"path.{key}", one_line(error)
+        yield f"{section}.{key}", one_line(error)
 
 
 def _resume_state(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:

@@ -396,6 +396,15 @@ FILES = {
 }
 
 
+def test_unknown_entry_of_the_weights_of_an_encoder_is_named(training_options, run):
+    torch.save({"params": {"body.weight": torch.zeros(1)}}, "full.pth")
+    encoder = {"type": "ToolboxEncoder", "arch": "MSRResNet", "pretrained": "full.pth", "param_key": "param"}
+    training_options["network_g"]["encoder"] = encoder
+    written(training_options)
+    text = "network_g.encoder.param_key: full.pth: no entry 'param'; param_key can be params"
+    assert run("--check") == (2, [f"options.yml: {text}"], [])
+
+
 @pytest.mark.parametrize("case", FILES)
 def test_missing_file_is_named(case, training_options, run):
     changes, text = FILES[case]
