@@ -1,6 +1,7 @@
 """Averaged weights are the default of training, testing, evaluating and enlarging."""
 
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,8 @@ def test_a_run_says_which_weights(weights, photographs, tmp_path, is_train, capl
 def test_empty_averages_are_passed_over(weights, photographs, tmp_path):
     content = torch.load(weights, weights_only=True)
     torch.save({**content, "params_ema": {}}, tmp_path / "empty.pth")
-    opt = options(photographs, tmp_path) | {"is_train": False}
+    opt: dict[str, Any] = options(photographs, tmp_path)
+    opt["is_train"] = False
     opt["path"]["pretrain_network_g"] = str(tmp_path / "empty.pth")
     for net in (build_model(opt).net_g, network_from(tmp_path / "empty.pth")):
         torch.testing.assert_close(dict(net.state_dict()), content["params"], rtol=0, atol=0)
