@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moeisr_plugin.evaluation.notes import grey_sentence
 from moeisr_plugin.evaluation.report import protocol_sentence
 
 Cells = dict[str, dict[str, str]]
@@ -57,7 +58,7 @@ def read(path: Path) -> Mapping[str, Any]:
 
 
 def conditions(reports: Sequence[Mapping[str, Any]], comment: str) -> str:
-    """Return the sentence on protocol, LR and precision.
+    """Return the sentences on protocol, LR and precision, and on grey pictures.
 
     Raises:
         ValueError: they differ between reports.
@@ -70,7 +71,13 @@ def conditions(reports: Sequence[Mapping[str, Any]], comment: str) -> str:
         if len(values) > 1:
             raise ValueError(f"the {key} differs: {', '.join(sorted(values))}; print the files one by one")
     lr, precision = reports[0]["averages"][0]["lr"], reports[0]["precision"]
-    return f"{comment}PSNR. {protocol_sentence(reports[0]['protocol'])} LR {lr}, {precision}.\n"
+    grey = dict.fromkeys(
+        f"{comment}{report['dataset']}: {sentence}"
+        for report in reports
+        if (sentence := grey_sentence(report))
+    )
+    stated = f"{comment}PSNR. {protocol_sentence(reports[0]['protocol'])} LR {lr}, {precision}."
+    return "\n".join([stated, *grey]) + "\n"
 
 
 def collect(reports: Sequence[Mapping[str, Any]], digits: int, ssim: bool) -> Cells:

@@ -176,7 +176,9 @@ def psnr_table(number: str, protocol: str, folders: dict[str, Path], weights: di
     measured: dict[tuple[str, str], dict[str, float]] = {}
     for name, folder in folders.items():
         scales = [scale for column, scale in columns if column.strip() == name]
-        for (method, scale), figures in measure(folder, scales, protocol, weights).items():
+        found, notes = measure(folder, scales, protocol, weights)
+        table.notes += [f"{name}: {note}" if name else note for note in notes]
+        for (method, scale), figures in found.items():
             measured[method, f"{name} ×{scale}".strip()] = figures
     numbers = {row["method"]: row["psnr"] for row in published["rows"]}
     for method in dict.fromkeys(["Bicubic", *numbers]):
@@ -194,7 +196,7 @@ def table_5(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
     published = PUBLISHED["tables"]["5"]
     title = f"Table 5. {published['title']}: ours (published)"
     table = Table(title, ["PSNR", "SSIM", "TFLOPs"], notes=["PSNR in dB and SSIM by the protocol div2k."])
-    measured = measure(folders[""], ["4"], "div2k", weights) if folders else {}
+    measured = measure(folders[""], ["4"], "div2k", weights)[0] if folders else {}
     for row in [{"method": "Bicubic"}, *published["rows"]]:
         figures = measured.get((row["method"], "4"), {})
         macs = figures.get("decoder_macs_published")
@@ -208,20 +210,21 @@ def table_5(folders: dict[str, Path], weights: dict[str, Path]) -> Table:
 
 def measure(
     folder: Path, scales: Sequence[str], protocol: str, weights: dict[str, Path]
-) -> dict[tuple[str, str], dict[str, float]]:
-    """Return mean figures of bicubic and networks on a data set, by method and scale."""
+) -> tuple[dict[tuple[str, str], dict[str, float]], list[str]]:
+    """Return mean figures of bicubic and networks on a data set, by method and scale, and the notes."""
     networks = list(weights.values())
     evaluation = evaluate(networks, folder, [(float(s), float(s)) for s in scales], protocol=protocol)
     methods = {BICUBIC: "Bicubic", **dict(zip(evaluation.networks, weights, strict=True))}
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for record in evaluation.records:
         found.setdefault((methods[record.weights], record.scale), []).append(record.figures)
-    return {
+    means = {
         key: {
             name: sum(figures[name] for figures in all_figures) / len(all_figures) for name in all_figures[0]
         }
         for key, all_figures in found.items()
     }
+    return means, evaluation.notes
 
 
 TABLES = {

@@ -19,8 +19,8 @@ def read_weights(
 
     Args:
         path: path of the file.
-        param_key: entry to read. If None, read the first existing entry of `ENTRIES`; if none exists, read
-            the checkpoint itself.
+        param_key: entry to read. If None, read the first of `ENTRIES` that exists and is not empty; if none
+            exists, read the checkpoint itself.
         fallback: entry to read if `param_key` does not exist.
 
     Returns:
@@ -31,7 +31,8 @@ def read_weights(
     """
     checkpoint = read_tensor_file(path)
     entries = list(checkpoint) if isinstance(checkpoint, Mapping) else []
-    key = param_key if param_key is not None else next((key for key in ENTRIES if key in entries), None)
+    known = sorted((key for key in ENTRIES if key in entries), key=lambda key: _is_empty(checkpoint[key]))
+    key = param_key if param_key is not None else next(iter(known), None)
     if key not in entries and fallback in entries:
         key = fallback
     if key is not None and key not in entries:
@@ -94,6 +95,10 @@ def load_cut_network(
     }
     check_fit(given, wanted, source, f"{type(net).__name__} with these params")
     net.load_state_dict(given, strict=False)
+
+
+def _is_empty(entry: Any) -> bool:
+    return entry is None or (isinstance(entry, Mapping) and not entry)
 
 
 def _of_tensors(checkpoint: Any) -> list[str]:

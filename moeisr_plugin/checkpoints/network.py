@@ -106,7 +106,7 @@ def default_entry(path: str | os.PathLike[str]) -> str | None:
     """
     content = read_tensor_file(path)
     content = content if isinstance(content, Mapping) else {}
-    return next((entry for entry in (AVERAGED, "params") if entry in content), None)
+    return next((entry for entry in (AVERAGED, "params") if content.get(entry)), None)
 
 
 def located(weights: str | os.PathLike[str]) -> Path:

@@ -3,6 +3,7 @@
 import argparse
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
@@ -13,15 +14,26 @@ from moeisr_plugin.utils.atomic import prepared_folder
 from moeisr_plugin.utils.regular_files import require_replaceable
 from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
-DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set.
-FOLDER holds HR pictures only, or HR and LR as x2/HR and x2/LR, as GTmod12 and LRbicx2 (BasicSR), or as HR
-and LR_bicubic/X2 (EDSR). Grey pictures count as three equal channels. 16-bit pictures keep their precision.
-Alpha is dropped. Pictures smaller than the border that the protocol crops are skipped."""
+DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set, and
+PSNR and SSIM of pictures that other methods enlarged. FOLDER holds HR pictures only, or HR and LR at any
+scale: as x2.5/HR and x2.5/LR, as GTmod12 and LRbicx2 (BasicSR), as HR and LR_bicubic/X2, X1.60 or X1.60_X2.00
+(EDSR, ArbSR), or as HR and LR. The report names LR of the set that is not used. Grey pictures count as three
+equal channels. 16-bit pictures keep their precision. Alpha is dropped. Pictures smaller than the scale, or
+than the border that the protocol crops, are skipped."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = subparsers.add_parser("evaluate", help="measure networks on a data set", description=DESCRIPTION)
-    parser.add_argument("--weights", nargs="+", type=parse_path, required=True, metavar="FILE", help=TRAINED)
+    parser.add_argument("--weights", nargs="+", type=parse_path, default=[], metavar="FILE", help=TRAINED)
+    parser.add_argument(
+        "--pictures",
+        action="append",
+        type=parse_pictures,
+        default=[],
+        metavar="NAME=FOLDER",
+        help="also measure enlarged pictures of another method under this name; with several scales, FOLDER "
+        "has a folder for each, whose name ends in the scale, as x2 or Set5_x2; repeatable",
+    )
     parser.add_argument("--data", type=parse_path, required=True, metavar="FOLDER", help="the data set")
     parser.add_argument(
         "--scales",
@@ -33,9 +45,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--protocol",
-        choices=("benchmark", "div2k"),
+        choices=("benchmark", "div2k", "basicsr"),
         default="benchmark",
-        help="benchmark: luma, cropped by the scale (default); div2k: RGB, cropped by the scale plus 6",
+        help="benchmark: luma, cropped by the scale (default); div2k: RGB, cropped by the scale plus 6; "
+        "basicsr: RGB rounded to 8 bits, cropped by the scale, as in BasicSR's tables",
     )
     parser.add_argument(
         "--downsample",
@@ -43,6 +56,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="auto",
         help="source of LR: given with the data, or made from HR by bicubic resampling as in MATLAB or "
         "Pillow; auto (default): given if present, else matlab at scales 2, 3 and 4, and pil at others",
+    )
+    parser.add_argument(
+        "--lr-folder",
+        nargs="+",
+        type=parse_path,
+        default=[],
+        metavar="FOLDER",
+        help="LR pictures, one folder for each scale, or one with a folder for each scale, named as x2.5",
     )
     parser.add_argument(
         "-o",
@@ -84,6 +105,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     return parser
 
 
+def parse_pictures(text: str) -> tuple[str, Path]:
+    """Parse NAME=FOLDER."""
+    name, equals, folder = text.partition("=")
+    if not (name.strip() and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text}: is not NAME=FOLDER, such as EDSR=results/EDSR")
+    return name.strip(), Path(folder)
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure, print a table and, with -o, write the results.
 
@@ -97,6 +126,11 @@ def run(args: argparse.Namespace) -> int:
     from moeisr_plugin.evaluation.evaluate import evaluate  # keeps torch out of parsing
     from moeisr_plugin.evaluation.report import FILES, as_markdown, write_report
 
+    if not args.weights and not args.pictures:
+        raise ValueError("nothing to measure; add --weights FILE or --pictures NAME=FOLDER")
+    names = [name for name, _ in args.pictures]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--pictures {repeated[0]}: given twice; give each method a name of its own")
     if args.save_images and args.out is None:
         raise ValueError("--save-images needs an output folder; add -o OUT")
     device = chosen_device(args)
@@ -113,6 +147,8 @@ def run(args: argparse.Namespace) -> int:
             [(scale.y, scale.x) for scale in args.scales],
             protocol=args.protocol,
             lr=args.downsample,
+            lr_folders=args.lr_folder,
+            pictures=dict(args.pictures),
             lpips=args.lpips,
             routing=args.routing,
             budgets=args.budgets,

@@ -12,7 +12,7 @@ DESCRIPTION = """List the networks that come with the package: size of the file 
 parameters, PSNR in dB on the data set Set14 at three scales (higher is better), and when to take each. Use
 one with moeisr upscale -n NAME."""
 
-DATASET = "Set14"
+DATASET, PROTOCOL = "Set14", "benchmark"
 SCALES = (2, 3, 4)
 
 COMPARISON = "to compare: "
@@ -65,9 +65,13 @@ def _models(index: Path) -> dict[str, dict[str, Any]]:
     return {model["Name"]: model for model in yaml.safe_load(index.read_text(encoding="utf-8"))["Models"]}
 
 
+def _is_shown(result: dict[str, Any]) -> bool:
+    return (result["Dataset"], result["Protocol"]) == (DATASET, PROTOCOL)
+
+
 def _row(name: str, file: Path, model: dict[str, Any]) -> tuple[str, ...]:
     parameters = model.get("Metadata", {}).get("Parameters")
-    metrics = next((each["Metrics"] for each in model.get("Results", ()) if each["Dataset"] == DATASET), {})
+    metrics = next((each["Metrics"] for each in model.get("Results", ()) if _is_shown(each)), {})
     psnrs = [metrics.get(f"PSNR x{scale}") for scale in SCALES]
     return (
         name,

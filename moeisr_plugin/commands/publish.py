@@ -1,6 +1,8 @@
 """`moeisr publish`: prepare trained weights for distribution."""
 
 import argparse
+import sys
+from pathlib import Path
 
 from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.torch_memory import require_memory_for_torch
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError, OSError: an input cannot be used.
     """
     require_memory_for_torch()
+    from moeisr_plugin.publishing.index import ZOO_PROTOCOL, is_in_zoo_measure, read_index
     from moeisr_plugin.publishing.publish import publish  # keeps torch out of parsing
 
     written = publish(
@@ -69,4 +72,11 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     print("\n".join(map(str, written)))
+    _, _, index, zoo = written
+    model = next(
+        each for each in read_index(index)["Models"] if Path(each["Weights"]).name == written[0].name
+    )
+    if not is_in_zoo_measure(model):
+        remedy = f"add --results of moeisr evaluate --protocol {ZOO_PROTOCOL}"
+        print(f"{zoo}: {model['Name']} has no figures in BasicSR's measure; {remedy}", file=sys.stderr)
     return 0

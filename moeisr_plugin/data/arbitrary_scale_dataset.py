@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from moeisr_plugin.data.degradation import Degradation
+from moeisr_plugin.data.pair_grids import log_scales
 from moeisr_plugin.data.pairing import open_pairs
-from moeisr_plugin.data.patches import DownsampledPatches, PairedPatches, Patches
+from moeisr_plugin.data.patches import DownsampledPatches, PairedPatches, Patches, PatchPair
 from moeisr_plugin.data.sample_order import SampleRequest
 from moeisr_plugin.data.whole_patches import WHOLE, cut, cut_alike, grid
 from moeisr_plugin.pictures import PictureError
@@ -25,8 +26,9 @@ class ArbitraryScaleDataset(Dataset):
 
     Args:
         opt: options of `pairing.open_pairs`, and:
-            dataroot_gt: HR pictures, a folder or an LMDB.
-            dataroot_lq: LR pictures, smaller by an integer scale. Default: LR by bicubic downsampling (PIL).
+            dataroot_gt: HR pictures.
+            dataroot_lq: LR pictures, at any scale. Default: LR by bicubic downsampling (PIL).
+            scale, mixed_scales: scale of given pairs, see `pair_grids.grids_of_pairs`.
             lr_size: rows and columns of an LR patch, default 48.
             scale_range: smallest and largest scale, default [1, 4]; unused with dataroot_lq.
             sample_q: HR pixels sampled per patch without replacement, default 2304. Or `all`: the whole HR
@@ -67,7 +69,8 @@ class ArbitraryScaleDataset(Dataset):
         if lr is None:
             self.patches = DownsampledPatches(hr, lr_size=lr_size, scale_range=scale_range)
         else:
-            self.patches = PairedPatches(hr, lr, lr_size=lr_size)
+            self.patches = paired = PairedPatches(hr, lr, lr_size=lr_size, opt=opt)
+            log_scales(lr, paired.grids)
         if isinstance(self.sample_q, str):
             if self.sample_q != WHOLE:
                 raise ValueError(f"sample_q is {self.sample_q!r}; give a whole number, or {WHOLE}")
@@ -123,7 +126,7 @@ class ArbitraryScaleDataset(Dataset):
         Returns:
             lq: (3, lr_size, lr_size) RGB in [0, 1].
             gt: (Q, 3), the sampled HR pixels, RGB in [0, 1]; a picture (3, H, W) with `sample_q: all`.
-            coord: (Q, 2), their centres in the patch, (y, x) in [-1, 1]; of a picture, row by row.
+            coord: (Q, 2), their centres in the LR patch, (y, x) in [-1, 1]; of a picture, row by row.
             cell: (2,), the (y, x) size of an HR pixel in these coordinates.
             gt_path, lq_path: the paths of the pictures.
 
@@ -152,25 +155,24 @@ class ArbitraryScaleDataset(Dataset):
 
     def _sample(self, index: int, seed: int | Sequence[int], scale: float | None) -> dict[str, Any]:
         rng = np.random.default_rng(seed)
-        lr, hr = self.patches.draw(index, rng, scale=scale)
-        lr, hr = self._flip(lr, hr, rng)
-        height, width = hr.shape[:2]
-        rows, columns = _pixel_centers(height), _pixel_centers(width)
+        patch = self._flip(self.patches.draw(index, rng, scale=scale), rng)
+        rows, columns = patch.centres(0), patch.centres(1)
         if isinstance(self.sample_q, str):
-            targets = self._window(_picture(hr, rows, columns), rng)
+            targets = self._window(_picture(patch.hr, rows, columns), rng)
         else:
+            height, width = patch.hr.shape[:2]
             pixels = rng.choice(height * width, self.sample_q, replace=False)  # (Q,)
             y, x = (torch.from_numpy(axis) for axis in np.divmod(pixels, width))
             targets = {
-                "gt": torch.from_numpy(hr.reshape(height * width, 3)[pixels]),  # (Q, 3)
+                "gt": torch.from_numpy(patch.hr.reshape(height * width, 3)[pixels]),  # (Q, 3)
                 "coord": torch.stack([rows[y], columns[x]], dim=1),  # (Q, 2)
             }
-        lr = self.degrade(lr, rng)  # last, so that all else is the same with and without it
+        lr = self.degrade(patch.lr, rng)  # last, so that all else is the same with and without it
         path = self.hr.path(index)
         return {
             "lq": torch.from_numpy(np.ascontiguousarray(np.moveaxis(lr, 2, 0))),  # (3, h, w)
             **targets,
-            "cell": torch.tensor([2 / height, 2 / width]),
+            "cell": torch.tensor([2 / span for span in patch.spans]),
             "lq_path": path if self.lr is None else self.lr.path(index),
             "gt_path": path,
         }
@@ -188,26 +190,19 @@ class ArbitraryScaleDataset(Dataset):
         top, left = (int(rng.integers(each + 1)) for each in spare)
         return cut(targets, top, left, self.hr_size, self.hr_size)
 
-    def _flip(
-        self, lr: np.ndarray, hr: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Apply the same random flips and transposition to both patches, each (n, n, 3)."""
+    def _flip(self, patch: PatchPair, rng: np.random.Generator) -> PatchPair:
+        """Apply the same random flips and transposition to both patches."""
         hflip, vflip, transpose = rng.random(3) < 0.5
         if self.use_hflip and hflip:
-            lr, hr = lr[:, ::-1], hr[:, ::-1]
+            patch = patch.flipped(1)
         if self.use_rot and vflip:
-            lr, hr = lr[::-1], hr[::-1]
+            patch = patch.flipped(0)
         if self.use_rot and transpose:
-            lr, hr = lr.swapaxes(0, 1), hr.swapaxes(0, 1)
-        return lr, hr
+            patch = patch.transposed()
+        return patch
 
 
 def _picture(hr: np.ndarray, rows: Tensor, columns: Tensor) -> dict[str, Any]:
     """Return an HR patch (H, W, 3) as a picture, with the coordinates of its pixels."""
     gt = torch.from_numpy(np.ascontiguousarray(np.moveaxis(hr, 2, 0)))  # (3, H, W)
     return {"gt": gt, "coord": grid(rows, columns)}
-
-
-def _pixel_centers(n: int) -> Tensor:
-    """Return the centres of n pixels in [-1, 1], float32, with the order of operations of the LIIF code."""
-    return -1 + 1 / n + (2 / n) * torch.arange(n, dtype=torch.float32)

@@ -3,6 +3,13 @@
 import math
 from typing import Any, NamedTuple
 
+LR_STEPS = (1, 2, 5, 10, 20)
+"""LR pixels to whose multiples test sets are cropped at scales that are not integers (ArbSR, ICCV 2021)."""
+
+
+class TooFewPixelsError(ValueError):
+    """An HR picture has fewer pixels than one LR pixel covers."""
+
 
 class Size(NamedTuple):
     """Height and width of a picture in pixels."""
@@ -42,6 +49,11 @@ def common_integer_scale(hr: Size, lr: Size) -> int | None:
     return scale if scale >= 1 and max(remainders) < scale else None
 
 
+def axis_scales(hr: int, lr: int) -> tuple[float, float]:
+    """Return the open interval of the scales that fit an axis with an error of less than one LR pixel."""
+    return hr / (lr + 1), hr / (lr - 1) if lr > 1 else math.inf
+
+
 def match_grids(*, hr: Size | None, lr: Size | None, scale: tuple[float, float] | None) -> Grids:
     """Return the matching crops of a picture at a scale, as in the evaluation of LIIF.
 
@@ -58,6 +70,10 @@ def match_grids(*, hr: Size | None, lr: Size | None, scale: tuple[float, float] 
     if scale is None:
         if hr is None or lr is None:
             raise ValueError("scale is missing; only pairs of dataroot_gt and dataroot_lq may omit it")
+        if hr.height < lr.height or hr.width < lr.width:
+            raise ValueError(
+                f"the LR has {lr.height}x{lr.width} and the HR only {hr.height}x{hr.width} pixels"
+            )
         integer = common_integer_scale(hr, lr)
         scale = scale_per_axis(integer or (hr.height / lr.height, hr.width / lr.width))
     rows, columns = (
@@ -66,14 +82,22 @@ def match_grids(*, hr: Size | None, lr: Size | None, scale: tuple[float, float] 
     return Grids(Size(rows[0], columns[0]), Size(rows[1], columns[1]), scale)
 
 
+def _stepped(hr: int, scale: float) -> int | None:
+    """Return the LR pixels of an HR axis that is cropped to whole pixels of both, as in ArbSR's test sets."""
+    steps = [step for step in LR_STEPS if abs(step * scale - round(step * scale)) < 1e-3]
+    return math.floor(hr / (steps[0] * scale) + 1e-9) * steps[0] if steps else None
+
+
 def _match_axis(hr: int | None, lr: int | None, scale: float) -> tuple[int, int]:
     if lr is None:
         lr = math.floor((hr or 0) / scale + 1e-9)
     elif hr is not None:
-        if abs(hr - lr * scale) > scale:
+        if abs(hr - lr * scale) > scale and lr != _stepped(hr, scale):
             raise ValueError(f"{hr} HR pixels are {hr / lr:.4g} times {lr} LR pixels, not {scale:g} times")
         if round(lr * scale) > hr:
             lr -= 1
     if lr < 1:
-        raise ValueError(f"{hr} HR pixels are too few for scale {scale:g}; lower it or remove the picture")
+        raise TooFewPixelsError(
+            f"{hr} HR pixels are too few for scale {scale:g}; lower it or remove the picture"
+        )
     return lr, round(lr * scale)

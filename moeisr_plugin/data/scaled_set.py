@@ -1,15 +1,15 @@
 """An evaluation data set at one scale."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from torch import Tensor
 
-from moeisr_plugin.data.benchmark_layouts import benchmark_options
+from moeisr_plugin.data.benchmark_layouts import benchmark_options, unused_lr
+from moeisr_plugin.data.grids import Size
+from moeisr_plugin.data.scale_names import Scale, scale_label
 from moeisr_plugin.data.scale_validation_dataset import ScaleValidationDataset
-
-Scale = tuple[float, float]
-"""Vertical and horizontal."""
+from moeisr_plugin.data.storage import PictureSource
 
 
 class Sample(NamedTuple):
@@ -29,19 +29,28 @@ class ScaledSet:
     """An evaluation data set at one scale.
 
     Args:
-        folder, scale, lr: see `benchmark_options`.
+        folder, scale, lr, lr_folder: see `benchmark_options`.
+
+    Attributes:
+        name: name of the folder.
+        scale, label: the scale, and its text.
+        lr: source of the LR: given, matlab or pil.
+        too_small: names of the pictures that are left out because they have fewer pixels than the scale, and
+            the reasons.
 
     Raises:
         ValueError: pictures are missing, or their sizes do not fit the scale.
     """
 
-    def __init__(self, folder: Path, scale: Scale, lr: str) -> None:
-        options = benchmark_options(folder, scale, lr)
+    def __init__(self, folder: Path, scale: Scale, lr: str, lr_folder: Path | None = None) -> None:
+        options = benchmark_options(folder, scale, lr, lr_folder)
         self.name = folder.resolve().name
         self.scale = scale
         self.label = scale_label(scale)
         self.lr = options.get("downsample", "given")
-        self._pictures = ScaleValidationDataset(options)
+        self._unused = unused_lr(folder, scale, lr, options)
+        self._pictures = ScaleValidationDataset(options, skip_too_small=True)
+        self.too_small = {PurePosixPath(key).name: text for key, text in self._pictures.too_small.items()}
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -50,18 +59,29 @@ class ScaledSet:
         sample = self._pictures[index]
         return Sample(self, Path(sample["gt_path"]).stem, sample["lq"][None], sample["gt"][None])
 
-    def notes(self) -> list[str]:
-        """Return notes on the conversion of pictures that are not RGB."""
+    def picture_names(self) -> list[str]:
+        """Return the names of the samples."""
+        return [Path(self._hr.path(index)).stem for index in range(len(self))]
+
+    def size_of(self, index: int) -> Size:
+        """Return the size of an HR picture as measured."""
+        return self._pictures.grids[index].hr
+
+    def is_grey(self, index: int) -> bool:
+        """Return whether the file of an HR picture is grey."""
+        return self._hr.header(index).is_grey
+
+    @property
+    def _hr(self) -> PictureSource:
         hr = self._pictures.hr
         assert hr is not None  # benchmark_options sets dataroot_gt
-        transparent = sum(hr.header(index).has_alpha for index in range(len(hr)))
-        grey = sum(hr.header(index).is_grey for index in range(len(hr)))
-        notes = {
-            f"Alpha was dropped from {transparent} of {len(hr)} HR pictures.": transparent,
-            f"Grey counts as three equal channels in {grey} of {len(hr)} HR pictures; by luma that gives "
-            "1.32 dB more than comparing the grey itself, as evaluations in MATLAB do.": grey,
-        }
-        return [note for note, count in notes.items() if count]
+        return hr
+
+    def notes(self) -> list[str]:
+        """Return notes on LR that is not used and on alpha."""
+        transparent = sum(self._hr.header(index).has_alpha for index in range(len(self)))
+        dropped = [f"Alpha was dropped from {transparent} of {len(self)} HR pictures."] if transparent else []
+        return dropped + ([] if self._unused is None else [self._unused])
 
 
 class SampleReference(NamedTuple):
@@ -72,8 +92,3 @@ class SampleReference(NamedTuple):
 
     def sample(self) -> Sample:
         return self.test_set[self.index]
-
-
-def scale_label(scale: Scale) -> str:
-    """Format a scale (vertical, horizontal) as on the command line, horizontal first."""
-    return f"{scale[0]:g}" if scale[0] == scale[1] else f"{scale[1]:g}x{scale[0]:g}"

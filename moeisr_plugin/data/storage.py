@@ -61,9 +61,22 @@ class PictureSource(ABC):
         subset.keys = list(keys)
         return subset
 
-    def path(self, index: int) -> str:
+    @property
+    def label(self) -> str:
+        """The root for messages."""
+        return str(self.root)
+
+    def path_of(self, key: str) -> str:
         """Return the path for messages and result names; for an LMDB, the path it would have in a folder."""
-        return str(self.root / self.names[self.keys[index]])
+        return str(self.root / self.names[key])
+
+    def path(self, index: int) -> str:
+        """Return `path_of` the picture at an index."""
+        return self.path_of(self.keys[index])
+
+    def folder_of(self, index: int) -> int:
+        """Return the number of the folder that a picture is in, from 0."""
+        return 0
 
     def header(self, index: int) -> Header:
         """Return the size and the channels without decoding the picture.
@@ -201,12 +214,21 @@ class PicturesInMemory(PictureSource):
     def __init__(self, source: PictureSource):
         super().__init__(source.root, source.names, max_pixels=source.max_pixels)
         self.keys = source.keys
+        self._label = source.label
+        self._folders = {key: source.folder_of(index) for index, key in enumerate(source.keys)}
         self._headers: dict[str, Header] = {}
         self._errors: dict[str, Exception] = {}
         self._pictures = SharedArrays(self._decode_all(source))
         self._array_index = {key: index for index, key in enumerate(self._headers)}
         megabytes = self._pictures.nbytes / 2**20
-        get_root_logger().info(f"{self.root}: {len(self)} pictures kept in memory, {megabytes:.0f} MiB.")
+        get_root_logger().info(f"{self.label}: {len(self)} pictures kept in memory, {megabytes:.0f} MiB.")
+
+    @property
+    def label(self) -> str:
+        return self._label
+
+    def folder_of(self, index: int) -> int:
+        return self._folders[self.keys[index]]
 
     def _decode_all(self, source: PictureSource) -> Iterator[np.ndarray]:
         """Yield the good pictures in order; record their headers and the errors of bad pictures."""

@@ -1,6 +1,6 @@
-"""Measure networks and bicubic enlargement on a data set: quality, time, cost and routing."""
+"""Measure networks, other methods and bicubic enlargement on a data set: quality, time, cost and routing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from moeisr_plugin.evaluation.measuring import (
     routing_figures,
     timed,
 )
+from moeisr_plugin.evaluation.notes import grey_note, rounding_note
+from moeisr_plugin.evaluation.other_pictures import OtherPictures, read_pictures
 from moeisr_plugin.evaluation.results import BICUBIC, ORIGINAL, Evaluation, Record, Skipped
 from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
@@ -37,11 +39,13 @@ def evaluate(
     *,
     protocol: str = "benchmark",
     lr: str = "auto",
+    lr_folders: Sequence[Path] = (),
     lpips: bool = False,
     routing: bool = False,
     budgets: int = 0,
     repeats: int = 1,
     images: Path | None = None,
+    pictures: Mapping[str, Path] | None = None,
     device: str | torch.device | None = None,
     precision: str = "float32",
     progress: bool | None = None,
@@ -49,8 +53,9 @@ def evaluate(
     """Measure networks and bicubic interpolation on the same pictures.
 
     Grey pictures count as three equal channels. 16-bit pictures keep their precision. Alpha is dropped.
-    Enlarged pictures are clipped but not rounded. Pictures smaller than the border that the protocol crops
-    are skipped. All inputs except the pixels are checked before the first picture is enlarged.
+    Enlarged pictures are clipped, and rounded if the protocol is basicsr. Pictures smaller than the scale or
+    than the border that the protocol crops are skipped. All inputs except the pixels are checked before the
+    first picture is enlarged.
 
     Args:
         weights: checkpoints, or names of bundled networks.
@@ -58,6 +63,7 @@ def evaluate(
         scales: (vertical, horizontal) each.
         protocol: a key of `metrics.PROTOCOLS`.
         lr: source of LR, as in `benchmark_options`.
+        lr_folders: folders of LR pictures, one for each scale, or one for all as in `benchmark_options`.
         lpips: also measure LPIPS.
         routing: also measure routing health. This renders each picture two more times, and once more per
             expert.
@@ -67,12 +73,15 @@ def evaluate(
         images: folder for 8-bit pictures and expert maps, written to
             <network>/<data set>_x<scale>/<picture>.png and <picture>_experts.png. Originals are written under
             the name HR.
+        pictures: folders of pictures that other methods enlarged, by the name of the method, as in
+            `OtherPictures`.
         device: device of the networks. By default the GPU if there is one.
         precision: precision of the networks, as in :class:`~moeisr_plugin.upscaler.Upscaler`.
         progress: whether to show a progress bar. None shows it on terminals.
 
     Returns:
-        The evaluation. Records are ordered by network (bicubic first), scale and picture.
+        The evaluation. Records are ordered by method (bicubic, then given pictures, then networks), scale and
+        picture.
 
     Raises:
         ValueError: weights, pictures or numbers cannot be used. The message is one line.
@@ -80,8 +89,10 @@ def evaluate(
     scales = list(dict.fromkeys(scales))
     _check_numbers(scales, budgets, repeats)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    test_sets = [ScaledSet(folder, scale, lr) for scale in scales]
+    folders = _lr_folders(lr_folders, lr, scales)
+    test_sets = [ScaledSet(folder, scale, lr, given) for scale, given in zip(scales, folders, strict=True)]
     networks, descriptions = load_networks(weights)
+    others = read_pictures(pictures or {}, networks, test_sets)
     measures = Measures(protocol, LpipsDistance(device) if lpips else None)
     evaluation = Evaluation(
         dataset=test_sets[0].name,
@@ -89,16 +100,26 @@ def evaluate(
         device=str(device),
         precision=precision,
         networks=descriptions,
+        others=list(others),
         machine={**machine(device), "threads": torch.get_num_threads()},
+        skipped=[
+            Skipped(test_set.name, test_set.label, name, reason)
+            for test_set in test_sets
+            for name, reason in test_set.too_small.items()
+        ],
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
     )
     places = [SampleReference(test_set, index) for test_set in test_sets for index in range(len(test_set))]
-    with Bar(total=len(places) * (1 + len(networks)), unit="picture", disable=_hidden(progress)) as bar:
+    methods = len(others) + len(networks)
+    with Bar(total=len(places) * (1 + methods), unit="picture", disable=_hidden(progress)) as bar:
         run = _Run(evaluation, measures, images, bar, routing=routing, budgets=budgets, repeats=repeats)
         usable = run.measure_bicubic(places)
         if not usable:
             raise ValueError(f"{folder}: every picture is too small; {evaluation.skipped[0].reason}")
-        bar.total = len(places) + len(usable) * len(networks)
+        bar.total = len(places) + len(usable) * methods
+        evaluation.notes += [*grey_note(evaluation, usable), *rounding_note(protocol, evaluation.others)]
+        for name, other in others.items():
+            run.measure_pictures(name, other, usable)
         for name, net in networks.items():
             run.measure_network(name, to_precision(net, precision).to(device), usable)
             net.cpu()
@@ -139,6 +160,14 @@ class _Run:
                 save_picture(_stem(self.images / ORIGINAL, sample), sample.hr)
         return usable
 
+    def measure_pictures(self, name: str, other: OtherPictures, places: Iterable[SampleReference]) -> None:
+        """Measure the pictures of another method at usable places."""
+        for place in places:
+            sample = place.sample()
+            figures = self.measures.all(other.read(place), sample)
+            self.evaluation.records.append(_record(name, sample, figures))
+            self.bar.update()
+
     def measure_network(self, name: str, net: ImplicitNetwork, places: Iterable[SampleReference]) -> None:
         """Measure a network on usable places."""
         enlarge_by(net, torch.zeros(1, 3, 16, 16), (32, 32))  # warm-up: the first call is slower
@@ -176,6 +205,20 @@ class _Run:
 def _record(weights: str, sample: Sample, figures: dict[str, float]) -> Record:
     test_set = sample.test_set
     return Record(weights, test_set.name, test_set.label, test_set.lr, sample.name, *sample.size, figures)
+
+
+def _lr_folders(given: Sequence[Path], lr: str, scales: Sequence[Scale]) -> list[Path | None]:
+    """Return the folder of LR of each scale, None without one."""
+    if not given:
+        return [None] * len(scales)
+    if lr not in ("auto", "given"):
+        raise ValueError(f"downsample: is {lr}, but a folder of LR is given; omit one of them")
+    if len(given) not in (1, len(scales)):
+        raise ValueError(
+            f"LR folders: {len(given)} for {len(scales)} scales; give one for each scale, or one folder with "
+            "a folder for each scale, named as x2"
+        )
+    return list(given) if len(given) == len(scales) else [given[0]] * len(scales)
 
 
 def _check_numbers(scales: Sequence[Scale], budgets: int, repeats: int) -> None:

@@ -60,8 +60,6 @@ _BUDGET_COLUMNS: tuple[_Column, ...] = (
 )
 _PER_DEPTH = ("share_d", "only_d")
 _LEGEND = {
-    "psnr": "Published PSNRs of bicubic enlargement are up to 0.03 dB lower, because they are measured on "
-    "rounded pictures.",
     "decode_seconds": "Seconds are per picture.",
     "decoder_macs_published": "GMACs are the multiply-accumulates of decoder and mapper per picture, as "
     "executed. Published GMACs evaluate every layer for each query and neighbour.",
@@ -85,8 +83,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 def as_json(evaluation: Evaluation) -> str:
     """Return the whole evaluation as JSON. The infinite PSNR of equal pictures becomes null.
 
-    Keys: moeisr (version), dataset, protocol, device, precision, machine, networks (by name), averages,
-    budgets (averages, by budget), pictures, skipped, notes.
+    Keys: moeisr (version), dataset, protocol, device, precision, machine, networks (by name), others (names
+    of methods whose pictures were given, if any), averages, budgets
+    (averages, by budget), pictures, skipped, notes.
     """
     report = {
         "moeisr": __version__,
@@ -96,6 +95,7 @@ def as_json(evaluation: Evaluation) -> str:
         "precision": evaluation.precision,
         "machine": evaluation.machine,
         "networks": evaluation.networks,
+        **({"others": evaluation.others} if evaluation.others else {}),
         "averages": [_finite(average) for average in averages(evaluation)],
         "budgets": [_finite(average) for average in budget_averages(evaluation)],
         "pictures": [_finite(_flat(record)) for record in evaluation.records],
@@ -169,11 +169,14 @@ def _table(columns: tuple[_Column, ...], rows: list[dict[str, Any]]) -> list[str
 
 
 def averages(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Average the figures over pictures, for each scale and each method (bicubic first)."""
+    """Average the figures over pictures, for each scale and each method.
+
+    Bicubic is first, then come the pictures of other methods, then the networks.
+    """
     groups: dict[tuple[str, str], list[Record]] = {}
     scales = dict.fromkeys(record.scale for record in evaluation.records)
     for scale in scales:
-        for weights in (BICUBIC, *evaluation.networks):
+        for weights in (BICUBIC, *evaluation.others, *evaluation.networks):
             groups[scale, weights] = []
     for record in evaluation.records:
         groups[record.scale, record.weights].append(record)
@@ -246,11 +249,12 @@ def _aligned(table: list[list[str]]) -> list[str]:
 
 def protocol_sentence(protocol: str) -> str:
     """Describe what a protocol measures PSNR and SSIM on."""
-    luma, margin = PROTOCOLS[protocol]
+    luma, margin, rounded = PROTOCOLS[protocol]
     beyond = f" and {margin} pixels more" if margin else ""
+    values = "clipped and rounded to 8 bits" if rounded else "clipped but not rounded"
     return (
-        f"Protocol {protocol}: {'luma' if luma else 'RGB'}, clipped but not rounded, without a border as "
-        f"wide as the scale{beyond}."
+        f"Protocol {protocol}: {'luma' if luma else 'RGB'}, {values}, without a border as wide as the "
+        f"scale{beyond}."
     )
 
 

@@ -8,9 +8,9 @@ ORIGINAL = "HR"
 
 
 class Record(NamedTuple):
-    """Figures of one picture enlarged by one network, or by bicubic interpolation."""
+    """Figures of one picture enlarged by a network, by another method or by bicubic interpolation."""
 
-    weights: str  # name of the network, or bicubic
+    weights: str  # name of the network, of another method, or bicubic
     dataset: str
     scale: str
     lr: str  # source of LR: given, matlab or pil
@@ -35,6 +35,7 @@ class Evaluation:
 
     Attributes:
         networks: by name: file, SHA-256 of the file, type, encoder, hyper-parameters, number of parameters.
+        others: names of methods whose enlarged pictures were given.
         machine: the hardware and versions.
         records: one per network and picture.
         budgets: records of mixtures at fixed budgets, with "budget" among the figures. See
@@ -48,6 +49,7 @@ class Evaluation:
     device: str
     networks: dict[str, dict[str, Any]]
     precision: str = "float32"
+    others: list[str] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     budgets: list[Record] = field(default_factory=list)

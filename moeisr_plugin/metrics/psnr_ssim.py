@@ -1,8 +1,7 @@
 """PSNR and SSIM by a named protocol. Values of different protocols cannot be compared.
 
-The protocols are those of LIIF (Chen et al., CVPR 2021), which LTE and MoEISR follow. Values are clipped, but
-not rounded to 8 bits. The toolbox's own metrics differ: they compare rounded values, use other luma
-coefficients, and leave the width of the border to the user.
+Two protocols are those of LIIF (Chen et al., CVPR 2021), which LTE and MoEISR follow. Values are clipped, but
+not rounded to 8 bits. The third is that of the toolbox's tests and of its ModelZoo, which rounds.
 """
 
 import math
@@ -13,6 +12,8 @@ import numpy as np
 
 _LUMA_BGR = np.array([25.064, 129.057, 65.738]) / 256
 _LUMA_OFFSET = 16
+LUMA_RANGE = float(_LUMA_BGR.sum())
+"""Range of the luma of RGB, as a share of the range of its channels."""
 _SSIM_WINDOW = 11
 
 
@@ -26,15 +27,20 @@ class Protocol(NamedTuple):
     Attributes:
         luma: compare Y of YCbCr instead of RGB. Grey images are compared directly.
         margin: pixels excluded on each side, in addition to the scale rounded up.
+        rounded: round to 8 bits first.
     """
 
     luma: bool
     margin: int
+    rounded: bool = False
 
 
 PROTOCOLS = {
     "benchmark": Protocol(luma=True, margin=0),  # Set5, Set14, B100, Urban100
     "div2k": Protocol(luma=False, margin=6),
+    "basicsr": Protocol(
+        luma=False, margin=0, rounded=True
+    ),  # the toolbox's options/test and docs/ModelZoo.md
 }
 
 
@@ -53,7 +59,8 @@ def calculate_psnr_protocol(
         img: (H, W), (H, W, 1) or (H, W, 3) BGR in [0, 255], of any dtype. It is clipped to this range.
         img2: the other image, of the same shape.
         protocol: a key of `PROTOCOLS`. ``benchmark`` compares luma and excludes a border as wide as the
-            scale. ``div2k`` compares RGB and excludes a border wider by 6 pixels. Widths are rounded up.
+            scale. ``div2k`` compares RGB and excludes a border wider by 6 pixels. ``basicsr`` compares RGB
+            rounded to 8 bits and excludes a border as wide as the scale. Widths are rounded up.
         scale: the scale, or (vertical, horizontal) scales.
         quantise: round to 8 bits first, as if the image had been saved.
 
@@ -108,7 +115,7 @@ def _compared_parts(
         raise ValueError(f"protocol is {protocol!r}; give one of {', '.join(PROTOCOLS)}")
     if img.shape != img2.shape:
         raise ValueError(f"images have shapes {img.shape} and {img2.shape}; give two of the same shape")
-    luma, margin = PROTOCOLS[protocol]
+    luma, margin, rounded = PROTOCOLS[protocol]
     # The tolerance prevents rounding up because of rounding errors in a scale computed from sizes.
     top, left = (math.ceil(s - 1e-6) + margin for s in np.broadcast_to(scale, 2))
     height, width = img.shape[:2]
@@ -121,7 +128,7 @@ def _compared_parts(
     def part(picture: np.ndarray) -> np.ndarray:
         picture = picture.reshape(height, width, -1)[top : height - top, left : width - left]  # (H', W', C)
         picture = picture.astype(np.float64).clip(0, 255)
-        if quantise:
+        if quantise or rounded:
             picture = np.rint(picture)
         if luma and picture.shape[2] == 3:
             picture = (picture @ _LUMA_BGR + _LUMA_OFFSET)[..., None]  # (H', W', 1)

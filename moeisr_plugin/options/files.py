@@ -8,17 +8,20 @@ from typing import Any
 
 from moeisr_plugin.archs.pretrained import read_weights
 from moeisr_plugin.checkpoints.bundled import bundled_weights
-from moeisr_plugin.data.pairing import list_pairs
-from moeisr_plugin.data.storage import open_pictures
+from moeisr_plugin.data.pair_grids import grids_of_pairs
+from moeisr_plugin.data.pairing import DATAROOTS, list_pairs
+from moeisr_plugin.data.patches import PairedPatches
+from moeisr_plugin.data.storage import PictureSource, open_pictures
+from moeisr_plugin.data.whole_patches import WHOLE
 from moeisr_plugin.models.distillation import DEEPEST
 from moeisr_plugin.models.training_states import read_usable
+from moeisr_plugin.options.folder_rules import expanded_roots, listed
 from moeisr_plugin.options.keys import DATASETS, PICTURES
 from moeisr_plugin.options.rules import UnsoundError
 from moeisr_plugin.options.runs import Finding, Run, batch_of_process
+from moeisr_plugin.pictures import PictureError
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.tensor_files import AVERAGED, CheckpointError
-
-DATAROOTS = ("dataroot_gt", "dataroot_lq")
 
 
 def missing_files(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -43,6 +46,8 @@ def _pictures(opt: Mapping[str, Any], phase: str, dataset: Mapping[str, Any], ru
     elif any(options.get(root) for root in DATAROOTS):
         try:
             hr, lr = list_pairs(options)
+            if hr is not None and lr is not None:
+                yield from _pairs(path, hr, lr, dataset)
         except (ValueError, OSError) as error:
             yield path, one_line(error)
         else:
@@ -50,16 +55,48 @@ def _pictures(opt: Mapping[str, Any], phase: str, dataset: Mapping[str, Any], ru
             yield from _batches(opt, phase, len(pictures), run)
 
 
+def _pairs(path: str, hr: PictureSource, lr: PictureSource, dataset: Mapping[str, Any]) -> Iterator[Finding]:
+    """Check the sizes of pairs, by their headers.
+
+    Raises:
+        ValueError: sizes do not fit; one line.
+    """
+    if dataset.get("skip_bad_pictures"):
+        good = [index for index in range(len(hr)) if _is_readable(hr, index) and _is_readable(lr, index)]
+        hr, lr = (pictures.take(pictures.keys[index] for index in good) for pictures in (hr, lr))
+    if len(hr) == 0 or dataset["type"] != "ArbitraryScaleDataset":
+        grids_of_pairs(hr, lr, dataset)
+        return
+    patches = PairedPatches(hr, lr, lr_size=dataset.get("lr_size", 48), opt=dataset)
+    wanted, window = dataset.get("sample_q", 2304), dataset.get("hr_size")
+    if window is not None and wanted != WHOLE:
+        yield f"{path}.hr_size", f"needs whole patches; set sample_q: {WHOLE}, or remove it"
+    elif window is not None and window > patches.shortest_side:
+        text = f"is {window}, but the smallest HR patches have {patches.shortest_side} rows or columns"
+        yield f"{path}.hr_size", f"{text}; lower it or raise lr_size"
+    elif wanted != WHOLE and wanted > patches.fewest_pixels:
+        text = f"is {wanted}, but the smallest HR patches have {patches.fewest_pixels} pixels"
+        yield f"{path}.sample_q", f"{text}; lower it or raise lr_size"
+
+
+def _is_readable(pictures: PictureSource, index: int) -> bool:
+    try:
+        pictures.header(index)
+    except PictureError:
+        return False
+    return True
+
+
 def _folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]:
     for root in DATAROOTS:
-        if dataset.get(root):
+        for folder in listed(dataset.get(root)):
             try:
-                open_pictures(dataset, root)
+                open_pictures({**dataset, root: folder}, root)
             except (ValueError, OSError) as error:
                 yield f"{path}.{root}", one_line(error)
-    listing = dataset.get("meta_info_file")
-    if listing and not Path(listing).is_file():
-        yield f"{path}.meta_info_file", f"{listing}: no such file; correct the path or remove the line"
+    for listing in listed(dataset.get("meta_info_file")):
+        if not Path(listing).is_file():
+            yield f"{path}.meta_info_file", f"{listing}: no such file; correct the path or remove the line"
 
 
 def _foreign_folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]:
@@ -76,8 +113,7 @@ def _foreign_folders(path: str, dataset: Mapping[str, Any]) -> Iterator[Finding]
 def _expanded(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options about pictures of a data set, with `~` expanded as in the toolbox."""
     stated = {key: dataset[key] for key in PICTURES if key in dataset}
-    roots = {root: str(Path(stated[root]).expanduser()) for root in DATAROOTS if stated.get(root)}
-    return {**stated, **roots}
+    return {**stated, **expanded_roots(stated)}
 
 
 def _batches(opt: Mapping[str, Any], phase: str, pictures: int, run: Run) -> Iterator[Finding]:
@@ -104,9 +140,10 @@ def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     resumes = run.is_train and (paths.get("resume_state") or _resumes_by_itself(opt, run))
     ignored = paths.get("ignore_resume_networks") or ()
     anew = {key.removeprefix("network_") for key in ignored} if resumes else None  # others are with the state
-    pretrained = ((opt.get("network_g") or {}).get("encoder") or {}).get("pretrained")
-    if pretrained and (anew is None or "g" in anew):
-        yield from _file("network_g.encoder.pretrained", pretrained)
+    encoder = (opt.get("network_g") or {}).get("encoder") or {}
+    if encoder.get("pretrained") and (anew is None or "g" in anew):
+        findings = list(_file("network_g.encoder.pretrained", encoder["pretrained"]))
+        yield from findings or _entry(encoder["pretrained"], "param_key", encoder, "network_g.encoder")
     bundled = bundled_weights()
     for key, path in paths.items():
         label = key.removeprefix("pretrain_network_")
@@ -115,9 +152,9 @@ def _weights(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             file = bundled[path] if is_bundled else path
             findings = list(_file(f"path.{key}", file))
             yield from findings or _entry(file, f"param_key_{label}", paths)
-    encoder = (opt.get("train") or {}).get("encoder_from")
-    if run.is_train and encoder and encoder not in bundled and (anew is None or "g" in anew):
-        yield from _file("train.encoder_from", encoder)
+    copied = (opt.get("train") or {}).get("encoder_from")
+    if run.is_train and copied and copied not in bundled and (anew is None or "g" in anew):
+        yield from _file("train.encoder_from", copied)
 
 
 def _teacher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -127,15 +164,18 @@ def _teacher(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield from _file("train.distillation_opt.teacher", teacher)
 
 
-def _entry(weights: str | Path, key: str, paths: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check that a file of weights has the entry of `param_key`."""
-    if paths.get(key) is None:
+def _entry(
+    weights: str | Path, key: str, options: Mapping[str, Any], section: str = "path"
+) -> Iterator[Finding]:
+    """Check that a file of weights has the entry that a key of a section names."""
+    if options.get(key) is None:
         return
     try:
-        if paths[key] != AVERAGED:  # the weights themselves replace missing averaged ones
-            read_weights(str(weights), paths[key])
+        # For whole networks, the weights themselves replace missing averaged ones.
+        if section != "path" or options[key] != AVERAGED:
+            read_weights(str(Path(weights).expanduser()), options[key])
     except CheckpointError as error:
-        yield f"path.{key}", one_line(error)
+        yield f"{section}.{key}", one_line(error)
 
 
 def _resume_state(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:

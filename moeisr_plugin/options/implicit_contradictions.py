@@ -75,13 +75,22 @@ def data_sets(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
             yield f"datasets.{phase}.type", f"is {dataset['type']}; ImplicitSRModel takes {own}"
 
 
-def names_of_lr(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+def keys_of_pairs(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Report keys of pairs in data sets without pairs, and of a fixed scale in a training without LR."""
     for phase, dataset in data_sets_of(opt):
-        pairs = dataset.get("dataroot_gt") and dataset.get("dataroot_lq")
-        named_after = dataset.get("filename_tmpl", "{}") != "{}"
-        if dataset.get("type") in OWN_DATA_SETS and named_after and not pairs:
-            text = "applies only to pairs of HR and LR folders; remove the line"
-            yield f"datasets.{phase}.filename_tmpl", text
+        if dataset.get("type") not in OWN_DATA_SETS:
+            continue
+        if dataset.get("dataroot_gt") and dataset.get("dataroot_lq"):
+            continue
+        for key in ("filename_tmpl", "filename_tmpl_gt"):
+            if dataset.get(key, "{}") != "{}":
+                text = "applies only to pairs of HR and LR folders; remove the line"
+                yield f"datasets.{phase}.{key}", text
+        if dataset.get("mixed_scales"):
+            yield f"datasets.{phase}.mixed_scales", "applies only to pairs of HR and LR; remove the line"
+        if dataset["type"] == OWN_DATA_SETS[0] and dataset.get("scale") is not None:
+            text = "applies only to pairs of HR and LR; give scale_range: [smallest, largest]"
+            yield f"datasets.{phase}.scale", text
 
 
 def torchs_schedule(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -173,7 +182,7 @@ IMPLICIT: tuple[Check, ...] = (
     data_parallel,
     *NETWORK,
     data_sets,
-    names_of_lr,
+    keys_of_pairs,
     torchs_schedule,
     *LOSSES,
     queries,

@@ -17,6 +17,7 @@ from moeisr_plugin.data.whole_patches import WHOLE
 from moeisr_plugin.metrics import PROTOCOLS
 from moeisr_plugin.models.acceleration import COMPILE_MODES
 from moeisr_plugin.models.distillation import DEEPEST
+from moeisr_plugin.options.folder_rules import FOLDERS, LISTINGS, TEMPLATES
 from moeisr_plugin.options.rules import (
     EachKey,
     Rule,
@@ -187,12 +188,15 @@ IMPLICIT_VAL: dict[str, Rule] = {
 }
 
 PICTURES: dict[str, Rule] = {
-    "dataroot_gt": or_empty(FOLDER),
-    "dataroot_lq": or_empty(FOLDER),
+    "dataroot_gt": or_empty(FOLDERS),
+    "dataroot_lq": or_empty(FOLDERS),
+    "scale": or_empty(SCALE),
+    "mixed_scales": flag(),
     "io_backend": Section(keys={"type": needed(one_of("disk", "lmdb"))}),
     "recursive": flag(),
-    "filename_tmpl": text(),
-    "meta_info_file": or_empty(text()),
+    "filename_tmpl": TEMPLATES,
+    "filename_tmpl_gt": TEMPLATES,
+    "meta_info_file": or_empty(LISTINGS),
     "first_k": or_empty(whole(1)),
     "cache": one_of(*CACHES),
     "skip_bad_pictures": flag(),
@@ -216,7 +220,7 @@ DEGRADATION: dict[str, Rule] = {
 DATASETS: dict[str, dict[str, Rule]] = {
     "ArbitraryScaleDataset": {
         **PICTURES,
-        "dataroot_gt": needed(FOLDER),
+        "dataroot_gt": needed(FOLDERS),
         "lr_size": whole(1),
         "scale_range": range_of(number(least=1), "both at least 1"),
         "sample_q": SAMPLES,
@@ -228,7 +232,6 @@ DATASETS: dict[str, dict[str, Rule]] = {
     },
     "ScaleValidationDataset": {
         **PICTURES,
-        "scale": or_empty(SCALE),
         "downsample": one_of(*DOWNSAMPLING),
         "protocol": one_of(*PROTOCOLS),
     },

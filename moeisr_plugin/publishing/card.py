@@ -49,6 +49,7 @@ class Results(NamedTuple):
         dataset, protocol, machine: as in the report.
         rows: averages of bicubic and of the weights, under the published name.
         rounded: whether the measured weights have the precision of the published ones.
+        notes: remarks of the report.
     """
 
     dataset: str
@@ -56,6 +57,7 @@ class Results(NamedTuple):
     machine: Mapping[str, Any]
     rows: list[dict[str, Any]]
     rounded: bool
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -175,21 +177,23 @@ def model_entry(model: Model) -> dict[str, Any]:
             "SHA-256": model.sha256,
             "License": model.statement.licence,
         },
-        "Results": [
-            {
-                "Task": "Image Super-Resolution",
-                "Dataset": results.dataset,
-                "Protocol": results.protocol,
-                "Metrics": {
-                    f"{name} x{row['scale']}": round(row[key], 4)
-                    for row in results.rows
-                    if row["weights"] == model.name
-                    for name, key in (("PSNR", "psnr"), ("SSIM", "ssim"))
-                },
-            }
-            for results in model.results
-        ],
+        "Results": [result_entry(results, model.name) for results in model.results],
         "Weights": model.address,
+    }
+
+
+def result_entry(results: Results, name: str) -> dict[str, Any]:
+    """Return results of the model of this name as an entry under its `Results`."""
+    return {
+        "Task": "Image Super-Resolution",
+        "Dataset": results.dataset,
+        "Protocol": results.protocol,
+        "Metrics": {
+            f"{metric} x{row['scale']}": round(row[key], 4)
+            for row in results.rows
+            if row["weights"] == name
+            for metric, key in (("PSNR", "psnr"), ("SSIM", "ssim"))
+        },
     }
 
 
@@ -198,7 +202,8 @@ def _results(results: Results) -> str:
     lines += [*legend(results.rows), f"Seconds on {_machine(results.machine)}."]
     lines += [] if results.rounded else ["Measured before the weights were rounded."]
     lines.append("")
-    return "\n".join([*lines, *table_of_averages(results.rows)])
+    notes = [f"- {note}" for note in results.notes]
+    return "\n".join([*lines, *table_of_averages(results.rows), *([""] if notes else []), *notes])
 
 
 def _machine(machine: Mapping[str, Any]) -> str:

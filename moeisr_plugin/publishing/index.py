@@ -1,5 +1,6 @@
 """Maintain the model index (OpenMMLab's metafile.yml) and the model table (BasicSR's ModelZoo.md)."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from moeisr_plugin.publishing.card import Model, collection_entry, model_entry
 from moeisr_plugin.utils.regular_files import read_text
 
 Index = dict[str, Any]
+ZOO_PROTOCOL = "basicsr"
+"""The protocol of BasicSR's docs/ModelZoo.md."""
 
 
 def read_index(path: Path) -> Index:
@@ -40,35 +43,67 @@ def with_model(index: Index, model: Model) -> Index:
     }
 
 
+def with_results(index: Index, name: str, results: Sequence[Mapping[str, Any]]) -> Index:
+    """Return the index with results of a model added.
+
+    Args:
+        index: the index.
+        name: name of the model.
+        results: entries as in `card.result_entry`. They replace those of the same data set and protocol.
+
+    Raises:
+        ValueError: the index has no model of this name.
+    """
+    if name not in [model["Name"] for model in index["Models"]]:
+        raise ValueError(f"{name}: is not in the index; publish it first")
+    places = {(each["Dataset"], each["Protocol"]): each for each in results}
+
+    def added(model: Mapping[str, Any]) -> dict[str, Any]:
+        kept = [each for each in model["Results"] if (each["Dataset"], each["Protocol"]) not in places]
+        return {**model, "Results": [*kept, *results]}
+
+    models = [added(model) if model["Name"] == name else model for model in index["Models"]]
+    return {**index, "Models": models}
+
+
 def zoo_tables(index: Index) -> str:
-    """Return a table per protocol as in BasicSR's docs/ModelZoo.md, then the models without results."""
-    results = [result for model in index["Models"] for result in model["Results"]]
-    unmeasured = [model for model in index["Models"] if not model["Results"]]
+    """Return a table in form and measure of BasicSR's docs/ModelZoo.md, then the models without figures.
+
+    Results of other protocols are not in it, because readers set the rows beside those of BasicSR.
+    """
+    measured = [model for model in index["Models"] if is_in_zoo_measure(model)]
+    others = [model for model in index["Models"] if model not in measured]
     parts = ["# Model zoo"]
-    for protocol in dict.fromkeys(result["Protocol"] for result in results):
-        parts += [protocol_sentence(protocol), _zoo_table(index["Models"], protocol)]
-    if unmeasured or not results:
-        parts.append("\n".join(["|Exp Name|", "| :--- |", *(f"| {_link(model)} |" for model in unmeasured)]))
+    if measured:
+        parts += [f"As in BasicSR's tables. {protocol_sentence(ZOO_PROTOCOL)}", _zoo_table(measured)]
+    if measured and others:
+        parts.append(f"Not measured by this protocol (`moeisr evaluate --protocol {ZOO_PROTOCOL}`):")
+    if others or not measured:
+        parts.append("\n".join(["|Exp Name|", "| :--- |", *(f"| {_link(model)} |" for model in others)]))
     return "\n\n".join(parts) + "\n"
 
 
-def _zoo_table(models: list[dict[str, Any]], protocol: str) -> str:
-    rows = {_link(model): _figures(model, protocol) for model in models}
+def is_in_zoo_measure(model: Mapping[str, Any]) -> bool:
+    """Return whether a model has results in the measure of BasicSR's tables."""
+    return any(result["Protocol"] == ZOO_PROTOCOL for result in model["Results"])
+
+
+def _zoo_table(models: list[dict[str, Any]]) -> str:
+    rows = {_link(model): _figures(model) for model in models}
     columns = list(dict.fromkeys(column for figures in rows.values() for column in figures))
     lines = ["|Exp Name | " + " | ".join(f"{column} (PSNR/SSIM)" for column in columns) + " |"]
     lines.append("| :--- |" + " :---: |" * len(columns))
     for link, figures in rows.items():
-        if figures:
-            lines.append(f"| {link} | " + " | ".join(figures.get(column, "") for column in columns) + " |")
+        lines.append(f"| {link} | " + " | ".join(figures.get(column, "") for column in columns) + " |")
     return "\n".join(lines)
 
 
-def _figures(model: dict[str, Any], protocol: str) -> dict[str, str]:
+def _figures(model: dict[str, Any]) -> dict[str, str]:
     """Return PSNR and SSIM by data set and scale."""
     return {
         f"{result['Dataset']} ×{scale}": f"{value:.4f} / {result['Metrics'][f'SSIM x{scale}']:.4f}"
         for result in model["Results"]
-        if result["Protocol"] == protocol
+        if result["Protocol"] == ZOO_PROTOCOL
         for metric, value in result["Metrics"].items()
         for name, _, scale in [metric.partition(" x")]
         if name == "PSNR"

@@ -1,6 +1,5 @@
 """Publish trained weights with a card, an index entry and a row in the model table."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,15 +10,14 @@ import yaml
 
 from moeisr_plugin.checkpoints.network import network_from, network_of, read_checkpoint, save_checkpoint
 from moeisr_plugin.checkpoints.provenance import INDEX, PUBLISHED, STARTED, UPCYCLED, entries
-from moeisr_plugin.evaluation.report import require_float32, restore_infinity
-from moeisr_plugin.evaluation.results import BICUBIC
-from moeisr_plugin.publishing.card import ZOO, Model, Results, card
+from moeisr_plugin.publishing.card import ZOO, Model, card
 from moeisr_plugin.publishing.index import read_index, with_model, zoo_tables
+from moeisr_plugin.publishing.reports import read_results
 from moeisr_plugin.publishing.statement import Statement, read_statement
 from moeisr_plugin.publishing.training_log import Training, read_training
 from moeisr_plugin.utils.atomic import atomic_write, prepared_folder, staging_folder
 from moeisr_plugin.utils.hashing import sha256_of
-from moeisr_plugin.utils.regular_files import read_text, require_replaceable
+from moeisr_plugin.utils.regular_files import require_replaceable
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -42,7 +40,7 @@ def publish(
     - NAME-XXXXXXXX.safetensors, the weights, with the first 8 digits of their SHA-256;
     - NAME.md, the card;
     - metafile.yml with an entry of the model, a model index as in OpenMMLab's projects;
-    - ModelZoo.md, the table of all models of the index, as in BasicSR.
+    - ModelZoo.md, the table of all models of the index, as in BasicSR, with results of the protocol basicsr.
 
     Args:
         checkpoint: checkpoint of a training.
@@ -113,7 +111,7 @@ def publish(
             started=content.get(STARTED) or [],
             training=training,
             statement=statement,
-            results=[_results(path, name, hashes) for path in results],
+            results=[read_results(path, name, hashes) for path in results],
         )
         index = with_model(index, model)
         staged.rename(Path(stage, model.file))
@@ -158,34 +156,6 @@ def _check_network(hyper_parameters: Mapping[str, Any], training: Training, chec
             f"{checkpoint}: network_g.{differing[0]} differs from the training logs; give the folder of this "
             "training by --experiment"
         )
-
-
-def _results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
-    """Read the rows of bicubic and of these weights from a report.
-
-    Args:
-        path: the report.
-        name: published name of the weights.
-        rounded: maps the SHA-256 of each accepted file to whether it has the published precision.
-    """
-    try:
-        report: dict[str, Any] = json.loads(read_text(path))
-        hashes = {key: network["sha256"] for key, network in report["networks"].items()}
-        ours = [key for key, digest in hashes.items() if digest in rounded]
-        rows = [
-            {**restore_infinity(row), "weights": BICUBIC if row["weights"] == BICUBIC else name}
-            for row in report["averages"]
-            if row["weights"] in (BICUBIC, *ours[:1])
-        ]
-        facts = report["dataset"], report["protocol"], report["machine"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: not a results.json of moeisr evaluate; run moeisr evaluate again"
-        ) from error
-    if not ours:
-        raise ValueError(f"{path}: was measured with other weights; give results of this checkpoint")
-    require_float32(report, path)
-    return Results(*facts, rows, rounded[hashes[ours[0]]])
 
 
 def _move(staged: Sequence[Path], folder: Path) -> list[Path]:

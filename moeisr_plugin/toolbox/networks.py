@@ -51,4 +51,5 @@ def load_network(
 
 
 def _stated(param_key: str | None) -> str:
-    return f", {param_key}" if param_key else ""
+    named = f"averaged weights ({AVERAGED})" if param_key == AVERAGED else param_key
+    return f": {named}" if named else ""

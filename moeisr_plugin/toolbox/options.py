@@ -3,6 +3,7 @@
 import copy
 import functools
 import importlib
+import os
 import sys
 import types
 from collections import OrderedDict
@@ -20,9 +21,9 @@ def mend_options(options: Any) -> None:
 
     - `ordered_yaml` (line 12): its loader executes tags such as `!!python/object/apply`. Can go when the
       toolbox loads safely and reads `1e-4` as a number.
-    - `parse_options` (line 82): it checks nothing, and evaluates what `--force_yml` holds. Can go when the
-      toolbox checks options and only reads them. The repaired function also mends the script that calls it,
-      see `copies.mend_copy`.
+    - `parse_options` (line 82): it checks nothing, evaluates what `--force_yml` holds, and takes no list of
+      folders (lines 146 to 149). Can go when the toolbox checks options, only reads them, and takes lists.
+      The repaired function also mends the script that calls it, see `copies.mend_copy`.
     - `copy_opt_file` (line 199): it copies only the raw file, which without its bases and `--force_yml` does
       not say how the training ran. Can go when the toolbox writes the options that it uses.
     - `init_dist`: see `distributed.mend_dist_util`.
@@ -53,12 +54,28 @@ def with_strict_options(parse_options: Callable[..., Any]) -> Callable[..., Any]
         opt, arguments = options_of_command(sys.argv[1:], root_path, is_train=is_train)
         copies.mend_copy(sys._getframe(1).f_globals)
         resolved = copy.deepcopy(opt)  # the toolbox adds entries to its own
-        with options_in_place(opt, arguments):
+        with options_in_place(opt, arguments), without_lists_of_folders(opt):
             opt, args = parse_options(root_path, is_train)
         args.opt = kept.with_options(args.opt, resolved, opt["manual_seed"])
         return opt, args
 
     return strict
+
+
+@contextmanager
+def without_lists_of_folders(opt: OrderedDict[str, Any]) -> Iterator[None]:
+    """Hide dataroots that are lists, and put them back with `~` expanded, as the toolbox does with one."""
+    sets = opt["datasets"].values()
+    hidden = [(each, key, each[key]) for each in sets for key in each if _is_list_of_folders(key, each[key])]
+    for dataset, key, _ in hidden:
+        dataset[key] = None
+    yield
+    for dataset, key, roots in hidden:
+        dataset[key] = [os.path.expanduser(root) for root in roots]
+
+
+def _is_list_of_folders(key: str, value: Any) -> bool:
+    return key in ("dataroot_gt", "dataroot_lq") and isinstance(value, list)
 
 
 def with_resolved_options(copy_opt_file: Callable[[str, str], None]) -> Callable[[str, str], None]:

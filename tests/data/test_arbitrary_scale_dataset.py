@@ -236,7 +236,7 @@ def test_pairs_are_cropped_to_the_same_area(tmp_path, remainder):
 @pytest.mark.parametrize(
     ("hr", "lr", "message"),
     [
-        ((30, 30), (20, 20), "no integer scale from 20x20 to the 30x30 of .*a.png"),
+        ((30, 30), (40, 40), r"lr/a.png: the LR has 40x40 and the HR only 30x30 pixels \(.*hr/a.png\)"),
         ((14, 20), (7, 10), "too small"),
     ],
 )

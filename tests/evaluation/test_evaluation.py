@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from basicsr.archs import build_network
+from basicsr.metrics import calculate_psnr, calculate_ssim
+from basicsr.utils import tensor2img
 from basicsr.utils.matlab_functions import imresize
 from picture_files import noise, write_folder
 from PIL import Image
@@ -22,6 +24,8 @@ from special_files import make_special
 from moeisr_plugin import render
 from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.cli import main
+from moeisr_plugin.data.grids import Size
+from moeisr_plugin.data.resampling import downsample
 from moeisr_plugin.evaluation.evaluate import evaluate
 from moeisr_plugin.evaluation.loading import distinct_names
 from moeisr_plugin.evaluation.measuring import enlarge_bicubic
@@ -243,6 +247,53 @@ def test_pictures_smaller_than_the_cropped_border_are_skipped(plain, tmp_path):
     assert len(figures(evaluation)) == len(figures(evaluation, "plain")) == 3
 
 
+def test_pictures_with_fewer_pixels_than_the_scale_are_skipped(plain, tmp_path):
+    write_folder(tmp_path / "mixed", {"large.png": noise(90, 90), "tiny.png": noise(5, 90)})
+    evaluation = evaluate([plain], tmp_path / "mixed", [(1, 1), (6, 6)])
+    assert [tuple(skipped)[1:] for skipped in evaluation.skipped] == [
+        ("6", "tiny", "5 HR pixels are too few for scale 6"),
+        ("1", "tiny", "SSIM needs 11x11 pixels; protocol benchmark leaves 3x88"),
+    ]
+    assert len(figures(evaluation)) == len(figures(evaluation, "plain")) == 2
+    with pytest.raises(ValueError, match=r"mixed: every picture is too small; 90 HR pixels are too few"):
+        evaluate([plain], tmp_path / "mixed", [(100, 100)])
+
+
+# --- given LR ---
+
+
+def test_given_lr_is_enlarged_and_lr_that_is_not_used_is_named(tmp_path):
+    hr, lr = noise(48, 60), noise(30, 30, seed=1)
+    write_folder(tmp_path / "set", {"HR/a.png": hr, "LR_bicubic/X1.60_X2.00/a.png": lr})
+    evaluation = evaluate([], tmp_path / "set", [(1.6, 2), (3, 3)], protocol="div2k")
+    assert [record.lr for record in evaluation.records] == ["given", "matlab"]
+    assert evaluation.notes == [
+        "LR at ×3 is made here (matlab), without LR_bicubic/X1.60_X2.00 (scale 1.6 by 2)."
+    ]
+    enlarged = pil_bicubic(lr / 255, 48, 60).clip(0, 1)
+    expected = -10 * math.log10(np.mean((enlarged - hr / 255)[8:-8, 8:-8] ** 2))
+    assert evaluation.records[0].figures["psnr"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_lr_folders_are_those_of_the_scales(tmp_path):
+    write_folder(tmp_path / "set", {"a.png": noise(60, 60)})
+    for scale in (2, 3):
+        write_folder(tmp_path / f"lr/x{scale}", {"a.png": noise(60 // scale, 60 // scale, seed=scale)})
+    by_scale = [tmp_path / "lr/x2", tmp_path / "lr/x3"]
+    scales = [(2, 2), (3, 3)]
+    one = evaluate([], tmp_path / "set", scales, lr_folders=[tmp_path / "lr"])
+    two = evaluate([], tmp_path / "set", scales, lr_folders=by_scale)
+    made = evaluate([], tmp_path / "set", scales)
+    psnrs = [[record.figures["psnr"] for record in each.records] for each in (one, two, made)]
+    assert psnrs[0] == psnrs[1]
+    assert all(given < own - 1 for given, own in zip(psnrs[0], psnrs[2], strict=True))
+    assert [record.lr for record in one.records] == ["given", "given"]
+    with pytest.raises(ValueError, match="LR folders: 2 for 1 scales; give one for each scale, or one"):
+        evaluate([], tmp_path / "set", [(2, 2)], lr_folders=by_scale)
+    with pytest.raises(ValueError, match="downsample: is pil, but a folder of LR is given; omit one of them"):
+        evaluate([], tmp_path / "set", scales, lr="pil", lr_folders=by_scale)
+
+
 # --- weights ---
 
 
@@ -294,7 +345,7 @@ def test_lpips_receives_rgb_from_minus_one_to_one(astronaut, monkeypatch):
 
 
 def test_unknown_protocol_is_refused(astronaut):
-    with pytest.raises(ValueError, match="protocol is 'set5'; give one of benchmark, div2k"):
+    with pytest.raises(ValueError, match="protocol is 'set5'; give one of benchmark, div2k, basicsr"):
         evaluate([], astronaut, [(2, 2)], protocol="set5")
 
 
@@ -434,3 +485,36 @@ def test_results_are_written_even_if_printing_fails(plain, astronaut, tmp_path, 
     out = tmp_path / "out"
     main(["evaluate", "--weights", str(plain), "--data", str(astronaut), "--scales", "2", "-o", str(out)])
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["averages"]
+
+
+def test_note_on_grey_states_bicubic_both_ways_and_only_by_luma(tmp_path):
+    write_folder(tmp_path / "set", {"a.png": noise(40, 40, channels=1), "b.png": noise(40, 40)})
+    evaluation = evaluate([], tmp_path / "set", [(2, 2), (3, 3)])
+    grey, rgb = (record.figures["psnr"] for record in evaluation.records[:2])
+    lr = np.asarray(
+        downsample(np.repeat(noise(40, 40, channels=1), 3, axis=2), Size(20, 20), "matlab"), np.float64
+    )
+    error = pil_bicubic(lr, 40, 40).clip(0, 1) - noise(40, 40, channels=1) / 255
+    as_grey = -10 * math.log10(np.mean(error[2:-2, 2:-2] ** 2))
+    assert grey - as_grey == pytest.approx(1.3219, abs=1e-3)
+    figures_of_both = f"has {(grey + rgb) / 2:.2f} dB, against {(as_grey + rgb) / 2:.2f} dB."
+    assert evaluation.notes == [
+        "Grey counts as three equal channels in 1 of 2 HR pictures; by luma that gives 1.32 dB more than "
+        f"comparing the grey itself, as evaluations in MATLAB do: bicubic at ×2 {figures_of_both}"
+    ]
+    for protocol in ("div2k", "basicsr"):
+        assert evaluate([], tmp_path / "set", [(2, 2)], protocol=protocol).notes == []
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_protocol_basicsr_measures_as_the_toolbox_does(plain, photographs, scale):
+    evaluation = evaluate([plain], photographs, [(scale, scale)], protocol="basicsr")
+    net = network_from(plain)
+    for record in (each for each in evaluation.records if each.weights == "plain"):
+        hr = np.asarray(Image.open(photographs / f"{record.picture}.png"))[: record.height, : record.width]
+        size = Size(record.height // scale, record.width // scale)
+        lr = torch.from_numpy(downsample(hr, size, "matlab")).permute(2, 0, 1)[None]
+        sr = tensor2img(render.render(net, render.encode(net, lr), hr.shape[:2]))
+        bgr = np.ascontiguousarray(hr[..., ::-1])
+        expected = calculate_psnr(sr, bgr, crop_border=scale), calculate_ssim(sr, bgr, crop_border=scale)
+        assert (record.figures["psnr"], record.figures["ssim"]) == pytest.approx(expected, abs=1e-5)

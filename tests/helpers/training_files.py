@@ -102,7 +102,7 @@ def write_card(path, **more):
     path.write_text(yaml.safe_dump({**CARD, **more}))
 
 
-def write_results(path, weights, dataset="birds"):
+def write_results(path, weights, dataset="birds", protocol="basicsr", notes=()):
     """Write a results.json of one data set, for a file of weights and another network."""
     figures = {"ssim": 0.91234567, "encode_seconds": 0.1, "decode_seconds": 0.25, "share_d2": 0.75}
     averages = [
@@ -125,10 +125,11 @@ def write_results(path, weights, dataset="birds"):
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     report = {
         "dataset": dataset,
-        "protocol": "benchmark",
+        "protocol": protocol,
         "machine": {"cpu": "Fast CPU", "threads": 1, "torch": "2.13.0"},
         "networks": {"other": {"sha256": "0" * 64}, "net_g_200": {"sha256": digest}},
         "averages": averages,
+        "notes": list(notes),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report))

@@ -1,5 +1,8 @@
 """Averaged weights are the default of training, testing, evaluating and enlarging."""
 
+import logging
+from typing import Any
+
 import pytest
 import torch
 from basicsr.archs import build_network
@@ -11,7 +14,8 @@ from tiny_trainings import options
 from trainings import finish, printed, run_cli, start
 from trainings import options as training_options_of
 
-from moeisr_plugin.checkpoints.network import save_checkpoint
+from moeisr_plugin.archs.pretrained import read_weights
+from moeisr_plugin.checkpoints.network import network_from, save_checkpoint
 
 
 @pytest.fixture
@@ -50,6 +54,35 @@ def test_weights_without_an_average_or_an_entry_start_a_run(weights, photographs
         opt["path"]["pretrain_network_g"] = str(tmp_path / name)
         model = build_model(opt)
         torch.testing.assert_close(dict(model.net_g.state_dict()), content["params"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_a_run_says_which_weights(weights, photographs, tmp_path, is_train, caplog):
+    for key, stated in ((None, "averaged weights (params_ema)"), ("params", "params")):
+        opt = options(photographs, tmp_path, ema_decay=0) | {"is_train": is_train}
+        opt["path"] |= {"pretrain_network_g": str(weights)} | ({"param_key_g": key} if key else {})
+        logger = logging.getLogger("basicsr")
+        logger.addHandler(caplog.handler)
+        try:
+            caplog.set_level(logging.INFO, logger="basicsr")
+            build_model(opt)
+        finally:
+            logger.removeHandler(caplog.handler)
+        assert [r.getMessage() for r in caplog.records if r.getMessage().startswith("Loading")] == [
+            f"Loading MoEISRLIIF from {weights}: {stated}."
+        ]
+        caplog.clear()
+
+
+def test_empty_averages_are_passed_over(weights, photographs, tmp_path):
+    content = torch.load(weights, weights_only=True)
+    torch.save({**content, "params_ema": {}}, tmp_path / "empty.pth")
+    opt: dict[str, Any] = options(photographs, tmp_path)
+    opt["is_train"] = False
+    opt["path"]["pretrain_network_g"] = str(tmp_path / "empty.pth")
+    for net in (build_model(opt).net_g, network_from(tmp_path / "empty.pth")):
+        torch.testing.assert_close(dict(net.state_dict()), content["params"], rtol=0, atol=0)
+    torch.testing.assert_close(read_weights(str(tmp_path / "empty.pth")), content["params"], rtol=0, atol=0)
 
 
 @pytest.mark.slow

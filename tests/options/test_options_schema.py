@@ -47,6 +47,14 @@ def workplace(tmp_path, monkeypatch, photographs):
     return tmp_path
 
 
+def write_pairs(root, hr, lr):
+    """Write a folder of HR and one of LR pictures, whose sizes are given by name."""
+    for folder, sizes in (("hr", hr), ("lr", lr)):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for name, (height, width) in sizes.items():
+            Image.new("RGB", (width, height)).save(root / folder / name)
+
+
 @pytest.fixture
 def training_options(training_options):
     training_options["datasets"]["train"]["dataroot_gt"] = "pictures"
@@ -110,7 +118,7 @@ UNKNOWN = {
     "modle_type": ("ImplicitSRModel", "did you mean model_type?"),
     "datasets.tran": ({}, "did you mean train?"),
     "datasets.train.lr_sise": (48, "did you mean lr_size?"),
-    "datasets.train.scale": (2, "did you mean scale_range?"),
+    "datasets.train.scales": (2, "did you mean scale?"),
     "datasets.train.io_backend": ({"type": "disk", "tpye": 1}, "did you mean type?"),
     "datasets.val_1.protocoll": ("div2k", "did you mean protocol?"),
     "network_g.expert_depth": ([2, 3], "did you mean expert_depths?"),
@@ -172,7 +180,12 @@ WRONG = {
     "num_gpu": ("all", "is 'all'; give the number of GPUs, 0 for the CPU, or auto"),
     "manual_seed": (-1, "is -1; give a whole number of at least 0 and below 4.29497e+09"),
     "datasets": ([1], "is [1]; give a section with a data set each"),
-    "datasets.train.dataroot_gt": (None, "is empty; give a folder of pictures or an LMDB"),
+    "datasets.train.dataroot_gt": (None, "is empty; give a folder of pictures or an LMDB, or a list of them"),
+    "datasets.train.dataroot_lq": ([], "is []; give a folder of pictures or an LMDB, or a list of them"),
+    "datasets.train.filename_tmpl": (
+        "lr4",
+        "is 'lr4'; give a name with {} once, such as {}_LR4, or a list with one for each folder",
+    ),
     "datasets.train.lr_size": ("big", "is 'big'; give a whole number of at least 1"),
     "datasets.train.scale_range": ([4, 1], "is [4, 1]; give [smallest, largest], both at least 1"),
     "datasets.train.use_rot": ("maybe", "is 'maybe'; give true or false"),
@@ -288,7 +301,7 @@ MISSING = {
     "datasets": "give a section with a data set each",
     "datasets.train": "give a section with a type",
     "datasets.train.type": "give the name of a data set",
-    "datasets.train.dataroot_gt": "give a folder of pictures or an LMDB",
+    "datasets.train.dataroot_gt": "give a folder of pictures or an LMDB, or a list of them",
     "datasets.train.batch_size_per_gpu": "give a whole number of at least 1",
     "datasets.val_1.scale": "give a number of at least 1, or two, [vertical, horizontal]",
     "network_g.encoder": "give a section with a type",
@@ -331,7 +344,8 @@ FILES = {
     ),
     "pairs": (
         {"datasets.val_1.dataroot_lq": "astronaut_alone"},
-        "datasets.val_1: astronaut_alone: has no picture 'chelsea', the LR of pictures/chelsea.png",
+        "datasets.val_1: astronaut_alone: has no picture 'chelsea', the LR of pictures/chelsea.png "
+        "(1 of 2 have none); add it, or correct filename_tmpl",
     ),
     "no list": (
         {"datasets.train.meta_info_file": "none.txt"},
@@ -380,6 +394,15 @@ FILES = {
 }
 
 
+def test_unknown_entry_of_the_weights_of_an_encoder_is_named(training_options, run):
+    torch.save({"params": {"body.weight": torch.zeros(1)}}, "full.pth")
+    encoder = {"type": "ToolboxEncoder", "arch": "MSRResNet", "pretrained": "full.pth", "param_key": "param"}
+    training_options["network_g"]["encoder"] = encoder
+    written(training_options)
+    text = "network_g.encoder.param_key: full.pth: no entry 'param'; param_key can be params"
+    assert run("--check") == (2, [f"options.yml: {text}"], [])
+
+
 @pytest.mark.parametrize("case", FILES)
 def test_missing_file_is_named(case, training_options, run):
     changes, text = FILES[case]
@@ -388,6 +411,115 @@ def test_missing_file_is_named(case, training_options, run):
         assert run("--check")[0] == 0
     else:
         assert run() == (2, [f"options.yml: {text}"], [])
+
+
+SAME = {"a.png": (40, 60), "b.png": (40, 60)}
+HALF = {"a.png": (20, 30), "b.png": (20, 30)}
+PAIRS = {
+    "fitting": (SAME, HALF, {}, None),
+    "fitting per axis": (SAME, {"a.png": (20, 20), "b.png": (20, 20)}, {"scale": [2, 3]}, None),
+    "fewer LR": (
+        SAME,
+        {"a.png": (20, 30)},
+        {},
+        "lr: has no picture 'b', the LR of hr/b.png (1 of 2 have none); ",
+    ),
+    "fewer HR": (
+        {"a.png": (40, 60)},
+        HALF,
+        {},
+        "hr: has no HR picture for lr/b.png (1 such pictures); add it",
+    ),
+    "another size": (
+        {**SAME, "c.png": (40, 60)},
+        {**HALF, "c.png": (16, 24)},
+        {},
+        "lr/c.png: 16x24 is 1/2.5 of the 40x60 of hr/c.png vertically, but 1/2 is usual in its folder",
+    ),
+    "another scale": (
+        SAME,
+        HALF,
+        {"scale": 2.5},
+        "lr/a.png: 40 HR pixels are 2 times 20 LR pixels, not 2.5 times (hr/a.png); correct the scale or the",
+    ),
+    "small LR": (SAME, HALF, {"lr_size": 24}, "lr/a.png: 20x30 is too small for lr_size 24; remove it or"),
+    "lists of two lengths": (
+        SAME,
+        HALF,
+        {"dataroot_lq": ["lr", "lr"], "dataroot_gt": ["hr", "hr", "hr"]},
+        "dataroot_lq has 2 and dataroot_gt 3 entries; give one for each folder, in the same order",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_pairs_are_checked_before_a_training(case, training_options, run, workplace):
+    hr, lr, options, text = PAIRS[case]
+    write_pairs(workplace, hr, lr)
+    training_options["datasets"]["train"].update({"dataroot_gt": "hr", "dataroot_lq": "lr", **options})
+    written(training_options)
+    status, lines, _ = run("--check")
+    if text is None:
+        assert (status, lines) == (0, [])
+    else:
+        assert status == 2
+        assert len(lines) == 1
+        assert lines[0].startswith(f"options.yml: datasets.train: {text}")
+
+
+def test_pairs_with_too_few_pixels_for_the_queries_are_named(training_options, run, workplace):
+    write_pairs(workplace, SAME, dict.fromkeys(SAME, (16, 24)))
+    training_options["datasets"]["train"].update(dataroot_gt="hr", dataroot_lq="lr", sample_q=401)
+    written(training_options)
+    text = "is 401, but the smallest HR patches have 400 pixels; lower it or raise lr_size"
+    assert run("--check") == (2, [f"options.yml: datasets.train.sample_q: {text}"], [])
+
+
+@pytest.mark.parametrize(
+    ("sampling", "text"),
+    [
+        ({"hr_size": 16}, "needs whole patches; set sample_q: all, or remove it"),
+        (
+            {"hr_size": 21, "sample_q": "all"},
+            "is 21, but the smallest HR patches have 20 rows or columns; lower it or raise lr_size",
+        ),
+        ({"hr_size": 20, "sample_q": "all"}, None),
+    ],
+)
+def test_windows_of_whole_patches_of_pairs_are_checked(sampling, text, training_options, run, workplace):
+    write_pairs(workplace, SAME, dict.fromkeys(SAME, (16, 24)))
+    training_options["datasets"]["train"].update(dataroot_gt="hr", dataroot_lq="lr", **sampling)
+    written(training_options)
+    lines = [] if text is None else [f"options.yml: datasets.train.hr_size: {text}"]
+    assert run("--check")[:2] == (2 if lines else 0, lines)
+
+
+def test_unreadable_pairs_are_left_out_of_the_check_if_they_are_skipped(training_options, run, workplace):
+    write_pairs(workplace, {**SAME, "c.png": (40, 60)}, {**HALF, "c.png": (5, 5)})
+    (workplace / "hr/c.png").write_bytes(b"")
+    training_options["datasets"]["train"].update(dataroot_gt="hr", dataroot_lq="lr")
+    written(training_options)
+    status, lines, _ = run("--check")
+    assert (status, len(lines)) == (2, 1)
+    assert "hr/c.png: is empty" in lines[0]
+    training_options["datasets"]["train"]["skip_bad_pictures"] = True
+    written(training_options)
+    assert run("--check")[:2] == (0, [])
+
+
+def test_each_of_several_folders_is_checked(training_options, run):
+    training_options["datasets"]["train"].update(dataroot_gt=["pictures", "none", "empty"])
+    written(training_options)
+    status, lines, _ = run("--check")
+    assert status == 2
+    assert [line.split(": ")[1:4] for line in lines] == [
+        ["datasets.train.dataroot_gt", "none", "no such folder; correct the dataroot"],
+        [
+            "datasets.train.dataroot_gt",
+            "empty",
+            "no picture found; correct the dataroot, or include subfolders (recursive",
+        ],
+    ]
 
 
 def test_lmdb_without_its_list_is_named(training_options, run):
@@ -511,6 +643,14 @@ CONTRADICTIONS = {
     "names of LR": (
         {"datasets.train.filename_tmpl": "{}x2"},
         "datasets.train.filename_tmpl: applies only to pairs of HR and LR folders; remove the line",
+    ),
+    "scale of a training without given LR": (
+        {"datasets.train.scale": 2},
+        "datasets.train.scale: applies only to pairs of HR and LR; give scale_range: [smallest, largest]",
+    ),
+    "mixed scales without pairs": (
+        {"datasets.val_1.mixed_scales": True},
+        "datasets.val_1.mixed_scales: applies only to pairs of HR and LR; remove the line",
     ),
     "parts of a batch": (
         {"train.accumulate": 3},

@@ -89,6 +89,8 @@ def test_a_built_package_holds_the_options_and_the_index_of_networks(tmp_path):
     assert f"{site / 'moeisr_plugin' / 'option_files' / 'train' / 'EDSR' / NAME}.yml\n" in done.stdout
     assert done.stdout.count(f"{site / 'moeisr_plugin' / 'option_files'}") == len(shipped_options())
     index = yaml.safe_load((site / "moeisr_plugin" / "weights" / "metafile.yml").read_text())
-    results = {(m["Name"], r["Dataset"]): r["Metrics"] for m in index["Models"] for r in m["Results"]}
-    assert f"{results[DEFAULT, 'Set14']['PSNR x2']:.2f}" in done.stdout
+    results = {
+        (m["Name"], r["Dataset"], r["Protocol"]): r["Metrics"] for m in index["Models"] for r in m["Results"]
+    }
+    assert f"{results[DEFAULT, 'Set14', 'benchmark']['PSNR x2']:.2f}" in done.stdout
     assert f"name: {NAME}\n" in done.stdout

@@ -222,7 +222,13 @@ def test_option_file_is_named_as_on_the_command_line(experiment, command, named)
 
 
 def test_card_contains_the_results_and_the_statement(experiment):
-    source = write_results(experiment.parent / "results.json", experiment / "models/net_g_200.pth")
+    grey = "Grey counts as three equal channels in 1 of 2 HR pictures; by luma that gives 1.32 dB more."
+    source = write_results(
+        experiment.parent / "results.json",
+        experiment / "models/net_g_200.pth",
+        protocol="benchmark",
+        notes=[grey, "Alpha was dropped."],
+    )
     _, card, *_ = published(experiment, results=[source])
     text = card.read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "given" in line]
@@ -233,6 +239,7 @@ def test_card_contains_the_results_and_the_statement(experiment):
         ["×3.5", "given", "small_mixture", "2", "31.23", "0.9123", "0.100", "0.250", "75"],
     ]
     assert "Protocol benchmark: luma" in text
+    assert "bicubic at ×2 has 33.00 dB, against 32.34 dB.\n- Alpha was dropped.\n\n## Cost" in text
     assert "Fast CPU, 1 thread, torch 2.13.0" in text
     for stated in ("Noise stays.", "one core of a laptop", "Apache-2.0", "CC BY 4.0", "Sailor, 1999"):
         assert stated in text
@@ -327,6 +334,30 @@ def test_an_address_that_is_none_is_refused(experiment, url):
     write_card(experiment.parent / "card.yml", url=url)
     with pytest.raises(ValueError, match=r"card.yml: url is .*; give an address"):
         published(experiment)
+
+
+def test_rows_of_the_table_are_in_the_measure_of_the_toolbox(experiment, capsys):
+    """A row by LIIF's protocol would stand 2 dB too high beside the rows of BasicSR."""
+    checkpoint = experiment / "models/net_g_200.pth"
+    by_luma = write_results(experiment.parent / "luma.json", checkpoint, protocol="benchmark")
+    in_rgb = write_results(experiment.parent / "rgb.json", checkpoint, dataset="boats")
+    folder, card = experiment.parent / "zoo", experiment.parent / "card.yml"
+    command = ["publish", str(checkpoint), "-o", str(folder), "--card", str(card), "--results", str(by_luma)]
+    assert main(command) == 0
+    remedy = "add --results of moeisr evaluate --protocol basicsr"
+    expected = f"small_mixture has no figures in BasicSR's measure; {remedy}\n"
+    assert capsys.readouterr().err == f"{folder / 'ModelZoo.md'}: {expected}"
+    zoo = folder / "ModelZoo.md"
+    assert "PSNR" not in zoo.read_text()
+    assert main([*command, str(in_rgb), "--name", "both"]) == 0
+    assert capsys.readouterr().err == ""
+    text = zoo.read_text()
+    assert "RGB, clipped and rounded to 8 bits, without a border as wide as the scale." in text
+    assert "|Exp Name | boats ×2 (PSNR/SSIM) | boats ×3.5 (PSNR/SSIM) |" in text
+    assert "birds" not in text
+    _, below = text.split("Not measured by this protocol (`moeisr evaluate --protocol basicsr`):")
+    assert below.count("[small_mixture-") == 1
+    assert "[both-" not in below
 
 
 def test_model_is_replaced_only_with_overwrite(experiment):

@@ -67,3 +67,14 @@ def test_auto_counts_the_gpus(parse, training_options):
 
 def test_the_toolbox_uses_the_safe_loader():
     assert options.ordered_yaml() == (OptionsLoader, OptionsDumper)
+
+
+def test_lists_of_folders_reach_the_toolbox_expanded(parse, training_options, photographs, monkeypatch):
+    monkeypatch.setenv("HOME", str(photographs.parent))
+    roots = [f"~/{photographs.name}", str(photographs)]
+    training_options["datasets"]["train"].update(dataroot_gt=roots, dataroot_lq=roots[::-1])
+    training_options["datasets"]["val_1"]["dataroot_gt"] = roots[0]
+    opt = parse()
+    for key in ("dataroot_gt", "dataroot_lq"):
+        assert opt["datasets"]["train"][key] == [str(photographs)] * 2
+    assert opt["datasets"]["val_1"]["dataroot_gt"] == str(photographs)

@@ -48,3 +48,13 @@ def test_reports_that_differ_in_protocol_or_precision_are_refused(tool, tmp_path
     with pytest.raises(SystemExit):
         tool.main([str(tmp_path / "text.json")])
     assert "not a results.json" in capsys.readouterr().err
+
+
+def test_grey_pictures_are_stated_with_the_figures_of_bicubic(tool, tmp_path, capsys):
+    file = report(tmp_path / "Set14.json", "Set14")
+    note = "Grey counts as three equal channels in 1 of 14 HR pictures; by luma that gives 1.32 dB more."
+    file.write_text(json.dumps({**json.loads(file.read_text()), "notes": [note]}))
+    assert tool.main([str(file), "--format", "latex"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("% Set14: Grey counts as three equal channels in 1 of 14 HR pictures; ")
+    assert lines[1].endswith("bicubic at ×2 has 30.00 dB, against 29.91 dB.")

@@ -41,6 +41,8 @@ def measure_budgets(
     for network in (network for network in networks if len(network.net.experts) > 1):
         for scale in scales:
             test_set = ScaledSet(folder, (scale, scale), "auto")
+            if len(test_set) == 0:
+                raise ValueError(f"{folder}: every picture is too small for scale {scale:g}; omit the scale")
             figures: list[list[tuple[float, int]]] = [[] for _ in budgets]  # per budget, then per picture
             for index in range(len(test_set)):
                 sample = test_set[index]

@@ -1,10 +1,12 @@
 """Sentences with numbers, each with a link to its source."""
 
+import re
 from collections.abc import Callable
 
 from documents import speed
 from documents.results import source_of
 from documents.sources import SCALES, Sources
+from moeisr_plugin.evaluation.notes import grey_sentence
 
 PARITY, REVIEW = "parity.json", "parity_of_review.json"
 
@@ -103,10 +105,11 @@ def _linked(sources: Sources) -> str:
 def grey_picture(sources: Sources) -> str | None:
     """State how a grey picture of Set14 counts."""
     for name, report in sources.reports:
-        note = next((note for note in report["notes"] if note.startswith("Grey counts")), None)
-        if report["dataset"] == "Set14" and note:
+        figures = re.search(r"has ([\d.]+) dB, against ([\d.]+) dB", grey_sentence(report) or "")
+        if report["dataset"] == "Set14" and figures:
             return (
-                "One of the 14 pictures of Set14 is grey and counts as RGB here, also in the bicubic row. "
-                f"Evaluations in MATLAB score it lower ({sources.link(name)})."
+                "The LIIF protocol counts the grey picture of Set14 as RGB, in every row. So bicubic at "
+                f"×{SCALES[0]} has {figures[1]} dB, against {figures[2]} dB where grey is compared as grey, "
+                f"as in MATLAB ({sources.link(name)})."
             )
     return None

@@ -12,7 +12,12 @@ PUBLISHED = ("RDN-LIIF", "RDN-MoEISR(LIIF)-s", "RDN-MoEISR(LIIF)-b", "SwinIR-MoE
 def beside_published(sources: Sources) -> str:
     """Return the table of README: bicubic, the networks of the package, and rows of the paper."""
     rows = [["PSNR in dB", *(f"{dataset} ×{scale}" for dataset in DATASETS for scale in SCALES)]]
-    rows.append(["bicubic", *(decibels(psnr) for dataset in DATASETS for psnr in sources.bicubic(dataset))])
+    rows.append(
+        [
+            "bicubic, grey as RGB",
+            *(decibels(psnr) for dataset in DATASETS for psnr in sources.bicubic(dataset)),
+        ]
+    )
     for model in (m for m in reversed(sources.models) if not m.is_tiny and not m.is_for_comparison):
         numbers = [model.psnr(dataset, scale) for dataset in DATASETS for scale in SCALES]
         rows.append([f"`{model.name}`", *map(decibels, numbers)])

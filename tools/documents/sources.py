@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 WEIGHTS = ROOT / "moeisr_plugin" / "weights"
 SCALES = ("2", "3", "4")
+PROTOCOL = "benchmark"
 
 Row = Mapping[str, Any]
 
@@ -96,7 +97,7 @@ class Model:
     def psnr(self, dataset: str, scale: str) -> float | None:
         """Return the PSNR of the index, or None where it has none."""
         for result in self.entry["Results"]:
-            if (result["Dataset"], result["Protocol"]) == (dataset, "benchmark"):
+            if (result["Dataset"], result["Protocol"]) == (dataset, PROTOCOL):
                 return result["Metrics"].get(f"PSNR x{scale}")
         return None
 
@@ -124,9 +125,9 @@ class Sources:
 
     @cached_property
     def reports(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """All reports of `moeisr evaluate`, with their names."""
+        """All reports of `moeisr evaluate` by `PROTOCOL`, with their names."""
         found = ((path.name, _read(path)) for path in sorted(RESULTS.glob("*.json")))
-        return [(name, report) for name, report in found if "averages" in report]
+        return [(name, report) for name, report in found if report.get("protocol") == PROTOCOL]
 
     def benchmark(self, name: str) -> Mapping[str, Any]:
         """Return a benchmark.json, or another file of measurements."""

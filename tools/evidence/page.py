@@ -150,6 +150,7 @@ def _conditions(benchmark: Benchmark) -> str:
     return (
         f"{first['pictures']} pictures, LR {first['lr']}. {protocol_sentence(benchmark.protocol)} "
         f"On {machine.get('gpu') or machine['cpu'] + threads}, torch {machine['torch']}."
+        f"{' ' + benchmark.grey if benchmark.grey else ''}"
     )
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
+from moeisr_plugin.evaluation.notes import grey_sentence
 from moeisr_plugin.evaluation.report import require_float32
 
 BICUBIC, ORIGINAL = "bicubic", "HR"
@@ -57,6 +58,7 @@ class Benchmark:
         budgets: averages at increasing budgets, by method and scale.
         pixels: mean number of output pixels, by scale.
         pictures: rows of single pictures, by method, scale and name.
+        grey: a sentence on grey pictures, if there are any.
     """
 
     dataset: str
@@ -68,6 +70,7 @@ class Benchmark:
     budgets: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
     pixels: dict[str, float] = field(default_factory=dict)
     pictures: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    grey: str | None = None
 
     @property
     def scales(self) -> list[str]:
@@ -106,6 +109,7 @@ def read_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:
                     json.loads(encoder),
                     report["machine"],
                     [Method(BICUBIC, BICUBIC, {}, path.parent / "images")],
+                    grey=grey_sentence(report),
                 )
             _add(found[key], report, names, path)
     for benchmark in found.values():
