@@ -6,7 +6,8 @@ from typing import Any
 
 from moeisr_plugin.data.name_templates import NameTemplate
 from moeisr_plugin.data.pairing import DATAROOTS
-from moeisr_plugin.options.rules import Value, list_of, text
+from moeisr_plugin.options.rules import Value
+from moeisr_plugin.options.values import list_of, text
 
 
 def one_or_several(item: Value, words: str) -> Value:
