@@ -55,7 +55,7 @@ def test_mmengine_reads_the_same_options_from_a_file(path, folder):
 
 def test_option_files_are_short():
     lines = {path: len(path.read_text().splitlines()) for path in OPTIONS.rglob("*.yml")}
-    assert sum(lines.values()) <= 1500
+    assert sum(lines.values()) <= 1550
     assert all(lines[path] <= 40 for path in EXPERIMENTS)
 
 

@@ -203,7 +203,7 @@ WRONG = {
         0.5,
         "is 0.5; give a number of at least 1, or two, [vertical, horizontal]",
     ),
-    "datasets.val_1.protocol": ("set5", "is 'set5'; give benchmark or div2k"),
+    "datasets.val_1.protocol": ("set5", "is 'set5'; give benchmark, div2k or basicsr"),
     "datasets.val_1.downsample": ("bicubic", "is 'bicubic'; give pil or matlab"),
     "network_g": ("MoEISRLIIF", "is 'MoEISRLIIF'; give a section with a type"),
     "network_g.hidden_dim": (256.5, "is 256.5; give a whole number of at least 1"),
