@@ -28,11 +28,28 @@ from moeisr_plugin import __version__
 from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, save_checkpoint
 from moeisr_plugin.checkpoints.provenance import UPCYCLED
 from moeisr_plugin.cli import main
+from moeisr_plugin.publishing import card
 from moeisr_plugin.publishing.publish import publish
 from moeisr_plugin.publishing.training_log import read_training
 from moeisr_plugin.render.complexity import executed_macs, extreme_workloads, published_macs
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _counted_once():
+    """Count the MACs of equal networks once."""
+    costs, count = {}, card._cost
+
+    def cost(net):
+        key = json.dumps(net.hyper_parameters)
+        if key not in costs:
+            costs[key] = count(net)
+        return costs[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(card, "_cost", cost)
+        yield
 
 
 @pytest.fixture

@@ -2,18 +2,16 @@
 
 import socket
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from basicsr.utils import dist_util, options
-from processes import run_python
 
 from moeisr_plugin.toolbox.distributed import with_gloo
 from moeisr_plugin.toolbox.options import options_in_place
 
 
-def test_two_processes_communicate_over_gloo_without_cuda():
+def test_two_processes_communicate_over_gloo_without_cuda(warm):
     code = (
         "import torch\n"
         "from moeisr_plugin.toolbox.distributed import with_gloo\n"
@@ -32,9 +30,9 @@ def test_two_processes_communicate_over_gloo_without_cuda():
         "WORLD_SIZE": "2",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda rank: run_python(code, RANK=rank, **settings), "01"))
-    assert [done.stdout.split() for done in both] == [["gloo", "3.0", "spawn"]] * 2, both[0].stderr
+    both = [warm.start("-c", code, RANK=rank, **settings) for rank in "01"]
+    printed = [process.communicate() for process in both]
+    assert [stdout.split() for stdout, _ in printed] == [["gloo", "3.0", "spawn"]] * 2, printed
 
 
 @pytest.mark.parametrize("module", [dist_util, options])

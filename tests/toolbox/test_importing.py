@@ -7,12 +7,11 @@ import warnings
 import pytest
 import scipy.ndimage
 import torch
-from processes import run_python
 
 from moeisr_plugin.toolbox import importing
 
 
-def test_torchvision_operators_are_defined_only_where_they_are_missing(tmp_path):
+def test_torchvision_operators_are_defined_only_where_they_are_missing(tmp_path, warm):
     # Like the CUDA build beside a CPU-only torch, this torchvision fails at operators that are not defined.
     (tmp_path / "torchvision.py").write_text(
         "import builtins, torch\n"
@@ -28,7 +27,7 @@ def test_torchvision_operators_are_defined_only_where_they_are_missing(tmp_path)
         "    print(sys.modules.pop('torchvision').__file__ is not None, end=' ')\n"
         "    print(hasattr(torch.ops.torchvision, 'nms'), hasattr(torch.ops.torchvision, 'qnms'))\n"
     )
-    done = run_python(code, first_path=str(tmp_path))
+    done = warm.run("-c", code, first_path=str(tmp_path))
     assert done.stdout.splitlines() == ["True False False", "True True True", "True True True"], done.stderr
 
 
