@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -307,12 +308,15 @@ TROUBLES = {
     "is damaged or incomplete": "upscale half.png --scale 2",
     "is empty; replace it by a picture": "upscale empty.png --scale 2",
     "is more than the limit of": "upscale photo.png --scale 2 --max-pixels 10",
+    "its JPEG data break off or are invalid": "upscale broken.jpg --scale 2",
     "it lacks its end, which --accept-truncated": "upscale cut.jpg --scale 2",
     "whose linear light has no fixed white": "upscale light.exr --scale 2",
     "of memory, but": "upscale photo.png --scale 2 -n a.pth",
     "no picture has this name or matches this pattern": "upscale 'photos/*.gif' --scale 2",
     "contains no pictures": "upscale nothing --scale 2",
     "already exists; choose another -o or add --overwrite": "upscale photo.png --scale 2 -o photos/one.png",
+    "is a pipe; choose another": "upscale photo.png --scale 2 -o pipe.png",
+    "is an empty name": "upscale '' --scale 2",
     "would be overwritten; choose another -o": "upscale photo.png --scale 2 -o photo.png",
     "several outputs need a folder": "upscale photo.png photos/one.png --scale 2 -o card.yml",
     "(standard input) has no name": "upscale - --scale 2",
@@ -351,6 +355,8 @@ def test_message_of_troubleshooting_appears(users_folder, capsys, monkeypatch, m
     (users_folder / "text.png").write_text("no picture")
     whole = (users_folder / "photo.png").read_bytes()
     (users_folder / "half.png").write_bytes(whole[: len(whole) // 2])
+    (users_folder / "broken.jpg").write_bytes((users_folder / "cut.jpg").read_bytes() + b"\xff\xd9")
+    os.mkfifo(users_folder / "pipe.png")
     provoked = TROUBLES[message]
     if isinstance(provoked, str):
         with contextlib.suppress(SystemExit):

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moeisr_plugin.commands.weights import TRAINED
+from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.atomic import prepared_folder, staging_folder
+from moeisr_plugin.utils.regular_files import obstacle, require_replaceable
+from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 if TYPE_CHECKING:
     from moeisr_plugin.archs.implicit_network import ImplicitNetwork
@@ -28,7 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "-o",
         "--output",
         dest="out",
-        type=Path,
+        type=parse_path,
         required=True,
         metavar="FOLDER",
         help="folder for encoder.onnx and decoder.onnx",
@@ -66,12 +69,14 @@ def run(args: argparse.Namespace) -> int:
         ValueError, OSError: the network cannot be exported, or the files cannot be written.
     """
     targets = {part: args.out / f"{part}.{args.format}" for part in PARTS}
-    if args.out.exists() and not args.out.is_dir():
-        raise ValueError(f"{args.out}: is a file; give a folder with -o")
+    if os.path.lexists(args.out) and not args.out.is_dir():
+        raise ValueError(f"{args.out}: is {obstacle(args.out) or 'a file'}; give a folder with -o")
     for path in targets.values():
+        require_replaceable(path)
         if path.exists() and not args.overwrite:
             raise ValueError(f"{path}: already exists; choose another -o or add --overwrite")
 
+    require_memory_for_torch()
     from moeisr_plugin.checkpoints.network import network_from  # keeps torch out of parsing
     from moeisr_plugin.exporting.networks import exportable
     from moeisr_plugin.exporting.onnx_files import require_onnx

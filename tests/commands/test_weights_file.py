@@ -65,3 +65,23 @@ def test_a_failure_leaves_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("moeisr_plugin.models.upcycling.upcycle", fail)
     assert main(COMMANDS["upcycle"]("new/deeper/new.pth")) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_replaces_only_files(kind, options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "decoder.onnx"
+    make_special(path, kind)
+    before = state(path)
+    assert main(["export", "tiny_LIIF", "-o", ".", *options]) == 2
+    assert capsys.readouterr().err == f"moeisr export: decoder.onnx: {KINDS[kind]}; choose another name\n"
+    assert state(path) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
+def test_an_export_needs_a_folder(kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_special(tmp_path / "out", kind)
+    assert main(["export", "tiny_LIIF", "-o", "out"]) == 2
+    assert capsys.readouterr().err == f"moeisr export: out: {KINDS[kind]}; give a folder with -o\n"
