@@ -21,7 +21,7 @@ COMPARISON = "to compare: "
 ADVICE = {
     "MoEISR_LIIF_b": "the best quality, if seconds do not matter",
     "MoEISR_LIIF_s": "nearly the best quality in less time, for many or large pictures",
-    "photo_MoEISR_LIIF_s": "pictures with JPEG blocks or slight noise; it makes clean pictures softer",
+    "photo_MoEISR_LIIF_s": "pictures with JPEG blocks or slight noise; it softens clean ones slightly",
     "tiny_LIIF": f"{COMPARISON}one expert for all pixels",
     "tiny_LTE": f"{COMPARISON}one expert for all pixels, on LTE",
     "tiny_MoEISR_LIIF_b": "fast, for drafts",
