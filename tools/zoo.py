@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from moeisr_plugin.checkpoints.provenance import INDEX
-from moeisr_plugin.publishing.card import ZOO, result_entry
+from moeisr_plugin.publishing.card import ZOO
 from moeisr_plugin.publishing.index import Index, read_index, with_results, zoo_tables
-from moeisr_plugin.publishing.reports import read_results
+from moeisr_plugin.publishing.reports import read_results, result_entry
 from moeisr_plugin.utils.atomic import atomic_write
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "moeisr_plugin" / "weights"

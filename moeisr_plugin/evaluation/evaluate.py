@@ -117,7 +117,10 @@ def evaluate(
         if not usable:
             raise ValueError(f"{folder}: every picture is too small; {evaluation.skipped[0].reason}")
         bar.total = len(places) + len(usable) * methods
-        evaluation.notes += [*grey_note(evaluation, usable), *rounding_note(protocol, evaluation.others)]
+        first = usable[0].test_set
+        is_grey = [first.is_grey(place.index) for place in usable if place.test_set is first]
+        evaluation.notes += grey_note(evaluation, first.label, is_grey)
+        evaluation.notes += rounding_note(protocol, evaluation.others)
         for name, other in others.items():
             run.measure_pictures(name, other, usable)
         for name, net in networks.items():

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moeisr_plugin.data.scaled_set import SampleReference
 from moeisr_plugin.evaluation.results import BICUBIC, Evaluation
 from moeisr_plugin.metrics import PROTOCOLS
 from moeisr_plugin.metrics.psnr_ssim import LUMA_RANGE
@@ -14,24 +13,22 @@ GREY = "Grey counts as three equal channels"
 """Begin of the note on grey pictures."""
 
 
-def grey_note(evaluation: Evaluation, usable: Sequence[SampleReference]) -> list[str]:
+def grey_note(evaluation: Evaluation, scale: str, is_grey: Sequence[bool]) -> list[str]:
     """Return a note on grey pictures that a protocol on luma counts as RGB, if there are any.
 
     Args:
         evaluation: has the records of bicubic enlargement.
-        usable: the measured pictures, at all scales.
+        scale: the scale whose figures the note states.
+        is_grey: whether each measured picture of this scale is grey.
     """
-    first = usable[0].test_set
-    places = [place for place in usable if place.test_set is first]
-    grey = sum(place.test_set.is_grey(place.index) for place in places)
-    if grey == 0 or not PROTOCOLS[evaluation.protocol].luma:
+    if not any(is_grey) or not PROTOCOLS[evaluation.protocol].luma:
         return []
     psnrs = [
         record.figures["psnr"]
         for record in evaluation.records
-        if (record.weights, record.scale) == (BICUBIC, first.label)
+        if (record.weights, record.scale) == (BICUBIC, scale)
     ]
-    return [_on_grey(grey, len(places), first.label, sum(psnrs) / len(psnrs))]
+    return [_on_grey(sum(is_grey), len(is_grey), scale, sum(psnrs) / len(psnrs))]
 
 
 def grey_sentence(report: Mapping[str, Any]) -> str | None:

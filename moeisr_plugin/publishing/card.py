@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from moeisr_plugin import __version__
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
 from moeisr_plugin.losses.names import PICTURE_LOSSES, SCORE_LOSSES
 from moeisr_plugin.publishing import origin
+from moeisr_plugin.publishing.reports import Results, result_entry
 from moeisr_plugin.publishing.statement import Statement
 from moeisr_plugin.publishing.training_log import Training
 from moeisr_plugin.render import complexity
@@ -40,24 +41,6 @@ _PAPERS = {
     ),
     "LTE": ("Local Texture Estimator for Implicit Representation Function", "2111.08918"),
 }
-
-
-class Results(NamedTuple):
-    """Results of `moeisr evaluate` for the weights on one data set.
-
-    Attributes:
-        dataset, protocol, machine: as in the report.
-        rows: averages of bicubic and of the weights, under the published name.
-        rounded: whether the measured weights have the precision of the published ones.
-        notes: remarks of the report.
-    """
-
-    dataset: str
-    protocol: str
-    machine: Mapping[str, Any]
-    rows: list[dict[str, Any]]
-    rounded: bool
-    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -179,21 +162,6 @@ def model_entry(model: Model) -> dict[str, Any]:
         },
         "Results": [result_entry(results, model.name) for results in model.results],
         "Weights": model.address,
-    }
-
-
-def result_entry(results: Results, name: str) -> dict[str, Any]:
-    """Return results of the model of this name as an entry under its `Results`."""
-    return {
-        "Task": "Image Super-Resolution",
-        "Dataset": results.dataset,
-        "Protocol": results.protocol,
-        "Metrics": {
-            f"{metric} x{row['scale']}": round(row[key], 4)
-            for row in results.rows
-            if row["weights"] == name
-            for metric, key in (("PSNR", "psnr"), ("SSIM", "ssim"))
-        },
     }
 
 

@@ -1,15 +1,32 @@
 """Read reports of `moeisr evaluate` for publishing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from moeisr_plugin.evaluation.notes import GREY, grey_sentence
 from moeisr_plugin.evaluation.report import require_float32, restore_infinity
 from moeisr_plugin.evaluation.results import BICUBIC
-from moeisr_plugin.publishing.card import Results
 from moeisr_plugin.utils.regular_files import read_text
+
+
+class Results(NamedTuple):
+    """Results of `moeisr evaluate` for the weights on one data set.
+
+    Attributes:
+        dataset, protocol, machine: as in the report.
+        rows: averages of bicubic and of the weights, under the published name.
+        rounded: whether the measured weights have the precision of the published ones.
+        notes: remarks of the report.
+    """
+
+    dataset: str
+    protocol: str
+    machine: Mapping[str, Any]
+    rows: list[dict[str, Any]]
+    rounded: bool
+    notes: Sequence[str] = ()
 
 
 def read_results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
@@ -42,6 +59,21 @@ def read_results(path: Path, name: str, rounded: Mapping[str, bool]) -> Results:
         raise ValueError(f"{path}: was measured with other weights; give results of this checkpoint")
     require_float32(report, path)
     return Results(*facts, rows, rounded[hashes[ours[0]]], _notes(report))
+
+
+def result_entry(results: Results, name: str) -> dict[str, Any]:
+    """Return results of the model of this name as an entry under its `Results`."""
+    return {
+        "Task": "Image Super-Resolution",
+        "Dataset": results.dataset,
+        "Protocol": results.protocol,
+        "Metrics": {
+            f"{metric} x{row['scale']}": round(row[key], 4)
+            for row in results.rows
+            if row["weights"] == name
+            for metric, key in (("PSNR", "psnr"), ("SSIM", "ssim"))
+        },
+    }
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
