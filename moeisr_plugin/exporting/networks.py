@@ -123,8 +123,8 @@ class ExportedDecoder(nn.Module):
         of_rows = (down.index * width * per_row + down.slot) * per_column  # (V, N)
         of_columns = right.index * per_row * per_column + right.slot  # (V, M)
         pairs = [(y, x) for y in range(of_rows.shape[0]) for x in range(of_columns.shape[0])]
-        # See `ensemble_weights`. The exporter's optimiser drops a term as small as MIN_AREA, and an area may be
-        # 0 without it. So areas are in units of it.
+        # See `ensemble_weights`. The exporter's optimiser drops a term as small as MIN_AREA, without which an
+        # area may be 0. So areas are in units of it.
         areas = torch.stack([(down.rel[y][:, None] * right.rel[x]).abs() for y, x in pairs]) / MIN_AREA + 1
         weights = areas.flip(0) / areas.sum(0)  # (V², N, M)
         position = torch.stack([of_rows[y][:, None] + of_columns[x] for y, x in pairs])  # (V², N, M)
