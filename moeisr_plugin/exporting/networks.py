@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs import fast_path
 from moeisr_plugin.archs.base_image import BilinearBase, GreyBase
-from moeisr_plugin.archs.coordinates import ensemble_weights
+from moeisr_plugin.archs.coordinates import MIN_AREA
 from moeisr_plugin.archs.embeddings import LIIFEmbedding, LTEEmbedding
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.archs.implicit_sr import ImplicitSR
@@ -123,10 +123,10 @@ class ExportedDecoder(nn.Module):
         of_rows = (down.index * width * per_row + down.slot) * per_column  # (V, N)
         of_columns = right.index * per_row * per_column + right.slot  # (V, M)
         pairs = [(y, x) for y in range(of_rows.shape[0]) for x in range(of_columns.shape[0])]
-        weights = ensemble_weights(
-            torch.stack([down.rel[y][:, None].expand(-1, right.rel.shape[1]) for y, _ in pairs]),
-            torch.stack([right.rel[x].expand(down.rel.shape[1], -1) for _, x in pairs]),
-        )  # (V², N, M)
+        # See `ensemble_weights`. The exporter's optimiser drops a term as small as MIN_AREA, without which an
+        # area may be 0. So areas are in units of it.
+        areas = torch.stack([(down.rel[y][:, None] * right.rel[x]).abs() for y, x in pairs]) / MIN_AREA + 1
+        weights = areas.flip(0) / areas.sum(0)  # (V², N, M)
         position = torch.stack([of_rows[y][:, None] + of_columns[x] for y, x in pairs])  # (V², N, M)
         found = colours.index_select(0, position.flatten()).reshape(*position.shape, 3)
         return (found * weights[..., None]).sum(0)
