@@ -4,6 +4,7 @@ It imports other packages than this one and BasicSR, whose imports are what test
 `warm.py` starts it with the number of a socket as its argument.
 """
 
+import atexit
 import contextlib
 import gc
 import json
@@ -78,6 +79,16 @@ def become(streams: list[int]) -> None:
         os.close(stream)
 
 
+def hide_leaks() -> None:
+    """Discard what is printed to stderr after the exit handlers of Python.
+
+    Triton reports objects that were not freed. In a forked process these are the frozen ones.
+    """
+    if "triton" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def set_up(request: dict) -> list[str]:
     """Make this process as Python starts it. Return its arguments, from a script, `-c` or `-m` on."""
     os.environ.clear()
@@ -99,6 +110,7 @@ if __name__ == "__main__":
     gc.freeze()  # a forked process that ends does not visit, and thus copy, all of this memory
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     if request is not None:
+        atexit.register(hide_leaks)
         sys.argv = set_up(request)
         way = sys.argv[0]
         if way == "-m":

@@ -106,7 +106,7 @@ def test_ignored_network_starts_anew_and_is_saved(whole, photographs, tmp_path):
     )
     opt["name"], opt["train"]["total_iter"] = "other", 5
     assert finish(start(tmp_path / "run", opt)) == [0], printed(tmp_path / "run")
-    assert f"from {start_file}, params_ema." in printed(tmp_path / "run")
+    assert f"from {start_file}: averaged weights (params_ema)." in printed(tmp_path / "run")
     end = end_of(tmp_path / "run", "other")
     assert end["iter"] == 5
     assert [source["file"] for source in end["started_from"]] == ["start.pth"]

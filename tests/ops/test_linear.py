@@ -150,8 +150,8 @@ def test_function_transforms_match_torch(onednn_shapes):
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.trace:DeprecationWarning")
-def test_a_network_can_be_traced():
-    net = lively(MoEISRLIIF(encoder=TINY_ENCODER, hidden_dim=20)).eval().float()
+def test_a_network_with_one_expert_can_be_traced():
+    net = lively(LIIF(encoder=TINY_ENCODER, hidden_dim=20)).eval().float()
     given = picture(1, 9, 7).float(), torch.rand(1, 5, 2) * 2 - 1, torch.full((1, 2), 0.05)
     traced: Any = torch.jit.trace(net, given, check_trace=False)
     torch.testing.assert_close(traced(*given), net(*given), rtol=1e-4, atol=1e-4)

@@ -99,8 +99,8 @@ def test_waits_do_not_increase_with_the_number_of_bands(name, monkeypatch):
             bands = len(list(render.render_bands(net, encoding, (60, 17))))
             waited[bands] = waits.total()
     assert len(waited) == 4
-    assert len(set(waited.values())) == 1
-    assert min(waited.values()) <= 3, waited
+    assert len({waits for bands, waits in waited.items() if bands > 1}) == 1, waited
+    assert max(waited.values()) <= 3, waited
 
 
 @pytest.mark.parametrize("route", ["budget", "random", "one"])
@@ -256,7 +256,8 @@ def test_a_training_step_waits_only_for_the_sizes_of_groups(name, assignment):
     assert found.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
         torch.testing.assert_close(from_gpu(found[name]), gradient, rtol=1e-4, atol=1e-5)
-    assert waits.total() == (2 if assignment == "by choice" else 0)  # sizes for LR pixels and for queries
+    has_groups = assignment == "by choice" and net.num_experts > 1
+    assert waits.total() == (2 if has_groups else 0)  # sizes for LR pixels and for queries
 
 
 def test_a_training_step_reads_from_the_gpu_once():
