@@ -28,7 +28,7 @@ bash "$root/tools/install_chromium.sh"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 cd "$root"
 # The tests of a file share its fixtures, and thus a process. Later arguments replace these.
-parallel=(-n logical --maxprocesses 2 --dist loadfile)
+parallel=(-n logical --maxprocesses 2 --dist loadfile --max-worker-restart 0)
 case " $* " in
 *" --pdb"* | *" --trace "* | *no:xdist*) parallel=() ;;
 esac
