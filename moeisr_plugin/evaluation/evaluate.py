@@ -26,7 +26,7 @@ from moeisr_plugin.evaluation.measuring import (
 from moeisr_plugin.evaluation.results import BICUBIC, ORIGINAL, Evaluation, Record, Skipped
 from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
-from moeisr_plugin.render.casting import require_finite, to_precision
+from moeisr_plugin.render.casting import require_finite, supported_precision, to_precision
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
 
 
@@ -80,6 +80,7 @@ def evaluate(
     scales = list(dict.fromkeys(scales))
     _check_numbers(scales, budgets, repeats)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    precision = supported_precision(precision, device)
     test_sets = [ScaledSet(folder, scale, lr) for scale in scales]
     networks, descriptions = load_networks(weights)
     measures = Measures(protocol, LpipsDistance(device) if lpips else None)
