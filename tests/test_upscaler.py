@@ -205,8 +205,20 @@ def test_reduced_precision_stays_close_and_keeps_the_type(weights, upscaler, pre
     assert 0 < difference.max() < 6
 
 
+def test_int8_takes_bfloat16_or_float32_where_the_machine_lacks_it(weights, monkeypatch, caplog):
+    monkeypatch.setattr("moeisr_plugin.render.casting.obstacle", lambda: "it lacks the instructions")
+    image = picture(9, 15, 4)
+    replaced = Upscaler(weights, device="cpu", precision="int8")
+    assert replaced.precision in ("bfloat16", "float32")
+    assert caplog.messages == [f"precision int8: it lacks the instructions; using {replaced.precision}"]
+    expected = Upscaler(weights, device="cpu", precision=replaced.precision)(image, scale=2)
+    np.testing.assert_array_equal(replaced(image, scale=2), expected)
+
+
 def test_unknown_precision_is_refused(weights):
-    with pytest.raises(ValueError, match="precision is 'float8'; give float32, bfloat16, float16"):
+    with pytest.raises(
+        ValueError, match="precision is 'float8'; give float32, bfloat16, float16, tf32, int8"
+    ):
         Upscaler(weights, device="cpu", precision="float8")
 
 
@@ -224,7 +236,7 @@ def test_missing_weights_are_named(tmp_path):
         Upscaler(tmp_path / "absent.pth")
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("size", [(7, 9), (1, 12), (5, 1), (1, 1)])
 def test_a_constant_picture_stays_constant(size, dtype, precision):

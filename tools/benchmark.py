@@ -34,7 +34,7 @@ from benchmarking.cases import Case, expert_map, lr_picture, parse_case, shares_
 from benchmarking.contenders import ENCODERS, MEAN_EXTRA_LAYERS, NETWORKS, Network, contenders
 from benchmarking.fixed_scale import is_supported
 from benchmarking.iterations import measure_iterations
-from benchmarking.number_formats import PRECISIONS, gemm_peak
+from benchmarking.number_formats import FLOATS, PRECISIONS, gemm_peak
 from benchmarking.rendering import Row, add_peak_share, measure
 from benchmarking.tables import markdown
 from benchmarking.training import Batch, measure_training, parse_batch
@@ -47,6 +47,7 @@ from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.evaluation.loading import distinct_names
 from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.models.memory import keep_freed_memory
+from moeisr_plugin.render.casting import INT8, int8_obstacle
 from moeisr_plugin.utils.atomic import atomic_write
 
 Shares = dict[str, list[float]]
@@ -92,6 +93,8 @@ def run(args: argparse.Namespace, keep: Callable[[dict[str, Any]], None] | None 
     device = torch.device(chosen_device(args) or ("cuda" if torch.cuda.is_available() else "cpu"))
     if "tf32" in args.precisions and device.type != "cuda":
         raise ValueError("--precisions tf32: needs a GPU")
+    if INT8 in args.precisions and (reason := int8_obstacle(device)):
+        raise ValueError(f"--precisions int8: {reason}")
     if device.type != "cuda" and "tf32" in args.training_precisions:
         raise ValueError("--training-precisions tf32: needs a GPU")
     if (args.training_precisions or args.compile) and not args.training:
@@ -324,7 +327,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--training-precisions",
         nargs="+",
-        choices=PRECISIONS,
+        choices=FLOATS,
         default=[],
         help="with --training: also measure whole iterations in these precisions",
     )

@@ -54,6 +54,7 @@ class ImplicitNetwork(nn.Module):
         local_ensemble: whether a query is decoded from four LR pixels instead of the nearest one.
         precise_parts: names of submodules that stay in float32 when a network is cast to 16 bits.
         allow_tf32: whether rendering on an NVIDIA GPU may round factors; see `render.casting`.
+        int8: the `render.int8_network.Int8Parts` with which rendering on a CPU computes, or None.
     """
 
     encoder: nn.Module
@@ -62,6 +63,7 @@ class ImplicitNetwork(nn.Module):
     hyper_parameters: dict[str, Any]
     local_ensemble: bool = False
     allow_tf32: bool = False
+    int8: Any = None
 
     def encode(self, lr: Tensor) -> Encoding:
         """Encode an LR image in [0, 1], (B, 3, h, w), and score the experts at its pixels."""

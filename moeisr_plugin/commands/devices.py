@@ -38,10 +38,10 @@ def parse_device(text: str) -> str:
 def add_precision(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--precision",
-        choices=("float32", "tf32", "bfloat16", "float16"),
+        choices=("float32", "tf32", "bfloat16", "float16", "int8"),
         default="float32",
-        help="precision of the computation; 16 bits, and tf32 on an NVIDIA GPU, are faster on hardware that "
-        "supports them, at a small loss of quality (default: %(default)s)",
+        help="precision of the computation; 16 bits, int8 on a CPU and tf32 on an NVIDIA GPU are faster on "
+        "hardware that supports them, at a small loss of quality (default: %(default)s)",
     )
 
 

@@ -213,7 +213,7 @@ def _load_upscaler(args: argparse.Namespace, report: Report, team: Team) -> "Ups
             progress=report.shows_progress,
             keep_hidden_colour=args.keep_hidden_colour,
         )
-    report.detail(f"network {args.weights or DEFAULT}, device {upscaler.device}, {args.precision}")
+    report.detail(f"network {args.weights or DEFAULT}, device {upscaler.device}, {upscaler.precision}")
     return upscaler
 
 

@@ -27,7 +27,7 @@ from moeisr_plugin.evaluation.other_pictures import OtherPictures, read_pictures
 from moeisr_plugin.evaluation.results import BICUBIC, ORIGINAL, Evaluation, Record, Skipped
 from moeisr_plugin.metrics import TooSmallError
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
-from moeisr_plugin.render.casting import require_finite, to_precision
+from moeisr_plugin.render.casting import require_finite, supported_precision, to_precision
 from moeisr_plugin.render.saved_pictures import save_experts, save_picture
 from moeisr_plugin.utils.progress import Bar
 
@@ -89,6 +89,7 @@ def evaluate(
     scales = list(dict.fromkeys(scales))
     _check_numbers(scales, budgets, repeats)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    precision = supported_precision(precision, device)
     folders = _lr_folders(lr_folders, lr, scales)
     test_sets = [ScaledSet(folder, scale, lr, given) for scale, given in zip(scales, folders, strict=True)]
     networks, descriptions = load_networks(weights)

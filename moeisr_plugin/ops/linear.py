@@ -62,7 +62,7 @@ def onednn_is_faster(features: Tensor, weight: Tensor) -> bool:
         and features.shape[-1] == weight.shape[1]
         and not torch.is_autocast_enabled("cpu")
         and torch._C._get_mkldnn_enabled()
-        and _onednn_supports(features.dtype)
+        and onednn_supports(features.dtype)
     )
 
 
@@ -117,7 +117,7 @@ def _gradient_of_weight(features: Tensor, gradient: Tensor) -> Tensor:
 
 
 @functools.cache
-def _onednn_supports(dtype: torch.dtype) -> bool:
+def onednn_supports(dtype: torch.dtype) -> bool:
     """Return whether oneDNN supports a type on this CPU and was measured to be faster."""
     if (
         _onednn is None

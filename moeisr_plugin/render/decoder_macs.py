@@ -24,12 +24,24 @@ def _convolution_flops(
     return 2 * math.prod(weight) * picture[0] * math.prod(out_shape[2:])
 
 
+def _int8_product_flops(features: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any) -> int:
+    return 2 * math.prod(features) * out_shape[-1]
+
+
+def _int8_convolution_flops(
+    picture: Sequence[int], scale: Any, zero_point: Any, weight: Sequence[int], *rest: Any, **named: Any
+) -> int:
+    return _convolution_flops(picture, weight, *rest, **named)
+
+
 # Operators unknown to torch's counter, if this version of torch has them.
 _UNCOUNTED = {
     operator: flops
     for operator, flops in (
         (getattr(torch.ops.mkldnn, "_linear_pointwise", None), _product_flops),
         (getattr(torch.ops.aten, "_nnpack_spatial_convolution", None), _convolution_flops),
+        (getattr(torch.ops.onednn, "qlinear_pointwise", None), _int8_product_flops),
+        (getattr(torch.ops.onednn, "qconv2d_pointwise", None), _int8_convolution_flops),
     )
     if operator is not None
 }

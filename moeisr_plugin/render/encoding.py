@@ -19,7 +19,8 @@ from moeisr_plugin.archs.implicit_network import Encoding, ImplicitDecoder, Impl
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.precision import without_autocast
 from moeisr_plugin.render.casting import float32_products
-from moeisr_plugin.render.convolutions import with_fast_convolutions
+from moeisr_plugin.render.convolutions import channels_last, with_fast_convolutions
+from moeisr_plugin.render.int8_network import int8_in_use
 
 # Side of a tile in LR pixels, without context. For EDSR-baseline and an image of 2048x1365, the context adds
 # 20 % of work with tiles of 512, and 50 % with tiles of 256.
@@ -83,13 +84,22 @@ def encode(
     like = next(net.encoder.parameters(), lr)
     tile = tile or limit_for(_TILE, like)
     with torch.inference_mode(), without_autocast(like), float32_products(net, like):
-        encoder, mapper = with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
+        encoder, mapper = _stages(net)
         normalised = (lr.to(like) - 0.5) / 0.5
         mapper_halo = convolution_halo(net.mapper)
         latent = _in_tiles_that_fit(encoder, normalised, partial(encoder_tiling, net.encoder), tile, on_tile)
         latent = _refined(net, latent, tile)
         scores = _in_tiles_that_fit(mapper, latent, partial(Tiling, context=mapper_halo), tile)
         return Encoding(lr, latent, scores.contiguous())
+
+
+def _stages(net: ImplicitNetwork) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return the forward passes of the encoder and of the mapper."""
+    parts = int8_in_use(net)
+    if parts is None:
+        return with_fast_convolutions(net.encoder), with_fast_convolutions(net.mapper)
+    encoder, mapper = parts.encoder, parts.mapper
+    return lambda picture: encoder(channels_last(picture)), lambda latent: mapper(channels_last(latent))
 
 
 def _refined(net: ImplicitNetwork, latent: Tensor, tile: int) -> Tensor:

@@ -16,12 +16,13 @@ from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.workspace import Workspace
 from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.convolutions import WinogradConvolutions
+from moeisr_plugin.render.int8_network import int8_in_use
 from moeisr_plugin.render.triton_backend import GridDecoder
 from moeisr_plugin.render.unfolded import ExpertOnGrid, unfolded_experts
 
 # Bytes of hidden states per step, on a CPU per thread. They should fit in its cache, but smaller steps waste
 # time on starting threads. A GPU needs larger steps.
-_BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}
+_BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**28}
 
 
 def grid_decoder(net: ImplicitSR, latent: Tensor, rel_cell: Tensor) -> GridDecoder:
@@ -55,13 +56,18 @@ def _decode(
     rel_x: Tensor,
 ) -> Tensor:
     width, per_pixel = len(rel_x), (rel_y.shape[1], rel_x.shape[1])
-    if fast_path.serves(net):
+    element_size = padded.element_size()
+    parts = int8_in_use(net)
+    if parts and parts.experts and fast_path.serves(net) and parts.experts.cover(padded):
+        channels, element_size = parts.experts.width, 1
+        evaluate = parts.experts.evaluate(padded, rel_cell, groups, rel_x)
+    elif fast_path.serves(net):
         channels = net.expert_list[0].first.out_features
         evaluate = _folded_experts(net, padded, rel_cell, groups)
     else:
         channels = net.embedding.in_features
         evaluate = unfolded_experts(net, padded, rel_cell)
-    block, block_rows = _block_size(padded, per_pixel, channels)
+    block, block_rows = _block_size(padded, per_pixel, channels * element_size)
     colours = rel_y.new_empty(len(rel_y) * width, *per_pixel, 3)  # (h'*w, P, R, 3)
     for rows, decoded in zip(rel_y.split(block_rows, 1), colours.split(block_rows, 1), strict=True):
         for j, pixels in enumerate(groups):
@@ -69,7 +75,7 @@ def _decode(
                 continue
             row, column = rows[pixels // width], rel_x[pixels % width]  # (N, P), (N, R)
             for part in zip(*(t.split(block) for t in (pixels, row, column)), strict=True):
-                decoded[part[0]] = evaluate(j, *part).to(colours)  # (N, P, R, 3)
+                decoded.index_copy_(0, part[0], evaluate(j, *part).to(colours))  # (N, P, R, 3)
     return colours.view(-1, width, *per_pixel, 3)  # (h', w, P, R, 3)
 
 
@@ -88,13 +94,13 @@ def _folded_experts(
     return evaluate
 
 
-def _block_size(like: Tensor, per_pixel: tuple[int, int], channels: int) -> tuple[int, int]:
+def _block_size(like: Tensor, per_pixel: tuple[int, int], query_bytes: int) -> tuple[int, int]:
     """Return the number of LR pixels per step, and the number of grid rows around each of them.
 
     The grid of a single LR pixel can be a whole image, so it is also split into rows.
     """
     rows, columns = per_pixel
     threads = torch.get_num_threads() if like.device.type == "cpu" else 1
-    row_bytes = columns * channels * like.element_size()
+    row_bytes = columns * query_bytes
     limit = limit_for(_BLOCK_BYTES, like) * threads // row_bytes  # in rows
     return max(1, limit // rows), min(max(1, limit), rows)

@@ -1,8 +1,9 @@
-"""`moeisr networks` against the model index and the files."""
+"""`moeisr networks` against the model index and the files, and enlarging by them."""
 
 import re
 
 import yaml
+from upscale_command import moeisr
 
 from moeisr_plugin.checkpoints.bundled import DEFAULT, bundled_weights
 from moeisr_plugin.checkpoints.network import network_from
@@ -49,3 +50,13 @@ def test_a_network_without_an_entry_in_the_index_has_empty_cells(tmp_path, monke
     monkeypatch.setattr(networks, "bundled_weights", lambda: files)
     assert main(["networks"]) == 0
     assert re.search(r"^new +1\.2$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_int8_that_the_machine_lacks_is_replaced_with_one_line(photo, capsys, monkeypatch):
+    monkeypatch.setattr("moeisr_plugin.render.casting.obstacle", lambda: "this CPU lacks AVX-512 VNNI")
+    monkeypatch.setattr("moeisr_plugin.render.casting.onednn_supports", lambda dtype: False)
+    assert moeisr(photo, "--scale", 2, "-n", "tiny_LIIF", "--device", "cpu", "--precision", "int8", "-v") == 0
+    lines = capsys.readouterr().err.splitlines()
+    note = "moeisr upscale: precision int8: this CPU lacks AVX-512 VNNI; using float32"
+    assert note in lines
+    assert "network tiny_LIIF, device cpu, float32" in lines

@@ -44,6 +44,7 @@ class Bicubic:
         self, weights=None, *, device=None, precision="float32", progress=False, keep_hidden_colour=False
     ):
         self.device = torch.device(device or "cpu")
+        self.precision = precision
         type(self).given = (weights, device, precision)
         type(self).sizes = []
         type(self).budgets = []

@@ -15,7 +15,7 @@ from moeisr_plugin.ops import linear as linear_module
 from moeisr_plugin.ops.linear import linear, relu_
 
 needs_onednn = pytest.mark.skipif(
-    not linear_module._onednn_supports(torch.float32), reason="needs AVX2 and a torch with oneDNN"
+    not linear_module.onednn_supports(torch.float32), reason="needs AVX2 and a torch with oneDNN"
 )
 
 
@@ -204,7 +204,7 @@ def test_rendering_with_onednn_is_as_accurate_as_without(make, onednn_shapes, mo
     assert (found - expected).abs().max() < 4 * (plain - expected).abs().max() + 1e-6
 
 
-@pytest.mark.skipif(not linear_module._onednn_supports(torch.bfloat16), reason="needs 16-bit arithmetic")
+@pytest.mark.skipif(not linear_module.onednn_supports(torch.bfloat16), reason="needs 16-bit arithmetic")
 @torch.inference_mode()
 def test_bfloat16_is_rounded_only_once(onednn_shapes):
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ from references import TINY_ENCODER, lively
 from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF, MoEISRLTE
 from moeisr_plugin.checkpoints.network import save_checkpoint
+from moeisr_plugin.ops import int8_support
 from moeisr_plugin.render import complexity, triton_backend
 from moeisr_plugin.render.convolutions import WinogradConvolutions
 
@@ -76,6 +77,28 @@ def test_each_network_is_measured_in_each_precision_by_both_codes(run, tool):
         ("2.5x6x5", 1, 12, 15)
     }
     assert [each["precision"] for each in report["gemm"]] == list(precisions)
+
+
+@pytest.mark.skipif(int8_support.obstacle() is not None, reason=str(int8_support.obstacle()))
+def test_int8_is_measured_with_this_package_only(tool, tmp_path):
+    options = "--device cpu --cases 2.5x6x5 --encoder tiny --repeats 1 --networks MoEISRLIIF-s LTE"
+    options += " --plain LTE --precisions float32 int8"
+    assert tool.main.main([*options.split(), "-o", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    found = [(row["network"], row["code"]) for row in rows_of(report, precision="int8")]
+    assert found == [("MoEISRLIIF-s", "package"), ("LTE", "package")]
+    for row in rows_of(report, precision="int8"):
+        assert row["render_macs"] > 0
+        assert row["times_plain_liif"] is None
+        is_float32 = row["network"] == "LTE"  # its encoder has too few channels here
+        assert row["decibels"] is None if is_float32 else row["decibels"] > 20
+
+
+def test_int8_is_refused_where_the_machine_lacks_it(tool, monkeypatch, capsys):
+    monkeypatch.setattr(tool.main, "int8_obstacle", lambda device: "this CPU lacks AVX-512 VNNI")
+    with pytest.raises(SystemExit):
+        tool.main.main(["--device", "cpu", "--precisions", "int8"])
+    assert "--precisions int8: this CPU lacks AVX-512 VNNI" in capsys.readouterr().err
 
 
 def test_reported_figures_follow_from_the_runs(run):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarking.cases import routed
 from benchmarking.fixed_scale import FixedScaleEDSR
-from benchmarking.number_formats import autocast, in_precision
+from benchmarking.number_formats import FLOATS, autocast, in_precision
 from benchmarking.published_code import PublishedLIIF, PublishedLMLIIF
 from moeisr_plugin import render
 from moeisr_plugin.archs import reference
@@ -110,6 +110,8 @@ def contenders(
 ) -> list[Contender]:
     """Return the contenders: each network in each precision, by the plain reference and the package.
 
+    Only the package computes in int8.
+
     Args:
         networks: one or more networks that share an encoder.
         precisions: values of `number_formats.PRECISIONS`.
@@ -131,12 +133,12 @@ def contenders(
     found = []
     for precision in precisions:
         for network in networks:
-            if plain is None or network.name in plain:
+            if precision in FLOATS and (plain is None or network.name in plain):
                 found.append(_plain(network, precision, device))
             found.append(_packaged(network, precision))
             if without_kernels:
                 found.append(replace(found[-1], code=WITHOUT_KERNELS, context=triton_backend.without_kernels))
-        for name, code, theirs in others:
+        for name, code, theirs in others if precision in FLOATS else []:
             context = partial(autocast, precision, device)
             found.append(Contender(name, code, precision, theirs.encode, theirs.decode, context))
     return found

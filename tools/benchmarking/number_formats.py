@@ -11,9 +11,11 @@ import torch
 from benchmarking.timing import best_seconds
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
 from moeisr_plugin.ops.linear import linear
-from moeisr_plugin.render.casting import TF32, rounded_to_tf32, to_precision
+from moeisr_plugin.render.casting import INT8, TF32, rounded_to_tf32, to_precision
 
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+FLOATS = ("float32", "tf32", "bfloat16", "float16")
+"""Precisions in which any code computes, by autocasting or rounding."""
+PRECISIONS = (*FLOATS, INT8)
 
 # Sides of the square matrices for the peak measurement, large enough to be bound by arithmetic.
 _PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
@@ -45,9 +47,10 @@ def gemm_peak(precision: str, device: torch.device) -> float:
     with matrix_precision(precision), torch.inference_mode():
         while side < _PEAK_SIDE[device.type] and seconds < _PEAK_SECONDS:
             side *= 2
-            left, right = (torch.randn(side, side, device=device).to(_dtype(precision)) for _ in range(2))
+            factors = torch.randn(2, side, side, device=device).to(_dtype(precision))
             seconds = min(
-                best_seconds(partial(multiply, left, right), device) for multiply in (torch.mm, linear)
+                best_seconds(partial(multiply, *factors), device)
+                for multiply in ([torch.ops.aten._int_mm] if precision == INT8 else [torch.mm, linear])
             )
     return side**3 / seconds
 

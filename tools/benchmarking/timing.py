@@ -24,6 +24,8 @@ MATRIX_OPERATORS = frozenset(
         "aten::_nnpack_spatial_convolution",
         "mkldnn::_linear_pointwise",
         "mkldnn::_convolution_pointwise",
+        "onednn::qlinear_pointwise",
+        "onednn::qconv2d_pointwise",
     }
 )
 

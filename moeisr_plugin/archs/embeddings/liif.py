@@ -64,6 +64,35 @@ class LIIFParts(NamedTuple):
     constant: Tensor
 
 
+class Neighbourhoods:
+    """Gathers the neighbourhoods of latents.
+
+    Args:
+        latent: (B, D, h + 2 * radius, w + 2 * radius), padded, of any type.
+        radius: radius of a neighbourhood.
+    """
+
+    def __init__(self, latent: Tensor, radius: int) -> None:
+        side = 2 * radius + 1
+        batch, channels, height, width = latent.shape
+        self._pixels = latent.permute(0, 2, 3, 1).reshape(-1, channels)  # (B*(h+2r)*(w+2r), D)
+        row = torch.arange(len(self._pixels), device=latent.device).view(batch, height, width)
+        # The first latent of each neighbourhood, (B*h*w,), and the others relative to it, (side*side,).
+        self._corner = row[:, : height - side + 1, : width - side + 1].flatten()
+        self._offset = row[0, :side, :side].flatten()
+
+    def __call__(self, index: Tensor) -> Tensor:
+        """Return the neighbourhoods of LR pixels (N,) in [0, B*h*w), (N, side*side*D), pixel by pixel."""
+        neighbours = self._corner[index, None] + self._offset  # (N, side*side)
+        rows = gather_rows(self._pixels, neighbours.flatten())  # (N*side*side, D)
+        return rows.view(len(index), len(self._offset) * rows.shape[1])
+
+
+def in_gathered_order(weight: Tensor, positions: int) -> Tensor:
+    """Reorder columns (n, D*positions) of an unfolded latent as gathered, (n, positions*D)."""
+    return weight.unflatten(1, (-1, positions)).transpose(1, 2).flatten(1)
+
+
 class LIIFEmbedding(Embedding):
     """LIIF embedding: 3x3 latents, relative coordinate and cell (LIIF, section 3).
 
@@ -126,24 +155,17 @@ class LIIFEmbedding(Embedding):
     ) -> Tensor:
         """Evaluate at each LR pixel only the expert it is routed to. Return a table (B*h*w, hidden_dim)."""
         side = 2 * self.radius + 1
-        batch, channels, padded_height, padded_width = latent.shape
-        height, width = padded_height - 2 * self.radius, padded_width - 2 * self.radius
-        pixels = latent.permute(0, 2, 3, 1).reshape(-1, channels)  # (B*(h+2r)*(w+2r), D)
-        row = torch.arange(len(pixels), device=latent.device).view(batch, padded_height, padded_width)
-        corner = row[:, :height, :width].flatten()  # (B*h*w,), first latent of each neighbourhood
-        offset = row[0, :side, :side].flatten()  # (side*side,), offsets from the first latent
+        batch = len(latent)
+        height, width = (n - 2 * self.radius for n in latent.shape[2:])
+        gather = Neighbourhoods(latent, self.radius)
         sample = torch.arange(batch, device=latent.device).repeat_interleave(height * width)  # (B*h*w,)
 
-        table = latent.new_empty(len(corner), len(columns[0]))
+        table = latent.new_empty(len(sample), len(columns[0]))
         at_a_time = limit_for(_GATHERED_PIXELS, latent)
         for weight, constant, group in zip(columns, constants, groups, strict=True):
-            # From the order of unfold, (D, side²), to the order of the gathered rows, (side², D).
-            weight = weight.unflatten(1, (channels, side * side)).transpose(1, 2).flatten(1)
+            weight = in_gathered_order(weight, side * side)
             for rows in group.split(at_a_time):
-                neighbourhood = corner[rows, None] + offset  # (N, side*side)
-                gathered = gather_rows(pixels, neighbourhood.flatten())  # (N*side*side, D)
-                gathered = gathered.view(len(rows), weight.shape[1])  # (N, side*side*D)
-                table[rows] = linear(gathered, weight).to(table) + gather_rows(constant, sample[rows])
+                table[rows] = linear(gather(rows), weight).to(table) + gather_rows(constant, sample[rows])
         return table
 
     def rel_cell(self, size: tuple[float, float], latent_size: tuple[int, int]) -> tuple[float, float]:

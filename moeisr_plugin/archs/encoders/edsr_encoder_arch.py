@@ -19,7 +19,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x).mul_(self.res_scale).add_(x)
+        residual = self.body(x)
+        return (residual if self.res_scale == 1 else residual.mul_(self.res_scale)).add_(x)
 
 
 @register
