@@ -73,6 +73,7 @@ def test_a_process_that_ended_early_is_named_while_the_leader_waits():
         team.gathered("counts", 1)
 
 
+@pytest.mark.usefixtures("heard_interrupts")
 def test_a_process_that_ended_early_is_named_when_torchrun_ends_the_leader():
     team = Team(0, 2, 0, store_with_a_process_that_ended())  # type: ignore[arg-type]
     lines = []
@@ -81,6 +82,7 @@ def test_a_process_that_ended_early_is_named_when_torchrun_ends_the_leader():
     assert lines == ["process 1 of 2 ended early while it worked on b.png; run the command again"]
 
 
+@pytest.mark.usefixtures("heard_interrupts")
 def test_a_process_whose_work_is_over_did_not_end_early():
     store = store_with_a_process_that_ended()
     store.set("over/1", "true")
