@@ -116,6 +116,7 @@ class Unchanged:
     """Replacement for `Upscaler` and `EncodedPicture` that returns the picture unchanged."""
 
     device = None
+    precision = "float32"
 
     def __init__(self, *args, **options):
         self.image = np.empty(0)

@@ -14,6 +14,7 @@ class Twice:
     layers = 1
     net = None
     device = None
+    precision = "float32"
     options: dict
 
     def __init__(self, *arguments, **options):
