@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from moeisr_plugin import __version__
@@ -251,7 +252,10 @@ def _origin(model: Model) -> list[str]:
 
 
 def _type_and_parameters(options: Mapping[str, Any]) -> str:
-    rest = _parameters(options)
+    # Of a teacher only the name of its file is stated, not the folder on the machine of the author.
+    rest = _parameters(
+        {key: PurePath(each).name if key == "teacher" else each for key, each in options.items()}
+    )
     return f"{options['type']} ({rest})" if rest else options["type"]
 
 

@@ -29,6 +29,7 @@ from moeisr_plugin.checkpoints.network import network_from, read_checkpoint, sav
 from moeisr_plugin.checkpoints.provenance import UPCYCLED
 from moeisr_plugin.cli import main
 from moeisr_plugin.publishing import card
+from moeisr_plugin.publishing.card import _type_and_parameters
 from moeisr_plugin.publishing.publish import publish
 from moeisr_plugin.publishing.training_log import read_training
 from moeisr_plugin.render.complexity import executed_macs, extreme_workloads, published_macs
@@ -528,3 +529,8 @@ def test_command_prints_the_written_paths(experiment, capsys):
             *(folder / n for n in ("metafile.yml", "ModelZoo.md")),
         )
     ]
+
+
+def test_the_card_states_the_file_of_a_teacher_without_its_folder():
+    options = {"type": "L1Loss", "loss_weight": 1.0, "teacher": "/home/author/liif.pth"}
+    assert _type_and_parameters(options) == "L1Loss (loss_weight 1.0, teacher liif.pth)"
