@@ -1,7 +1,6 @@
 """Distillation: a teacher gives a second target for the queries of a batch."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +9,10 @@ from torch import Tensor, nn
 
 from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_network import Encoding, ImplicitNetwork
+from moeisr_plugin.models.acceleration import accelerate
 from moeisr_plugin.models.batches import Batch
+from moeisr_plugin.models.freezing import is_below
+from moeisr_plugin.models.replay import KeptBatch
 from moeisr_plugin.models.transfer import network_named, same_encoder
 
 DEEPEST = "deepest"
@@ -28,6 +30,13 @@ class Teacher:
     def __init__(self, net: ImplicitNetwork, *, shares_latent: bool):
         self.net = net
         self.shares_latent = shares_latent
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the colours for a query never change: nothing that gives them learns."""
+        unused = ["mapper", *(f"experts.{j}" for j in range(self.net.num_experts - 1))]
+        learning = [name for name, each in self.net.named_parameters() if each.requires_grad]
+        return all(is_below(name, unused) for name in learning)
 
     @torch.no_grad()
     def __call__(self, part: Batch, latents: list[Tensor]) -> Tensor:
@@ -86,13 +95,28 @@ class Distillation:
         self.teacher = build_teacher(options.pop("teacher"), student, device=device)
         self.criterion: nn.Module = build_loss(options).to(device)
 
+    def target(
+        self, part: Batch, latents: list[Tensor], kept: KeptBatch | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the colours of the teacher for a batch, (B, Q, 3), and again if they never change.
 
-@contextmanager
-def kept_outputs(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the outputs of a module, without their graphs, while the context is active."""
-    outputs: list[Tensor] = []
-    handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output.detach()))
-    try:
-        yield outputs
-    finally:
-        handle.remove()
+        Args:
+            part: the batch.
+            latents: see :class:`Teacher`.
+            kept: what is known of the batch. Its colours are used where there are some.
+        """
+        if kept is not None and kept.target is not None:
+            return kept.target, kept.target
+        colours = self.teacher(part, latents)
+        return colours, colours if self.teacher.is_constant else None
+
+
+def distillation_of(
+    train_opt: Mapping[str, Any], student: ImplicitNetwork, *, device: torch.device
+) -> Distillation | None:
+    """Return the distillation of a training by its options; None if there is none."""
+    if not train_opt.get("distillation_opt"):
+        return None
+    distillation = Distillation(train_opt["distillation_opt"], student, device=device)
+    accelerate(distillation.teacher.net, channels_last=train_opt.get("channels_last", False))
+    return distillation

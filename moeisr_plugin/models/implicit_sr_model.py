@@ -3,8 +3,9 @@
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,15 +22,16 @@ from moeisr_plugin.losses.names import SCORE_LOSSES
 from moeisr_plugin.models.acceleration import CUDA_GRAPH_MODES, accelerate, allow_tf32, without_autotuning
 from moeisr_plugin.models.averaging import bias_corrected_decay, update_average
 from moeisr_plugin.models.batches import Batch, scores_of_whole_batch, unsynchronised
-from moeisr_plugin.models.distillation import Distillation, kept_outputs
+from moeisr_plugin.models.distillation import Distillation, distillation_of
 from moeisr_plugin.models.freezing import is_below, learning_experts
 from moeisr_plugin.models.implicit_model import ImplicitModel
 from moeisr_plugin.models.memory import peak_gpu_memory
 from moeisr_plugin.models.optimisers import apply_rates, build_optimiser, build_scheduler, parameter_groups
 from moeisr_plugin.models.output_losses import OutputLosses, Share, weights_of_vgg_named
+from moeisr_plugin.models.replay import KeptBatch, latents, replay_of
 from moeisr_plugin.models.routing_log import routing_log
 from moeisr_plugin.models.throughput import Throughput
-from moeisr_plugin.models.training_step import TrainingStep
+from moeisr_plugin.models.training_step import step_of
 from moeisr_plugin.models.transfer import copy_encoder
 from moeisr_plugin.utils import processes
 
@@ -60,6 +62,7 @@ class ImplicitSRModel(ImplicitModel):
       graph. Random routing uses only experts that learn.
     - ``train.accumulate``: number of parts of a batch, to save memory. An iteration is still one step of the
       optimiser with the gradient of the whole batch.
+    - ``train.replay_batches``: number of batches to keep and to train on again; see :mod:`.replay`.
     - ``train.precision``, ``train.clip_grad_norm``, ``train.max_bad_steps``: see :class:`TrainingStep`.
     - ``path.param_key_g``: entry of ``path.pretrain_network_g``. By default the averaged weights where there
       are some.
@@ -90,21 +93,12 @@ class ImplicitSRModel(ImplicitModel):
         with weights_of_vgg_named(train_opt):
             super().init_training_settings()
         self.output_losses = OutputLosses(train_opt, pixel=self.cri_pix, perceptual=self.cri_perceptual)
-        self.distillation: Distillation | None = None
-        if distillation := train_opt.get("distillation_opt"):
-            self.distillation = Distillation(distillation, self._bare(self.net_g), device=self.device)
-            accelerate(self.distillation.teacher.net, channels_last=train_opt.get("channels_last", False))
+        self.distillation = distillation_of(train_opt, self._bare(self.net_g), device=self.device)
+        self.replay = replay_of(self.opt)
         if self.ema_decay > 0:
             accelerate(self.net_g_ema, channels_last=train_opt.get("channels_last", False))
-        self.training_step = self._step_of(self.optimizer_g)
+        self.training_step = step_of(train_opt, self.optimizer_g, self.device)
         self.throughput = Throughput()
-
-    def _step_of(self, optimiser: Optimizer) -> TrainingStep:
-        """Return the steps of an optimiser, by the options of the training."""
-        train_opt = self.opt["train"]
-        names = ("precision", "clip_grad_norm", "max_bad_steps")
-        given = {key: train_opt[key] for key in names if train_opt.get(key) is not None}
-        return TrainingStep(optimiser, self.device, **given)
 
     def setup_optimizers(self) -> None:
         """Set up the optimiser as the toolbox does, with one log line for all frozen parts."""
@@ -157,9 +151,14 @@ class ImplicitSRModel(ImplicitModel):
         self.optimizer_g.zero_grad()
         if current_iter > self.mapper_alone_after:
             self._freeze_all_but_mapper()
+        kept = self.replay.of(current_iter) if self.replay else None
+        if kept is not None:
+            self.lq, self.coord, self.cell, self.gt = kept.batch
         at_random = current_iter <= self.random_gates_iter
         distillation = None if current_iter > self.mapper_alone_after else self.distillation
-        losses, scores = self._add_gradients(self._batch(), at_random=at_random, distillation=distillation)
+        losses, scores = self._add_gradients(
+            self._batch(), at_random=at_random, distillation=distillation, kept=kept
+        )
         if at_random:
             # A compiled network gives zero gradients, for which an optimiser would still decay the weights.
             self._bare(self.net_g).mapper.zero_grad(set_to_none=True)
@@ -190,7 +189,7 @@ class ImplicitSRModel(ImplicitModel):
             update_average(self.net_g_ema.mapper, mapper, bias_corrected_decay(self.ema_decay, learnt_iter))
 
     def _add_gradients(
-        self, batch: Batch, *, at_random: bool, distillation: Distillation | None
+        self, batch: Batch, *, at_random: bool, distillation: Distillation | None, kept: KeptBatch | None
     ) -> tuple[OrderedDict[str, Tensor], Tensor]:
         """Accumulate the gradients of a batch.
 
@@ -198,11 +197,13 @@ class ImplicitSRModel(ImplicitModel):
             batch: the samples.
             at_random: route pixels to random experts and omit the losses of the scores.
             distillation: the loss of a teacher, if there is one.
+            kept: what is known of the batch from an earlier iteration.
 
         Returns:
             The losses, and the scores (B, J, h, w).
         """
-        parts = batch.split(self.accumulate)
+        encoder, parts = self._bare(self.net_g).encoder, batch.split(self.accumulate)
+        collect = self._needs_latents(distillation)
         score_losses = {} if at_random else self.score_losses
         # The balance loss is not a sum over the parts; it needs the scores of the whole batch.
         all_scores = self._scores_of_parts(parts) if score_losses and len(parts) > 1 else []
@@ -214,17 +215,20 @@ class ImplicitSRModel(ImplicitModel):
             with nullcontext() if is_last else unsynchronised(self.net_g):
                 with self.training_step.autocast():
                     routing_options = self._random_routing(part.lr) if at_random else {}
-                    with self._kept_latents(distillation) as latents:
+                    with latents(encoder, kept, collect=collect) as of_encoder:
                         decoding = self.net_g(part.lr, part.coord, part.cell, **routing_options)
                     outputs, share = as_picture(decoding.rgb, part.gt), Share(part, batch)
                     of_outputs = self._losses_of_outputs(outputs, part.gt, share)
+                    constant = None
                     if distillation is not None:
-                        target = as_picture(distillation.teacher(part, latents), part.gt)
-                        loss = distillation.criterion(outputs, target)
+                        target, constant = distillation.target(part, of_encoder, kept)
+                        loss = distillation.criterion(outputs, as_picture(target, part.gt))
                         of_outputs["l_distill"] = share(distillation.criterion, loss)
                     batch_scores = scores_of_whole_batch(index, decoding.scores, all_scores)
                     of_scores = {name: loss(batch_scores) for name, loss in score_losses.items()}
                 self.training_step.backward(torch.stack([*of_outputs.values(), *of_scores.values()]).sum())
+            if self.replay is not None and kept is None:
+                self.replay.keep(part, of_encoder[0], constant)
             output_losses.append({name: loss.detach() for name, loss in of_outputs.items()})
             scores.append(decoding.scores.detach())
         losses = OrderedDict(
@@ -234,11 +238,10 @@ class ImplicitSRModel(ImplicitModel):
         losses.update(of_scores)
         return losses, torch.cat(scores)
 
-    def _kept_latents(self, distillation: Distillation | None) -> AbstractContextManager[list[Tensor]]:
-        """Return a context that collects the latents for a teacher; a compiled network gives none."""
-        if distillation is None or not distillation.teacher.shares_latent or self.opt["train"].get("compile"):
-            return nullcontext([])
-        return kept_outputs(self._bare(self.net_g).encoder)
+    def _needs_latents(self, distillation: Distillation | None) -> bool:
+        """Return whether the latents are used again; a compiled network does not give them."""
+        shares = distillation is not None and distillation.teacher.shares_latent
+        return (shares or self.replay is not None) and not self.opt["train"].get("compile")
 
     def _random_routing(self, lr: Tensor) -> dict[str, Any]:
         """Return the arguments that make the network route LR pixels, (B, 3, h, w), to random experts."""
@@ -263,6 +266,17 @@ class ImplicitSRModel(ImplicitModel):
         net = self._bare(self.net_g)
         with self.training_step.autocast():
             return [net.encode(part.lr).scores for part in parts]
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        if self.replay is not None and current_iter != -1:
+            self.replay.save(self.opt["path"]["training_states"])
+        super().save_training_state(epoch, current_iter)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        if self.replay is not None:
+            folder = Path(self.opt["path"]["resume_state"]).parent
+            self.replay.load(folder, iteration=resume_state["iter"], device=self.device)
+        super().resume_training(resume_state)
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Save the network and the training state, unless the last loss is Inf or NaN.

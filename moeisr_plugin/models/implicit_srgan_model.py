@@ -13,6 +13,7 @@ from moeisr_plugin.data.whole_patches import as_picture
 from moeisr_plugin.models.implicit_sr_model import ImplicitSRModel
 from moeisr_plugin.models.optimisers import build_optimiser
 from moeisr_plugin.models.output_losses import Share
+from moeisr_plugin.models.training_step import step_of
 
 
 @MODEL_REGISTRY.register()
@@ -31,7 +32,7 @@ class ImplicitSRGANModel(ImplicitSRModel, SRGANModel):
     def init_training_settings(self) -> None:
         self._outputs: list[Tensor] = []
         super().init_training_settings()
-        self.discriminator_step = self._step_of(self.optimizer_d)
+        self.discriminator_step = step_of(self.opt["train"], self.optimizer_d, self.device)
 
     def setup_optimizers(self) -> None:
         super().setup_optimizers()

@@ -1,7 +1,7 @@
 """Optimiser steps with mixed precision, gradient clipping and skipping of Inf and NaN."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -144,3 +144,11 @@ class TrainingStep:
         if ours["scaler"] and self._scaler.is_enabled():  # empty if saved with another precision
             self._scaler.load_state_dict(ours["scaler"])
         return {key: value for key, value in state.items() if key != _STATE_KEY}
+
+
+def step_of(train_opt: Mapping[str, Any], optimiser: Optimizer, device: torch.device) -> TrainingStep:
+    """Return the steps of an optimiser, by the options of a training."""
+    names = ("precision", "clip_grad_norm", "max_bad_steps")
+    return TrainingStep(
+        optimiser, device, **{key: train_opt[key] for key in names if train_opt.get(key) is not None}
+    )

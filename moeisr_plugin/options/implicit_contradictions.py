@@ -50,6 +50,23 @@ def parts(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         yield "train.accumulate", f"is {accumulate}, more parts than a batch of {batch} has samples; lower it"
 
 
+def replay(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
+    """Settings with which batches cannot be kept."""
+    train, key = opt.get("train") or {}, "train.replay_batches"
+    if not run.is_train or not train.get("replay_batches"):
+        return
+    if "encoder" not in (train.get("freeze") or []):
+        yield key, "keeps latents, but the encoder learns; add encoder to train.freeze"
+    if train.get("compile"):
+        yield key, "does not reach the encoder of a compiled network; remove train.compile"
+    if train.get("accumulate", 1) > 1:
+        yield key, "keeps whole batches; remove train.accumulate and lower batch_size_per_gpu"
+    if train.get("gan_opt"):
+        yield key, "is not for a discriminator, which needs new outputs; remove it"
+    if gpus_of_process(opt, run) > 1:
+        yield key, "cannot serve several GPUs in one process; use torchrun and --launcher pytorch"
+
+
 def data_parallel(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     """Report settings that torch does not pass on to the threads of several GPUs in one process."""
     gpus, train = gpus_of_process(opt, run), opt.get("train") or {}
@@ -180,6 +197,7 @@ def results_by_name(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 IMPLICIT: tuple[Check, ...] = (
     parts,
     data_parallel,
+    replay,
     *NETWORK,
     data_sets,
     keys_of_pairs,

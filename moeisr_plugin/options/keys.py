@@ -171,6 +171,7 @@ IMPLICIT_TRAIN: dict[str, Rule] = {
     "encoder_from": or_empty(WEIGHTS),
     "precision": one_of("float32", "bfloat16", "float16"),
     "accumulate": whole(1),
+    "replay_batches": whole(0),
     "clip_grad_norm": number(above=0),
     "channels_last": flag(),
     "compile": COMPILE,

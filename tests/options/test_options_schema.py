@@ -222,6 +222,7 @@ WRONG = {
     "train.ema_decay": (1, "is 1; give a number of at least 0 and below 1"),
     "train.precision": ("fp16", "is 'fp16'; give float32, bfloat16 or float16"),
     "train.accumulate": (0, "is 0; give a whole number of at least 1"),
+    "train.replay_batches": (-1, "is -1; give a whole number of at least 0"),
     "train.clip_grad_norm": (-1, "is -1; give a number above 0"),
     "train.optim_g.lr": (-1e-4, "is -0.0001; give a number above 0"),
     "train.optim_g.betas": ([0.9], "is [0.9]; give a list, 2 of a number of at least 0 and below 1 each"),
@@ -651,6 +652,18 @@ CONTRADICTIONS = {
     "mixed scales without pairs": (
         {"datasets.val_1.mixed_scales": True},
         "datasets.val_1.mixed_scales: applies only to pairs of HR and LR; remove the line",
+    ),
+    "kept batches of a learning encoder": (
+        {"train.replay_batches": 4},
+        "train.replay_batches: keeps latents, but the encoder learns; add encoder to train.freeze",
+    ),
+    "kept batches of a compiled network": (
+        {"train.replay_batches": 4, "train.freeze": ["encoder"], "train.compile": True},
+        "train.replay_batches: does not reach the encoder of a compiled network; remove train.compile",
+    ),
+    "parts of kept batches": (
+        {"train.replay_batches": 4, "train.freeze": ["encoder"], "train.accumulate": 2},
+        "train.replay_batches: keeps whole batches; remove train.accumulate and lower batch_size_per_gpu",
     ),
     "parts of a batch": (
         {"train.accumulate": 3},
