@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.models.batches import Batch
+from moeisr_plugin.utils.available_memory import available_memory
 from moeisr_plugin.utils.tensor_files import CheckpointError, read_tensor_file
 
 
@@ -59,8 +60,26 @@ class Replay:
         return self._kept[int(order[position])]
 
     def keep(self, batch: Batch, latent: Tensor, target: Tensor | None) -> None:
-        """Add a batch; see :class:`KeptBatch`."""
-        self._kept.append(KeptBatch(batch, latent, target))
+        """Add a batch; see :class:`KeptBatch`.
+
+        Raises:
+            ValueError: the memory does not suffice for all batches, estimated at the first one.
+        """
+        kept = KeptBatch(batch, latent, target)
+        if not self._kept:
+            self._check_memory(kept)
+        self._kept.append(kept)
+
+    def _check_memory(self, kept: KeptBatch) -> None:
+        tensors = [tensor for tensor in (*kept.batch, kept.latent, kept.target) if tensor is not None]
+        each = sum(tensor.nbytes for tensor in tensors)
+        device = kept.latent.device
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+        if free is not None and self.size * each > free:
+            need = f"{self.size} batches of {each / 1e6:.3g} MB need {self.size * each / 1e9:.3g} GB"
+            raise ValueError(
+                f"train.replay_batches: {need}, but {free / 1e9:.3g} GB are free; at most {free // each} fit"
+            )
 
     def save(self, folder: str | Path) -> None:
         """Write the batches to a file in a folder, unless they are there from the last call.

@@ -1,5 +1,6 @@
 """Check combinations of settings of ImplicitSRModel; see :mod:`.contradictions`."""
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -55,6 +56,9 @@ def replay(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
     train, key = opt.get("train") or {}, "train.replay_batches"
     if not run.is_train or not train.get("replay_batches"):
         return
+    total = train.get("total_iter", math.inf)
+    if train["replay_batches"] >= total:
+        yield key, f"is {train['replay_batches']}, and total_iter {total}, so that none comes again; lower it"
     if "encoder" not in (train.get("freeze") or []):
         yield key, "keeps latents, but the encoder learns; add encoder to train.freeze"
     if train.get("compile"):

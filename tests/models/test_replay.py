@@ -95,6 +95,17 @@ def test_frozen_parts_run_once_for_each_batch(teacher, frozen, decoded, photogra
     assert (len(encoded), len(taught)) == (REPLAYED, decoded)
 
 
+def test_batches_that_do_not_fit_into_memory_are_refused_at_the_first(photographs, tmp_path, monkeypatch):
+    train = {"replay_batches": 1000, "random_gates_iter": 8, "total_iter": 2000}
+    model, opt = model_with(photographs, tmp_path, teacher="deepest", **train)
+    latent, rest = 2 * 8 * 12 * 12, 2 * 3 * 12 * 12 + 2 * 80 * 2 + 2 * 2 + 2 * 80 * 3
+    each = 4 * (latent + rest)
+    monkeypatch.setattr("moeisr_plugin.models.replay.available_memory", lambda: 400 * each + 1)
+    with pytest.raises(ValueError, match=r"^train\.replay_batches: 1000 batches of .*; at most 400 fit$"):
+        learn(model, batches_of(opt, 1))
+    assert len(model.replay) == 0
+
+
 def replayed(photographs):
     return trainings.options(
         photographs,

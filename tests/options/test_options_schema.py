@@ -654,15 +654,29 @@ CONTRADICTIONS = {
         "datasets.val_1.mixed_scales: applies only to pairs of HR and LR; remove the line",
     ),
     "kept batches of a learning encoder": (
-        {"train.replay_batches": 4},
+        {"train.total_iter": 9, "train.replay_batches": 2},
         "train.replay_batches: keeps latents, but the encoder learns; add encoder to train.freeze",
     ),
+    "more kept batches than iterations": (
+        {"train.replay_batches": 30, "train.total_iter": 30, "train.freeze": ["encoder"]},
+        "train.replay_batches: is 30, and total_iter 30, so that none comes again; lower it",
+    ),
     "kept batches of a compiled network": (
-        {"train.replay_batches": 4, "train.freeze": ["encoder"], "train.compile": True},
+        {
+            "train.total_iter": 9,
+            "train.replay_batches": 2,
+            "train.freeze": ["encoder"],
+            "train.compile": True,
+        },
         "train.replay_batches: does not reach the encoder of a compiled network; remove train.compile",
     ),
     "parts of kept batches": (
-        {"train.replay_batches": 4, "train.freeze": ["encoder"], "train.accumulate": 2},
+        {
+            "train.total_iter": 9,
+            "train.replay_batches": 2,
+            "train.freeze": ["encoder"],
+            "train.accumulate": 2,
+        },
         "train.replay_batches: keeps whole batches; remove train.accumulate and lower batch_size_per_gpu",
     ),
     "parts of a batch": (
