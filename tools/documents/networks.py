@@ -2,6 +2,8 @@
 
 import re
 
+from benchmarking.machines import name_of
+
 from documents.sources import SCALES, WEIGHTS, Measured, Model, Sources, decibels, table
 
 
@@ -71,8 +73,7 @@ def _machines(sources: Sources) -> list[str]:
 
 def _machine(measured: Measured) -> str:
     machine = measured.report["machine"]
-    name = re.sub(r"\(R\)| Processor", "", machine["cpu"])
-    return f"{name}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    return f"{name_of(machine)}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
 
 
 def _mark(measured: Measured, machines: list[str]) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from benchmarking.machines import name_of
+
 from documents.sources import Sources, table
 
 BESIDE_EDSR = "benchmark_beside_edsr.json"
@@ -116,7 +118,8 @@ def _relative(sources: Sources, file: str, heading: str, columns: Sequence[tuple
 
 def _from(sources: Sources, file: str) -> str:
     machine = sources.benchmark(file)["machine"]
-    where = f"{machine['gpu']}, {machine['cpu']}" if machine.get("gpu") else machine["cpu"]
+    name = name_of(machine)
+    where = f"{machine['gpu']}, {name}" if machine.get("gpu") else name
     return f"On {where}. From {sources.link(file, file.removesuffix('.json'))}."
 
 

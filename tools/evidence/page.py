@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from benchmarking.machines import name_of
+
 from evidence.reports import BICUBIC, Benchmark, Method, Row, interpolated
 from moeisr_plugin.evaluation.report import protocol_sentence
 
@@ -149,7 +151,7 @@ def _conditions(benchmark: Benchmark) -> str:
     threads = f", {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     return (
         f"{first['pictures']} pictures, LR {first['lr']}. {protocol_sentence(benchmark.protocol)} "
-        f"On {machine.get('gpu') or machine['cpu'] + threads}, torch {machine['torch']}."
+        f"On {machine.get('gpu') or name_of(machine) + threads}, torch {machine['torch']}."
         f"{' ' + benchmark.grey if benchmark.grey else ''}"
     )
 

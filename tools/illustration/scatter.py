@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # draws without a display
 
+from benchmarking.machines import name_of
 from documents.results import source_of
 from documents.sources import Measured, Sources
 from evidence.labels import Label, write_labels
@@ -54,7 +55,7 @@ def _points(sources: Sources) -> list[tuple[str, str, Measured]]:
 def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> bytes:
     sources = Sources()
     points = _points(sources)
-    machines = list(dict.fromkeys(measured.report["machine"]["cpu"] for *_, measured in points))
+    machines = list(dict.fromkeys(name_of(measured.report["machine"]) for *_, measured in points))
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=(10, 5.6), layout="constrained")
         axes.set_xscale("log")
@@ -64,7 +65,7 @@ def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> byt
         for name, kind, measured in points:
             colour = _COLOURS["MoEISR" if kind.startswith("MoEISR") else kind]
             where = cost(measured), measured.row(_SCALE)["psnr"]
-            number = machines.index(measured.report["machine"]["cpu"])
+            number = machines.index(name_of(measured.report["machine"]))
             axes.plot(*where, color=colour, marker="os^Dv"[number] if by_machine else "o", markersize=13)
             labels.append(Label(name, where, colour))
         axes.margins(x=0.26, y=0.18)
@@ -86,8 +87,7 @@ def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> byt
 
 def _name_machines(axes: Any, machines: Sequence[str]) -> None:
     for number, machine in enumerate(machines):
-        name = machine.replace("(R)", "").replace(" Processor", "")
-        axes.plot([], [], "os^Dv"[number], color="#8a8a8a", label=name, markersize=11)
+        axes.plot([], [], "os^Dv"[number], color="#8a8a8a", label=machine, markersize=11)
     axes.legend(frameon=False, loc="lower right")
 
 
