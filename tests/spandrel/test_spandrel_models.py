@@ -197,6 +197,7 @@ def test_models_of_others_are_not_taken_and_take_none_of_these(registry, write):
     ):
         assert not registry[ID].detect(other.state_dict())
     assert not registry[ID].detect({})
+    assert not registry[ID].detect({0: own, "experts.0.layers.0.weight": own})
 
 
 def test_installing_again_changes_the_scale_of_later_models(write):
