@@ -53,7 +53,9 @@ def is_known(state_dict: Mapping[str, Any]) -> bool:
     weights = _weights(state_dict)
     if isinstance(weights.get(DESCRIPTION), Tensor):
         return True
-    return "experts.0.layers.0.weight" in weights and any(str(name).startswith("encoder.") for name in weights)
+    return "experts.0.layers.0.weight" in weights and any(
+        str(name).startswith("encoder.") for name in weights
+    )
 
 
 def as_checkpoint(state_dict: Mapping[str, Any]) -> dict[str, Any]:
