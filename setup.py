@@ -113,6 +113,7 @@ setup(
         "openmmlab": OPENMMLAB,
         "heic": ["pillow-heif"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],  # onnxruntime only runs the exported files
+        "spandrel": ["spandrel>=0.4"],
         "web": ["fastapi>=0.110", "uvicorn>=0.29", "scikit-image"],  # the last for pictures to try
         "docs": ["mkdocs-material>=9.6"],
         "dev": [

@@ -22,7 +22,7 @@ from PIL import Image
 from skimage import data
 from training_files import write_card, write_experiment, write_results
 
-from moeisr_plugin import cli, render
+from moeisr_plugin import Upscaler, cli, render
 from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
 from moeisr_plugin.archs.registry import NETWORKS
 from moeisr_plugin.checkpoints.network import network_from, save_checkpoint
@@ -133,6 +133,9 @@ def test_python_examples_run(users_folder, page):
         expected = render.render(net, render.encode(net, lr), (round(21 * 3.7), round(33 * 3.7)))
         pixels = np.asarray(Image.open("by_onnx.png")).astype(float) / 255
         assert np.abs(pixels - expected[0].permute(1, 2, 0).clamp(0, 1).numpy()).max() < 0.6 / 255
+    if page == "docs/spandrel.md":
+        pixels = Upscaler("net_g_latest.pth")(np.array(Image.open("photo.png")), scale=4)
+        assert np.array_equal(np.asarray(Image.open("by_spandrel.png")), pixels)
     if "enlarged.png" in code:
         assert Image.open(users_folder / "enlarged.png").size == (round(33 * 3.7), round(21 * 3.7))
 
@@ -262,7 +265,7 @@ def test_extras_that_pip_commands_name_exist():
         for word in command
         for name in re.findall(r"^\.\[(.+)\]$", word)
     }
-    assert extras == {"train", "heic", "openmmlab", "onnx", "web"}
+    assert extras == {"train", "heic", "openmmlab", "onnx", "spandrel", "web"}
     assert all(f'"{name}": ' in setup for name in extras)
 
 

@@ -11,7 +11,7 @@ LAYERS = [
     {"utils", "ops", "metrics"},
     {"archs", "pictures", "losses"},
     {"render", "data", "checkpoints"},
-    {"models", "upscaler", "exporting"},
+    {"models", "upscaler", "exporting", "spandrel"},
     {"options", "openmmlab"},
     {"evaluation"},
     {"publishing", "web"},

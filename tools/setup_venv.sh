@@ -56,7 +56,7 @@ from pathlib import Path
 
 import cv2  # fails if its system libraries are missing
 
-modules = "imagecodecs torch torchvision basicsr mmengine lmdb addict safetensors skimage fastapi uvicorn pytest xdist httpx selenium ruff pyright".split()
+modules = "imagecodecs torch torchvision basicsr mmengine lmdb addict safetensors skimage fastapi uvicorn spandrel pytest xdist httpx selenium ruff pyright".split()
 package = find_spec("moeisr_plugin")
 here = package is not None and Path(sys.argv[1]).resolve() in Path(package.origin).resolve().parents
 sys.exit(not (here and all(map(find_spec, modules))))
