@@ -65,7 +65,7 @@ def test_lazy_attributes_are_listed_and_an_unknown_one_is_an_attribute_error(war
 
 
 @pytest.mark.parametrize("blocker", ["import sys\n", BLOCKER])
-def test_upscaling_and_converting_load_nothing_of_a_training_or_of_other_formats(blocker, tmp_path, photographs):
+def test_upscaling_and_converting_load_neither_training_nor_other_formats(blocker, tmp_path, photographs):
     source, target = tmp_path / "small.png", tmp_path / "large.png"
     _write_small_with_alpha(photographs / "chelsea.png", source)
     upscaling = (str(source), "-o", str(target), "--scale", "1.5")
