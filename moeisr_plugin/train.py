@@ -9,6 +9,7 @@ import os
 import sys
 
 from moeisr_plugin.commands.programs import DEBUG_HINT, run_program
+from moeisr_plugin.utils.allocator import keep_freed_memory
 from moeisr_plugin.utils.missing import toolbox_needed
 from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
@@ -30,8 +31,6 @@ def _train(root: str) -> int:
     require_memory_for_torch()
     with toolbox_needed("training"):
         from basicsr.train import train_pipeline
-
-        from moeisr_plugin.models.memory import keep_freed_memory
 
         keep_freed_memory()
         train_pipeline(root)

@@ -18,6 +18,9 @@ TRAINING_PACKAGES = (
     "addict",
 )
 
+DECODERS = ("cv2", "imagecodecs", "tifffile")
+"""Packages that are slow to import, and that no PNG of 8 bits needs."""
+
 # Refuses to import the packages of a training, as if they were not installed.
 BLOCKER = f"""
 import sys
@@ -62,7 +65,7 @@ def test_lazy_attributes_are_listed_and_an_unknown_one_is_an_attribute_error(war
 
 
 @pytest.mark.parametrize("blocker", ["import sys\n", BLOCKER])
-def test_upscaling_and_converting_load_nothing_of_a_training(blocker, tmp_path, photographs):
+def test_upscaling_and_converting_load_neither_training_nor_other_formats(blocker, tmp_path, photographs):
     source, target = tmp_path / "small.png", tmp_path / "large.png"
     _write_small_with_alpha(photographs / "chelsea.png", source)
     upscaling = (str(source), "-o", str(target), "--scale", "1.5")
@@ -71,7 +74,7 @@ def test_upscaling_and_converting_load_nothing_of_a_training(blocker, tmp_path, 
         f"{blocker}from moeisr_plugin.cli import main\n"
         f"assert main(['upscale', *{upscaling}]) == main(['convert', *{converting}]) == 0\n"
     )
-    done = run_python(code + loaded(TRAINING_PACKAGES))
+    done = run_python(code + loaded((*TRAINING_PACKAGES, *DECODERS)))
     assert done.stdout.splitlines()[-1:] == ["loaded []"], done.stderr
     assert target.is_file()
     assert (tmp_path / "net.pth").is_file()

@@ -46,8 +46,8 @@ from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, chosen_device
 from moeisr_plugin.evaluation.loading import distinct_names
 from moeisr_plugin.evaluation.machine import machine
-from moeisr_plugin.models.memory import keep_freed_memory
 from moeisr_plugin.render.casting import INT8, int8_obstacle
+from moeisr_plugin.utils.allocator import keep_freed_memory
 from moeisr_plugin.utils.atomic import atomic_write
 
 Shares = dict[str, list[float]]

@@ -19,6 +19,7 @@ from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import AlreadyLargeError, TargetScale
 from moeisr_plugin.commands.streams import STANDARD, streams_as_files
 from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
+from moeisr_plugin.utils.allocator import keep_freed_memory, return_freed_memory
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.team import LeaderFailedError, Team, team_of_environment
@@ -26,6 +27,9 @@ from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
+
+LARGEST_KEPT = 96 * 2**20
+"""Bytes of a layer with 64 channels for a tile and its context. Larger blocks are of whole pictures."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -99,6 +103,7 @@ def _run(args: argparse.Namespace, report: Report, team: Team) -> _Outcome:
 
     def process(job: Job) -> None:
         team.works_on(str(job.source))
+        return_freed_memory()  # of the picture before, as the memory that is available is checked
         prepared = prepare(job, upscaler, settings, report)
         if args.dry_run:
             report.result(f"{prepared.summary}, about {duration(estimate.add(prepared))}")
@@ -201,6 +206,7 @@ def _network(args: argparse.Namespace) -> str:
 
 def _load_upscaler(args: argparse.Namespace, report: Report, team: Team) -> "Upscaler":
     require_memory_for_torch()
+    keep_freed_memory(LARGEST_KEPT)
     with report.log(), report.stage(f"loading {_network(args)}"):
         from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -82,6 +81,8 @@ def read_png16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
     Returns:
         (H, W) or (H, W, 2 | 3 | 4) uint16.
     """
+    import cv2
+
     image.load()
     data = np.frombuffer(_without_animation(file), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)

@@ -2,7 +2,6 @@
 
 from typing import BinaryIO
 
-import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
@@ -23,6 +22,8 @@ def read_ppm16_pixels(file: BinaryIO, image: Image.Image) -> np.ndarray:
     Returns:
         (H, W, 3) or (H, W) uint16.
     """
+    import cv2
+
     largest = _largest_sample(image)  # not available after load()
     image.load()
     file.seek(0)

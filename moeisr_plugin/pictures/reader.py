@@ -25,7 +25,7 @@ from .png import check_png_data, is_png16, read_colour_chunks, read_png16_pixels
 from .ppm import is_ppm16, read_ppm16_pixels
 from .refused import check_refused
 from .tga import is_tga, may_have_alpha, without_empty_alpha
-from .tiff import is_tiff, read_tiff, read_tiff_header
+from .tiff_tags import is_tiff
 from .truncated import completed, is_truncated
 from .xmp import has_gain_map, kept_xmp
 
@@ -60,8 +60,20 @@ def is_picture_name(path: str | Path) -> bool:
     return Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
+def _read_tiff_header(file: BinaryIO) -> Header:
+    from .tiff import read_tiff_header  # tifffile takes 0.1 s to import
+
+    return read_tiff_header(file)
+
+
+def _read_tiff(file: BinaryIO) -> Picture:
+    from .tiff import read_tiff  # tifffile takes 0.1 s to import
+
+    return read_tiff(file)
+
+
 READERS: tuple[tuple[Callable, Callable, Callable], ...] = (
-    (is_tiff, read_tiff_header, read_tiff),
+    (is_tiff, _read_tiff_header, _read_tiff),
     (is_pam, read_pam_header, read_pam),
     (is_jpegxl, read_jpegxl_header, read_jpegxl),
     (is_deep_jpeg2000, read_deep_jpeg2000_header, read_deep_jpeg2000),

@@ -11,18 +11,8 @@ from .picture import Header, Picture, plausible_dpi, quiet_pillow, upright
 from .tiff_colours import to_grey_or_rgb
 from .tiff_layout import COLOURS, GREY, PROFILED, alpha_sample, check_layout, name, orientation
 from .tiff_segments import decode_samples
-from .tiff_tags import descriptive_exif, states_dpi
+from .tiff_tags import ICC_TAG, XMP_TAG, descriptive_exif, states_dpi
 from .xmp import kept_xmp
-
-ICC_TAG, XMP_TAG = 34675, 700
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""Both byte orders, of TIFF and of BigTIFF."""
-
-
-def is_tiff(file: BinaryIO) -> bool:
-    """Return whether the file begins as TIFF or BigTIFF does."""
-    file.seek(0)
-    return file.read(4) in MAGIC
 
 
 def read_tiff_header(file: BinaryIO) -> Header:

@@ -1,10 +1,13 @@
-"""Tags of TIFF files: those that describe the picture and may be copied into another file."""
+"""Signature and tags of TIFF files. Tags that describe the picture may be copied into another file."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Both byte orders, of TIFF and of BigTIFF."""
+ICC_TAG, XMP_TAG = 34675, 700
 EXIF_IFD, GPS_IFD = 34665, 34853
 X_RESOLUTION_TAG, RESOLUTION_UNIT_TAG = 282, 296
 INCH, CENTIMETRE = 2, 3
@@ -12,6 +15,12 @@ DESCRIPTIVE_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 """Description, maker, model, software, date, artist and copyright. The other tags describe the layout."""
 TAGS_OF_OFFSETS = (37500, 40965)
 """Maker note and interoperability: their offsets are valid only in the file that they come from."""
+
+
+def is_tiff(file: BinaryIO) -> bool:
+    """Return whether the file begins as TIFF or BigTIFF does."""
+    file.seek(0)
+    return file.read(4) in MAGIC
 
 
 class _Latin1(str):

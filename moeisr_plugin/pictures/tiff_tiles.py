@@ -16,8 +16,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .picture import ORIENTATION_TAG, Picture
 from .png import DEFLATE_LEVEL
 from .row_bands import regroup_bands
-from .tiff import ICC_TAG, XMP_TAG
-from .tiff_tags import descriptive_tags
+from .tiff_tags import ICC_TAG, XMP_TAG, descriptive_tags
 
 TILE = 256
 TILE_UNIT = 16  # sides of tiles are multiples of it (TIFF 6.0, section 15)
