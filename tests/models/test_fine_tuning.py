@@ -37,7 +37,7 @@ def drawing(seed, size=(97, 84)):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A fine-tuning of 90 iterations on eight drawings, with the loss, rates and phases of the option file."""
+    """A fine-tuning of 90 iterations on eight drawings; losses, rate and phases are those of the file."""
     folder = tmp_path_factory.mktemp("drawings")
     (folder / "own").mkdir()
     for seed in range(8):

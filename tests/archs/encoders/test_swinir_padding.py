@@ -108,7 +108,7 @@ def test_a_window_of_the_padded_picture_is_that_of_the_published_test(size, scal
     padded = published(lr, 4)
     whole = render(net, encode(net, padded), (padded.shape[2] * scale, padded.shape[3] * scale))
     height, width = size[0] * scale, size[1] * scale
-    encoding = encode(net, pad_as_published(lr, net.encoder.window_size))
+    encoding = encode(net, pad_as_published(lr, 4))
     result = render(net, encoding, (height, width), Window(0, 0, *size))
     torch.testing.assert_close(result, whole[:, :, :height, :width], rtol=0, atol=1e-6)
 
