@@ -23,7 +23,7 @@ from skimage import data
 from training_files import write_card, write_experiment, write_results
 
 from moeisr_plugin import Upscaler, cli, render
-from moeisr_plugin.archs.implicit_arch import LIIF, MoEISRLIIF
+from moeisr_plugin.archs.implicit_arch import LIIF, LTE, MoEISRLIIF
 from moeisr_plugin.archs.registry import NETWORKS
 from moeisr_plugin.checkpoints.network import network_from, save_checkpoint
 from moeisr_plugin.commands import memory, upscale
@@ -71,6 +71,11 @@ def mentioned_files(tmp_path_factory):
     for name in ("net_g_latest.pth", "a.pth", "b.pth", "mine.pth"):
         save_checkpoint(folder / name, {"params": net.state_dict(), "network_g": net.hyper_parameters})
     torch.save(published_liif(LIIF(encoder=encoder, hidden_dim=8)), folder / "edsr-baseline-liif.pth")
+    swinir = {"type": "SwinIREncoder", "embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4}
+    lte = LTE(encoder={**swinir, "padding": "published"}, hidden_dim=8, num_freq_features=8)
+    save_checkpoint(
+        folder / "swinir-lte.pth", {"params": lte.state_dict(), "network_g": lte.hyper_parameters}
+    )
     for name in ("photos", "datasets/Set5"):
         (folder / name).mkdir(parents=True)
     for path in ("photo.png", "photos/one.png", "datasets/Set5/one.png"):

@@ -1,5 +1,6 @@
 """An encoder of another module goes through every command."""
 
+import re
 import shutil
 from typing import Any
 
@@ -106,6 +107,14 @@ def test_evaluate_and_publish(folder, weights, photographs):
     assert code == 0, text
     (published,) = (folder / "zoo").glob("*.safetensors")
     assert read_checkpoint(published)["modules"] == {"OneConvolution": "own_encoder"}
+    card = (folder / "zoo/tiny.md").read_text()
+    assert "It needs `OneConvolution` of the module `own_encoder`." in card
+    [command] = re.findall(r"^moeisr (upscale photo.png .*)$", card, re.MULTILINE)
+    assert command.endswith(" --import own_encoder")
+    shutil.copy(folder / "small.png", folder / "zoo/photo.png")
+    shutil.copy(folder / "own_encoder.py", folder / "zoo")
+    code, text = run_cli(folder / "zoo", *command.split())
+    assert code == 0, text
     code, text = run_cli(folder, "complexity", "--weights", published, "--import", "own_encoder")
     assert code == 0, text
     assert "encoder" in text

@@ -28,6 +28,9 @@ PUBLISHED = "published"
 
 INDEX = "metafile.yml"
 
+DATA_LICENCES = "Training Data Licenses"
+"""Key of an index with the licences of the training data, by their names."""
+
 TEACHER = "teacher"
 """The part of a starting point that gave no weights, but the targets of a distillation."""
 
@@ -123,11 +126,15 @@ def _of_index(index: Path, sha256: str) -> Source:
         models = yaml.safe_load(index.read_text(encoding="utf-8"))["Models"]
         model = next(model for model in models if model["Metadata"].get("SHA-256") == sha256)
         facts = model["Metadata"]
+        licences = facts.get(DATA_LICENCES, {})
         return {
             "name": model["Name"],
             "iterations": facts["Iterations"],
             "licence": facts["License"],
-            "training_data": [{"name": name} for name in facts["Training Data"]],
+            "training_data": [
+                {"name": name, **({"licence": licences[name]} if name in licences else {})}
+                for name in facts["Training Data"]
+            ],
         }
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration):
         return {}

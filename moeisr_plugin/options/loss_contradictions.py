@@ -39,6 +39,7 @@ KEYS = (
 )
 LARGEST_TRIAL = 64
 """Rows and columns of the pictures on which a loss is tried."""
+INDIVISIBLE = "which is not the mean of those of its parts, into which train.accumulate divides it"
 
 
 def places(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -62,37 +63,45 @@ def whole_patches(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
 
 
 def trials(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Report losses of other packages that fail on samples of this form."""
+    """Report losses of other packages that fail on samples of this form, or cannot be accumulated."""
     is_whole, known = _is_whole(opt), dict(iter(LOSS_REGISTRY))
     if is_whole is None or not run.is_train:
         return
-    dataset = dict(data_sets_of(opt))["train"]
+    train, dataset = opt["train"], dict(data_sets_of(opt))["train"]
     shape = _picture(dataset) if is_whole else (1, dataset.get("sample_q", 2304), 3)
     for key, kind in _given(opt):
         loss = find(known, kind)
         is_known = loss is None or loss.__module__.split(".")[0] in OWN_PACKAGES
         if is_known or key not in (*COMPARING, "tv_opt"):
             continue
-        options = {
-            name: value for name, value in opt["train"][key].items() if name not in ("type", "teacher")
-        }
+        options = {name: value for name, value in train[key].items() if name not in ("type", "teacher")}
+        arguments = 1 if key == "tv_opt" else 2
         try:
             with torch.random.fork_rng(devices=[]):
                 pair = torch.rand(shape, requires_grad=True), torch.rand(shape)
-                value = loss(**options)(*pair[: 1 if key == "tv_opt" else 2])
+                value = loss(**options)(*pair[:arguments])
                 value.backward()
+                divides = train.get("accumulate", 1) == 1 or _divides(loss(**options), shape, arguments)
         except Exception as error:  # of other packages, anything may come
             words = "whole pictures" if is_whole else "single pixels"
             remedy = "give another" if is_whole else f"give another, or set datasets.train.sample_q: {WHOLE}"
             reason = one_line(error)
             yield f"train.{key}", f"{kind} fails on {words}, {list(shape)} ({reason}); {remedy}"
+            continue
+        if not divides:
+            text = f"{kind} is a loss of the batch, {INDIVISIBLE}; give another, or remove train.accumulate"
+            yield f"train.{key}", text
 
 
 def perceptual(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
-    """Report layers that a VGG does not have."""
-    options = (opt.get("train") or {}).get("perceptual_opt") or {}
+    """Report layers that a VGG does not have, and a norm of the whole batch where there are parts."""
+    train = opt.get("train") or {}
+    options = train.get("perceptual_opt") or {}
     if options.get("type") != "PerceptualLoss":
         return
+    if options.get("criterion") == "fro" and run.is_train and train.get("accumulate", 1) > 1:
+        text = f"is fro, a norm of the batch, {INDIVISIBLE}; give l1, or remove train.accumulate"
+        yield "train.perceptual_opt.criterion", text
     kind = options.get("vgg_type", "vgg19")
     layers = vgg_arch.NAMES[kind.removesuffix("_bn")]
     layers = vgg_arch.insert_bn(layers) if kind.endswith("_bn") else layers
@@ -156,6 +165,20 @@ def _sides(dataset: Mapping[str, Any]) -> list[int]:
 def _picture(dataset: Mapping[str, Any]) -> tuple[int, ...]:
     side = min(*_sides(dataset), LARGEST_TRIAL, LARGEST_TRIAL)
     return 1, 3, side, side
+
+
+def _divides(loss: Any, shape: tuple[int, ...], arguments: int) -> bool:
+    """Return whether a loss of two samples is the mean of those of each, or their sum by its `reduction`.
+
+    A loss that draws random numbers is not judged.
+    """
+    several = [torch.rand(2, *shape[1:]) for _ in range(arguments)]
+    several[0][1] *= 0.5  # samples of equal loss would hide a norm
+    with torch.no_grad():
+        whole, again = loss(*several), loss(*several)
+        parts = torch.stack([loss(*(each[i : i + 1] for each in several)) for i in range(2)])
+    expected = parts.sum() if getattr(loss, "reduction", "mean") == "sum" else parts.mean()
+    return not torch.equal(whole, again) or torch.allclose(whole, expected, rtol=1e-3)
 
 
 LOSSES: tuple[Check, ...] = (places, whole_patches, trials, perceptual, discriminator)

@@ -7,6 +7,8 @@ from typing import Any
 
 from moeisr_plugin import __version__
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
+from moeisr_plugin.archs.registry import modules_of
+from moeisr_plugin.checkpoints.provenance import DATA_LICENCES
 from moeisr_plugin.evaluation.report import legend, protocol_sentence, table_of_averages
 from moeisr_plugin.losses.names import PICTURE_LOSSES, SCORE_LOSSES
 from moeisr_plugin.publishing import origin
@@ -102,7 +104,7 @@ def card(model: Model) -> str:
         + ", ".join(f"{name} {number:,}" for name, number in parameters.items())
         + f"). `{model.file}` holds them in {model.dtype}, {weights}: {model.size:,} bytes, SHA-256 "
         f"`{model.sha256}`." + (f" It is published at <{model.address}>." if model.statement.url else ""),
-        f"```bash\nmoeisr upscale photo.png --scale 2.5 --weights {model.file}\n```",
+        _command(model),
         "## Results",
         *(_results(results) for results in model.results),
         "## Cost",
@@ -117,6 +119,15 @@ def card(model: Model) -> str:
         _sources(model.statement),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _command(model: Model) -> str:
+    """Return the command that uses the weights, with the modules of classes of other packages."""
+    modules = modules_of(model.net.hyper_parameters)
+    imports = "".join(f" --import {module}" for module in dict.fromkeys(modules.values()))
+    command = f"```bash\nmoeisr upscale photo.png --scale 2.5 --weights {model.file}{imports}\n```"
+    needed = [f"`{name}` of the module `{module}`" for name, module in modules.items()]
+    return f"{command}\n\nIt needs {', '.join(needed)}." if needed else command
 
 
 def collection_entry(model: Model) -> dict[str, Any]:
@@ -153,6 +164,7 @@ def model_entry(model: Model) -> dict[str, Any]:
             ],
             "Parameters": sum(complexity.parameters(model.net).values()),
             "Training Data": origin.training_data(model.statement, model.started),
+            DATA_LICENCES: origin.data_licences(model.statement, model.started),
             **({"Started From": sources} if sources else {}),
             "Training Resources": model.statement.hardware,
             "Training Time (s)": round(training.seconds),

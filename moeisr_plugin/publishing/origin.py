@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moeisr_plugin.checkpoints.provenance import TEACHER, ancestors
+from moeisr_plugin.checkpoints.provenance import DATA_LICENCES, TEACHER, ancestors
 from moeisr_plugin.publishing.statement import Statement
 
 Started = Sequence[Mapping[str, Any]]
@@ -50,6 +50,13 @@ def training_data(statement: Statement, started: Started) -> list[str]:
     return list(dict.fromkeys([*own, *inherited]))
 
 
+def data_licences(statement: Statement, started: Started) -> dict[str, str]:
+    """Return the licences of these collections by name, of those that state one."""
+    inherited = [data for source in ancestors(started) for data in source.get("training_data", ())]
+    own = {images.name: images.licence for images in statement.training_images}
+    return {**_licences(inherited), **own}
+
+
 def index_entries(started: Started) -> list[dict[str, Any]]:
     """Return the entries of the starting points in the model index."""
     return [_index_entry(source) for source in ancestors(started)]
@@ -63,6 +70,10 @@ def _in_words(source: Mapping[str, Any]) -> str:
     return f"{name}`{source['file']}`{part}, SHA-256 `{source['sha256']}`{iterations}"
 
 
+def _licences(collections: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {data["name"]: data["licence"] for data in collections if "licence" in data}
+
+
 def _index_entry(source: Mapping[str, Any]) -> dict[str, Any]:
     named = {
         "Name": source.get("name"),
@@ -71,6 +82,7 @@ def _index_entry(source: Mapping[str, Any]) -> dict[str, Any]:
         "SHA-256": source["sha256"],
         "Iterations": source.get("iterations"),
         "Training Data": [data["name"] for data in source.get("training_data", ())] or None,
+        DATA_LICENCES: _licences(source.get("training_data", ())) or None,
         "License": source.get("licence"),
     }
     return {key: value for key, value in named.items() if value is not None}

@@ -28,7 +28,11 @@ def test_bundled_weights_are_described_by_their_index():
     assert source["name"] == "tiny_LIIF"
     assert source["sha256"] == sha256_of(path)
     assert (source["network"], source["iterations"]) == ("LIIF", 25000)
-    assert "BSDS500, training and test splits" in [data["name"] for data in source["training_data"]]
+    assert {data["name"]: data["licence"] for data in source["training_data"]} == {
+        "CLIC 2025, validation and final-test photographs, halved": "Unsplash licence",
+        "CID22, training split, 512×512": "CC BY-SA 4.0",
+        "BSDS500, training and test splits": "research use",
+    }
     assert source["licence"]
 
 
@@ -198,6 +202,10 @@ def test_card_and_index_state_inherited_data_and_licences(tmp_path):
     assert f"| {encoder} | not stated | not stated |" in text
     facts = yaml.safe_load(index.read_text(encoding="utf-8"))["Models"][0]["Metadata"]
     assert facts["Training Data"] == ["Birds", "Boats", "Flickr"]
+    own = {"Birds": "CC0", "Boats": "CC BY 4.0"}
+    assert facts["Training Data Licenses"] == {**own, "Flickr": "various"}
+    assert facts["Started From"][0]["Training Data Licenses"] == {"Flickr": "various"}
+    assert "Training Data Licenses" not in facts["Started From"][1]
     assert [entry["SHA-256"] for entry in facts["Started From"]] == ["11", "22"]
     again = starting_point(weights)
     assert (again["name"], again["iterations"]) == ("small_mixture", 200)

@@ -12,6 +12,7 @@ from moeisr_plugin.cli import main
 from moeisr_plugin.options import OptionsError, Run, check
 from moeisr_plugin.options.command_line import options_of_command
 from moeisr_plugin.options.parse import force_options, read_options, write_options
+from moeisr_plugin.options.shipped import located_options
 
 pytestmark = pytest.mark.slow
 
@@ -55,8 +56,14 @@ def test_mmengine_reads_the_same_options_from_a_file(path, folder):
 
 def test_option_files_are_short():
     lines = {path: len(path.read_text().splitlines()) for path in OPTIONS.rglob("*.yml")}
-    assert sum(lines.values()) <= 1550
+    assert sum(lines.values()) <= 1500
     assert all(lines[path] <= 40 for path in EXPERIMENTS)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_command_in_the_head_of_a_file_names_the_file(path):
+    [named] = re.findall(r"^# .*moeisr_plugin\.(?:train|test) -opt (\S+)", path.read_text(), re.MULTILINE)
+    assert Path(located_options(named)).resolve() == path
 
 
 MERGED = {

@@ -46,6 +46,8 @@ RIGHT = {
             "vgg_type": "vgg16_bn",
         },
     },
+    "a norm of the whole batch": {**WHOLE, "train.perceptual_opt": {**PERCEPTUAL, "criterion": "fro"}},
+    "means of features in parts": {**WHOLE, "train.perceptual_opt": PERCEPTUAL, "train.accumulate": 2},
     "the spectrum as the only loss": {**WHOLE, "train.pixel_opt": {"type": "FrequencyLoss"}},
     "a discriminator": {**GAN, "train.net_d_iters": 2, "train.net_d_init_iters": 100},
     "a discriminator without a pixel loss": {**GAN, "train.pixel_opt": None},
@@ -119,6 +121,13 @@ WRONG = {
     "criterion that fails in the toolbox": (
         {**WHOLE, "train.perceptual_opt": {**PERCEPTUAL, "criterion": "l2"}},
         ["train.perceptual_opt.criterion: is 'l2'; give l1 or fro"],
+    ),
+    "norm of the whole batch in parts": (
+        {**WHOLE, "train.perceptual_opt": {**PERCEPTUAL, "criterion": "fro"}, "train.accumulate": 2},
+        [
+            "train.perceptual_opt.criterion: is fro, a norm of the batch, which is not the mean of those of "
+            "its parts, into which train.accumulate divides it; give l1, or remove train.accumulate"
+        ],
     ),
     "adversarial loss without the model": (
         {"train.gan_opt": {"type": "GANLoss", "gan_type": "vanilla"}},
@@ -209,10 +218,35 @@ class ManyValuesOfTests(nn.Module):
         return (prediction - target).abs()
 
 
+class NormOfTests(nn.Module):
+    """A loss of another package that is neither a mean nor a sum over samples."""
+
+    def forward(self, prediction, target=0.0):
+        return (prediction - target).norm()
+
+
+class SumOfTests(nn.Module):
+    """A sum over samples, as its attribute says."""
+
+    reduction = "sum"
+
+    def forward(self, prediction, target):
+        return (prediction - target).abs().sum()
+
+
+class NoisyOfTests(nn.Module):
+    """A mean over samples with random weights."""
+
+    def forward(self, prediction, target):
+        return (torch.rand_like(target) * (prediction - target)).abs().mean()
+
+
 @pytest.fixture
 def losses_of_others():
-    PictureLossOfTests.__module__ = ManyValuesOfTests.__module__ = "other.losses"
-    own = {kind.__name__: kind for kind in (PictureLossOfTests, ManyValuesOfTests)}
+    kinds = (PictureLossOfTests, ManyValuesOfTests, NormOfTests, SumOfTests, NoisyOfTests)
+    for kind in kinds:
+        kind.__module__ = "other.losses"
+    own = {kind.__name__: kind for kind in kinds}
     LOSS_REGISTRY._obj_map.update(own)
     yield
     for name in own:
@@ -230,6 +264,25 @@ def test_losses_of_other_packages_are_tried(training_options):
     assert torch.equal(torch.get_rng_state(), state)
     (line,) = problems(training_options, {"train.pixel_opt": {"type": "ManyValuesOfTests"}})
     assert line.startswith("train.pixel_opt: ManyValuesOfTests fails on whole pictures, [1, 3, 8, 8] (")
+
+
+@pytest.mark.usefixtures("losses_of_others")
+@pytest.mark.parametrize("form", [{}, WHOLE])
+def test_losses_that_cannot_be_accumulated_are_refused(form, training_options):
+    norm = {"type": "NormOfTests"}
+    changes = {**form, "train.pixel_opt": norm, "train.accumulate": 2}
+    if form:
+        changes["train.tv_opt"] = norm
+    found = problems(training_options, changes)
+    assert found == [
+        f"{key}: NormOfTests is a loss of the batch, which is not the mean of those of its parts, into which "
+        "train.accumulate divides it; give another, or remove train.accumulate"
+        for key in ("train.pixel_opt", "train.tv_opt")[: 1 + bool(form)]
+    ]
+    assert problems(training_options, {"train.accumulate": 1}) == []
+    for kind in ("SumOfTests", "NoisyOfTests"):
+        changes = {"train.pixel_opt": {"type": kind}, "train.tv_opt": None, "train.accumulate": 2}
+        assert problems(training_options, changes) == []
 
 
 def as_toolbox(opt, model="SRModel"):

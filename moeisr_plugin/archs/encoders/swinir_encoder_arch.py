@@ -28,7 +28,8 @@ class SwinIREncoder(SwinIR):
         resi_connection: '1conv' or '3conv', the convolutions that end a residual group.
         padding: 'minimal' pads by reflection to the next multiple of the window. 'published' pads in
             evaluation as the published test of LTE, by a whole window where the size is a multiple already.
-            That test also decodes the padding, which changes the last one and a half LR rows and columns.
+            That test also decodes the padding, which changes the last one and a half LR rows and columns;
+            docs/fine_tune.md has the lines that equal it.
 
     Raises:
         ValueError: If `depths` and `num_heads` differ in length, a number of heads does not divide

@@ -11,7 +11,7 @@ from moeisr_plugin.archs.implicit_arch import LTE
 from moeisr_plugin.archs.registry import build_network
 from moeisr_plugin.checkpoints.network import network_from, save_checkpoint
 from moeisr_plugin.options import Run, check
-from moeisr_plugin.render import encode, render
+from moeisr_plugin.render import Window, encode, render
 
 TINY = {"embed_dim": 12, "depths": [2, 2], "num_heads": [2, 3], "window_size": 4}
 SIZES = [(8, 12), (9, 12), (8, 15), (7, 10)]
@@ -96,6 +96,21 @@ def test_picture_is_that_of_the_published_test_but_for_its_border(size, scale):
     torch.testing.assert_close(result[inner], expected[inner], rtol=0, atol=2e-5)
     before = render(plain, encode(plain, lr), (height, width))
     assert (before[inner] - expected[inner]).abs().max() > 5e-4
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [2, 3])
+@torch.no_grad()
+def test_a_window_of_the_padded_picture_is_that_of_the_published_test(size, scale):
+    """The window leaves the padding out. It is decoded where neighbours of the last pixels reach into it."""
+    lr = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    net = lte_of("minimal")
+    padded = published(lr, 4)
+    whole = render(net, encode(net, padded), (padded.shape[2] * scale, padded.shape[3] * scale))
+    height, width = size[0] * scale, size[1] * scale
+    encoding = encode(net, pad_as_published(lr, 4))
+    result = render(net, encoding, (height, width), Window(0, 0, *size))
+    torch.testing.assert_close(result, whole[:, :, :height, :width], rtol=0, atol=1e-6)
 
 
 def test_padding_is_saved_with_the_weights(tmp_path):
