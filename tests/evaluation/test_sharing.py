@@ -1,6 +1,7 @@
 """Measurements that several processes share. Threads with a store of torch stand for the processes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
@@ -46,7 +47,7 @@ def measured(method, place):
 def test_the_leader_has_what_all_measured_in_the_order_of_the_pictures(size):
     def work(team, shared):
         for method in ("a", "b"):
-            shared.measure(method, PLACES, lambda place: measured(method, place))
+            shared.measure(method, PLACES, partial(measured, method))
         found = shared.collected("all", ["a", "b"])
         shared.require_success()
         return found
