@@ -216,6 +216,7 @@ def test_seconds_are_per_megapixel_of_the_pictures(run):
             assert each[f"{clock}_seconds_per_megapixel"] == pytest.approx(seconds / megapixels)
         assert each["seconds_per_megapixel"] == each["cpu_seconds_per_megapixel"] > 0
     assert [each["network"] for each in report["beside_edsr"]] == ["mixture", "LIIF"]
+    assert report["files"] == ["mixture.pth", "published.pth"]
 
 
 @pytest.mark.slow
@@ -282,10 +283,8 @@ def test_the_ratio_of_processes_is_that_of_the_fastest_runs(tool, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_both_numbers_of_processes_enlarge_the_folder(tool, photographs, monkeypatch):
-    for count in (1, 2):
-        seconds = tool.shared_folder._seconds(photographs, "tiny_LIIF", 1.5, count)
-        assert seconds > 0
+def test_processes_enlarge_the_folder_or_say_why_not(tool, photographs):
+    assert tool.shared_folder._seconds(photographs, "tiny_LIIF", 1.5, 2) > 0
     with pytest.raises(ValueError, match=r"moeisr upscale failed: .*no such file of weights"):
         tool.shared_folder._seconds(photographs, "nowhere.pth", 1.5, 1)
 
@@ -300,7 +299,7 @@ def test_both_numbers_of_processes_enlarge_the_folder(tool, photographs, monkeyp
         ("--front --pictures . --scale 3 --beside-pcsr .", "its networks are for ×4"),
         ("--front --pictures . --lmf-weights a.pth", "--lmf-weights: needs --beside-lmf DIR"),
         ("--front --pictures . --scale 0.5", "'0.5' is not a scale of at least 1"),
-        ("--front --pictures . --published EDSR", "'EDSR': give NAME=DB, as EDSR=32.09"),
+        ("--front --pictures . --published EDSR", "'EDSR': give NAME=DB, as EDSR=32"),
         ("--front --processes 2 --pictures .", "--front and --processes: are two measurements"),
         ("--processes 2 --weights a.pth", "--processes: needs --pictures FOLDER and --weights"),
         ("--processes 1", "'1' is not a whole number of at least 2"),

@@ -15,6 +15,7 @@ from benchmarking.front import PROTOCOL, measure_front
 from benchmarking.front_report import finish, markdown
 from moeisr_plugin import __version__
 from moeisr_plugin.checkpoints.bundled import bundled_weights
+from moeisr_plugin.checkpoints.network import located
 from moeisr_plugin.data.scaled_set import ScaledSet
 from moeisr_plugin.evaluation.machine import machine
 from moeisr_plugin.render.casting import INT8, int8_obstacle
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_parse_published,
         default=[],
         metavar="NAME=DB",
-        help="published PSNR of EDSR or LM-LIIF without weights, as EDSR=32.09; marked as such; repeatable",
+        help="published PSNR of EDSR or LM-LIIF without weights, as EDSR=32; marked as such; repeatable",
     )
 
 
@@ -109,6 +110,7 @@ def run_front(args: argparse.Namespace) -> str:
             "scale": args.scale,
             "protocol": PROTOCOL,
             "repeats": args.repeats,
+            "files": [located(path).name for path in [*weights, *([args.liif] if args.liif else [])]],
             "left_out": left_out,
             **finish(rows, threads, dict(args.published)),
         }
@@ -181,5 +183,5 @@ def _parse_published(text: str) -> tuple[str, float]:
     except ValueError:
         psnr = math.nan
     if not (name and math.isfinite(psnr)):
-        raise argparse.ArgumentTypeError(f"'{text}': give NAME=DB, as EDSR=32.09")
+        raise argparse.ArgumentTypeError(f"'{text}': give NAME=DB, as EDSR=32")
     return name, psnr
