@@ -5,6 +5,8 @@
     python tools/benchmark.py --beside-liif path/to/liif --beside-lmf path/to/LMF --threads 1 2 -o results
     python tools/benchmark.py --cases 4x96x96 --networks LIIF MoEISRLIIF-s --plain LIIF --beside-edsr
     python tools/benchmark.py --device cuda --cases 3x1280x720 --plain LIIF --without-kernels -o results
+    python tools/benchmark.py --front --pictures datasets/Set5 --liif edsr-baseline-liif.pth -o results
+    python tools/benchmark.py --processes 2 --pictures datasets/Set5 --weights MoEISR_LIIF_s -o results
     python tools/benchmark.py --training --training-precisions float32 tf32 bfloat16 --compile -o results
 
 Each network is decoded by the package and by a plain reference that follows the publications
@@ -16,6 +18,10 @@ expert map with the mean cost of the paper. Trained `--weights` use their own ro
 OUT/benchmark.json contains moeisr (version), machine, encoder, weights, channels_last, repeats, gemm (MACs
 per second of large matrix products), rendering (a row per case, contender and number of threads, with the
 seconds of encoder and decoder in `runs`), training, iterations and budgets. OUT/benchmark.md shows it.
+
+--front measures trained networks and other methods on pictures instead, and writes OUT/front.json (an entry
+per network, code, precision and budget), front.md and front.png. --processes measures a folder instead, and
+writes OUT/processes.json.
 """
 
 import argparse
@@ -33,9 +39,11 @@ from benchmarking.budgets import measure_budgets
 from benchmarking.cases import Case, expert_map, lr_picture, parse_case, shares_of_mean_depth
 from benchmarking.contenders import ENCODERS, MEAN_EXTRA_LAYERS, NETWORKS, Network, contenders
 from benchmarking.fixed_scale import is_supported
+from benchmarking.front_command import add_arguments, run_front
 from benchmarking.iterations import measure_iterations
 from benchmarking.number_formats import FLOATS, PRECISIONS, gemm_peak
 from benchmarking.rendering import Row, add_peak_share, measure
+from benchmarking.shared_folder import measure_processes, sentence
 from benchmarking.tables import markdown
 from benchmarking.training import Batch, measure_training, parse_batch
 
@@ -61,11 +69,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     keep = partial(write_report, args.out) if args.out is not None else None
     try:
-        report = run(args, keep)
+        if args.front and args.processes is not None:
+            raise ValueError("--front and --processes: are two measurements; give one of them")
+        if args.front:
+            text = run_front(args)
+        elif args.processes is not None:
+            text = run_processes(args)
+        else:
+            args.precisions = args.precisions or ["float32"]
+            text = markdown(run(args, keep))
     except (ValueError, OSError) as error:
         parser.error(" ".join(str(error).split()))
-    print(markdown(report))
+    print(text)
     return 0
+
+
+def run_processes(args: argparse.Namespace) -> str:
+    """Time a folder by one process and by several, and write OUT/processes.json. Return a line per network.
+
+    Raises:
+        ValueError: options are missing, or a run fails.
+    """
+    if args.pictures is None or not args.weights:
+        raise ValueError("--processes: needs --pictures FOLDER and --weights")
+    rows = [
+        measure_processes(args.pictures, str(weights), args.scale, args.processes, args.repeats)
+        for weights in args.weights
+    ]
+    if args.out is not None:
+        report = {"moeisr": __version__, "machine": machine(torch.device("cpu")), "rows": rows}
+        args.out.mkdir(parents=True, exist_ok=True)
+        with atomic_write(args.out / "processes.json") as file:
+            file.write((json.dumps(report, indent=2) + "\n").encode())
+    return "\n".join(map(sentence, rows))
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
@@ -260,6 +296,11 @@ def parse_shares(text: str) -> tuple[str, list[float]]:
     return name, shares
 
 
+def parse_budgets(text: str) -> int:
+    """Parse a number of budgets: 0, or at least 2."""
+    return 0 if text == "0" else parse_count(text, least=2)
+
+
 def _log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
@@ -301,9 +342,7 @@ def _parser() -> argparse.ArgumentParser:
         default=torch.contiguous_format,
         help="use the channels-last memory format for convolution weights, also of plain networks",
     )
-    parser.add_argument(
-        "--precisions", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"
-    )
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, help="default: float32")
     parser.add_argument("--repeats", type=parse_count, default=5, metavar="N", help="timed runs (default: 5)")
     parser.add_argument(
         "--shares",
@@ -338,7 +377,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--budgets",
-        type=partial(parse_count, least=2),
+        type=parse_budgets,
         metavar="N",
         help="also measure N budgets of the --weights on --pictures",
     )
@@ -352,6 +391,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also measure the toolbox's EDSR-baseline of the scale, which enlarges by PixelShuffle",
     )
+    parser.add_argument(
+        "--processes",
+        type=partial(parse_count, least=2),
+        metavar="N",
+        help="instead, time moeisr upscale of --pictures by one process and by N, with --weights at --scale",
+    )
+    add_arguments(parser)
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="output folder")
     return parser
 

@@ -7,34 +7,18 @@ that other programs disturb them little.
 """
 
 import argparse
-import re
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnxruntime
 import torch
+from benchmarking.onnx_engine import OnnxNetwork
 from skimage import data
 
-from moeisr_plugin import cli, render
+from moeisr_plugin import render
 from moeisr_plugin.checkpoints.network import network_from
 
-PAGE = Path(__file__).parents[1] / "docs/export.md"
 SIDE, SCALE = 256, 4
-
-
-def program() -> dict[str, Any]:
-    """Return the functions of the program on the page."""
-    found = re.search(r"```python\n(.*?)\nencoder, decoder = ", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    if found is None:
-        raise ValueError(f"{PAGE}: has no program")
-    names: dict[str, Any] = {}
-    exec(compile(found[1], str(PAGE), "exec"), names)
-    return names
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -45,28 +29,18 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 def measure(name: str, repeats: int) -> str:
     """Return a line on one network."""
-    functions, net = program(), network_from(name)
+    net, exported = network_from(name), OnnxNetwork(name, threads=1)
     pixels = data.astronaut()[:SIDE, 100 : 100 + SIDE]
     lr = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    array, size = lr.numpy(), (SIDE * SCALE, SIDE * SCALE)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        cli.main(["export", name, "-o", f"{folder}/exported"])
-        encoder, decoder = (
-            onnxruntime.InferenceSession(f"{folder}/exported/{part}.onnx", options)
-            for part in ("encoder", "decoder")
-        )
+    size = (SIDE * SCALE, SIDE * SCALE)
 
-    def by_runtime() -> np.ndarray:
-        encoded = functions["encode"](encoder, array)
-        return np.concatenate(list(functions["bands"](decoder, array, *encoded, size)))
+    def by_runtime() -> torch.Tensor:
+        return exported.decode(exported.encode(lr), size)
 
-    def by_package() -> np.ndarray:
-        rgb = render.render(net, render.encode(net, lr), size)[0]
-        return rgb.permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().numpy()
+    def by_package() -> torch.Tensor:
+        return render.render(net, render.encode(net, lr), size).clamp(0, 1).mul(255).round() / 255
 
-    off = np.abs(by_runtime().astype(int) - by_package()).max()
+    off = round(255 * (by_runtime() - by_package()).abs().max().item())
     times = [(seconds_of(by_runtime), seconds_of(by_package)) for _ in range(repeats)]
     runtime, package = (statistics.median(each) for each in zip(*times, strict=True))
     return (

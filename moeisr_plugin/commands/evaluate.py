@@ -1,17 +1,19 @@
 """`moeisr evaluate`: measure networks on a data set."""
 
 import argparse
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from moeisr_plugin.commands.counts import parse_count
 from moeisr_plugin.commands.devices import add_device, add_precision, chosen_device
+from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import TargetScale, parse_scale
 from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.utils.atomic import prepared_folder
 from moeisr_plugin.utils.regular_files import require_replaceable
+from moeisr_plugin.utils.team import LeaderFailedError, Team, team_of_environment
 from moeisr_plugin.utils.torch_memory import require_memory_for_torch
 
 DESCRIPTION = """Measure PSNR, SSIM, time and MACs of networks and of bicubic enlargement on a data set, and
@@ -114,33 +116,32 @@ def parse_pictures(text: str) -> tuple[str, Path]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print a table and, with -o, write the results.
+    """Measure, print a table and, with -o, write the results. The leader of several processes does both.
 
     Returns:
-        0.
+        0, or 2 in a process whose leader has failed and printed its message.
 
     Raises:
         ValueError, OSError: weights, pictures or options cannot be used.
     """
     require_memory_for_torch()
-    from moeisr_plugin.evaluation.evaluate import evaluate  # keeps torch out of parsing
-    from moeisr_plugin.evaluation.report import FILES, as_markdown, write_report
+    team = team_of_environment()
+    report = Report("moeisr evaluate", quiet=not team.leads, leads=team.leads)
+    try:
+        with report.log(), team.watched(report.error):
+            return _run(args, team)
+    except LeaderFailedError:
+        return 2
 
-    if not args.weights and not args.pictures:
-        raise ValueError("nothing to measure; add --weights FILE or --pictures NAME=FOLDER")
-    names = [name for name, _ in args.pictures]
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"--pictures {repeated[0]}: given twice; give each method a name of its own")
-    if args.save_images and args.out is None:
-        raise ValueError("--save-images needs an output folder; add -o OUT")
-    device = chosen_device(args)
-    if args.out is not None:
-        for name in FILES:
-            require_replaceable(args.out / name)
-        existing = [args.out / name for name in FILES if (args.out / name).exists()]
-        if existing and not args.overwrite:
-            raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
-    with prepared_folder(args.out) if args.out is not None else nullcontext():
+
+def _run(args: argparse.Namespace, team: Team) -> int:
+    from moeisr_plugin.evaluation.evaluate import evaluate  # keeps torch out of parsing
+    from moeisr_plugin.evaluation.report import as_markdown, write_report
+
+    device = team.first_at_leader("arguments", partial(_checked_device, args, team))
+    with ExitStack() as stack:
+        if args.out is not None:
+            team.shared("folder", lambda: _enter_folder(stack, args))
         evaluation = evaluate(
             args.weights,
             args.data,
@@ -156,8 +157,43 @@ def run(args: argparse.Namespace) -> int:
             images=args.out / "images" if args.out is not None and args.save_images else None,
             device=device,
             precision=args.precision,
+            team=team,
         )
+        if not team.leads:
+            return 0
         if args.out is not None:
             write_report(evaluation, args.out)  # before printing, which can fail on the terminal encoding
     print(as_markdown(evaluation), end="")
     return 0
+
+
+def _checked_device(args: argparse.Namespace, team: Team) -> str | None:
+    """Check the options, and return the device of this process.
+
+    Raises:
+        ValueError: options contradict each other, or this machine lacks the device.
+    """
+    if not args.weights and not args.pictures:
+        raise ValueError("nothing to measure; add --weights FILE or --pictures NAME=FOLDER")
+    names = [name for name, _ in args.pictures]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--pictures {repeated[0]}: given twice; give each method a name of its own")
+    if args.save_images and args.out is None:
+        raise ValueError("--save-images needs an output folder; add -o OUT")
+    return chosen_device(args, team.local_rank if team.size > 1 else None)
+
+
+def _enter_folder(stack: ExitStack, args: argparse.Namespace) -> None:
+    """Prepare the folder of the results until the stack is closed.
+
+    Raises:
+        ValueError, OSError: there are results already, or the folder cannot be used.
+    """
+    from moeisr_plugin.evaluation.report import FILES  # needs torch, which parsing does not
+
+    for name in FILES:
+        require_replaceable(args.out / name)
+    existing = [args.out / name for name in FILES if (args.out / name).exists()]
+    if existing and not args.overwrite:
+        raise ValueError(f"{existing[0]}: already exists; choose another -o or add --overwrite")
+    stack.enter_context(prepared_folder(args.out))

@@ -61,7 +61,11 @@ class ScaledSet:
 
     def picture_names(self) -> list[str]:
         """Return the names of the samples."""
-        return [Path(self._hr.path(index)).stem for index in range(len(self))]
+        return [self.name_of(index) for index in range(len(self))]
+
+    def name_of(self, index: int) -> str:
+        """Return the name of a sample."""
+        return Path(self._hr.path(index)).stem
 
     def size_of(self, index: int) -> Size:
         """Return the size of an HR picture as measured."""
@@ -89,6 +93,11 @@ class SampleReference(NamedTuple):
 
     test_set: ScaledSet
     index: int
+
+    @property
+    def label(self) -> str:
+        """The picture and the scale, for messages."""
+        return f"{self.test_set.name_of(self.index)} at ×{self.test_set.label}"
 
     def sample(self) -> Sample:
         return self.test_set[self.index]

@@ -1,35 +1,37 @@
 """Measure networks, other methods and bicubic enlargement on a data set: quality, time, cost and routing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
-from moeisr_plugin import render
 from moeisr_plugin.archs.implicit_network import ImplicitNetwork
-from moeisr_plugin.data.scaled_set import Sample, SampleReference, Scale, ScaledSet, scale_label
+from moeisr_plugin.data.scaled_set import SampleReference, Scale, ScaledSet, scale_label
 from moeisr_plugin.evaluation.loading import load_networks
 from moeisr_plugin.evaluation.machine import machine
-from moeisr_plugin.evaluation.measuring import (
-    Measures,
-    TimedPicture,
-    decode_by,
-    decoding_cost,
-    enlarge_bicubic,
-    enlarge_by,
-    routing_figures,
-    timed,
-)
+from moeisr_plugin.evaluation.measuring import Measures
+from moeisr_plugin.evaluation.methods import Methods
 from moeisr_plugin.evaluation.notes import grey_note, rounding_note
 from moeisr_plugin.evaluation.other_pictures import OtherPictures, read_pictures
-from moeisr_plugin.evaluation.results import BICUBIC, ORIGINAL, Evaluation, Record, Skipped
-from moeisr_plugin.metrics import TooSmallError
+from moeisr_plugin.evaluation.results import BICUBIC, Evaluation, Skipped
+from moeisr_plugin.evaluation.sharing import Measured, SharedMeasurements
 from moeisr_plugin.metrics.lpips_distance import LpipsDistance
-from moeisr_plugin.render.casting import require_finite, supported_precision, to_precision
-from moeisr_plugin.render.saved_pictures import save_experts, save_picture
+from moeisr_plugin.render.casting import supported_precision, to_precision
 from moeisr_plugin.utils.progress import Bar
+from moeisr_plugin.utils.team import Team
+
+
+class _Inputs(NamedTuple):
+    """What an evaluation needs, checked. Networks, descriptions and pictures are by name."""
+
+    test_sets: list[ScaledSet]
+    networks: dict[str, ImplicitNetwork]
+    descriptions: dict[str, dict[str, Any]]
+    others: dict[str, OtherPictures]
+    measures: Measures
 
 
 def evaluate(
@@ -49,6 +51,7 @@ def evaluate(
     device: str | torch.device | None = None,
     precision: str = "float32",
     progress: bool | None = None,
+    team: Team | None = None,
 ) -> Evaluation:
     """Measure networks and bicubic interpolation on the same pictures.
 
@@ -78,31 +81,43 @@ def evaluate(
         device: device of the networks. By default the GPU if there is one.
         precision: precision of the networks, as in :class:`~moeisr_plugin.upscaler.Upscaler`.
         progress: whether to show a progress bar. None shows it on terminals.
+        team: processes that share the pictures. None for this process alone.
 
     Returns:
         The evaluation. Records are ordered by method (bicubic, then given pictures, then networks), scale and
-        picture.
+        picture. Only the leader of a team has records.
 
     Raises:
         ValueError: weights, pictures or numbers cannot be used. The message is one line.
+        LeaderFailedError: the leader of the team has failed, and this process is another one.
     """
+    team = team or Team()
     scales = list(dict.fromkeys(scales))
-    _check_numbers(scales, budgets, repeats)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    precision = supported_precision(precision, device)
-    folders = _lr_folders(lr_folders, lr, scales)
-    test_sets = [ScaledSet(folder, scale, lr, given) for scale, given in zip(scales, folders, strict=True)]
-    networks, descriptions = load_networks(weights)
-    others = read_pictures(pictures or {}, networks, test_sets)
-    measures = Measures(protocol, LpipsDistance(device) if lpips else None)
+
+    def prepared() -> _Inputs:
+        _check_numbers(scales, budgets, repeats)
+        folders = _lr_folders(lr_folders, lr, scales)
+        sets = [ScaledSet(folder, scale, lr, given) for scale, given in zip(scales, folders, strict=True)]
+        networks, descriptions = load_networks(weights)
+        others = read_pictures(pictures or {}, networks, sets)
+        measures = Measures(protocol, LpipsDistance(where) if lpips else None)
+        return _Inputs(sets, networks, descriptions, others, measures)
+
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    test_sets, networks, descriptions, others, measures = team.first_at_leader("inputs", prepared)
+    precision = supported_precision(precision, where)
     evaluation = Evaluation(
         dataset=test_sets[0].name,
         protocol=protocol,
-        device=str(device),
+        device=str(where),
         precision=precision,
         networks=descriptions,
         others=list(others),
-        machine={**machine(device), "threads": torch.get_num_threads()},
+        machine={
+            **machine(where),
+            "threads": torch.get_num_threads(),
+            **({"processes": team.size} if team.size > 1 else {}),
+        },
         skipped=[
             Skipped(test_set.name, test_set.label, name, reason)
             for test_set in test_sets
@@ -110,105 +125,62 @@ def evaluate(
         ],
         notes=list(dict.fromkeys(note for test_set in test_sets for note in test_set.notes())),
     )
+    methods = Methods(measures, images, routing=routing, budgets=budgets, repeats=repeats)
     places = [SampleReference(test_set, index) for test_set in test_sets for index in range(len(test_set))]
-    methods = len(others) + len(networks)
-    with Bar(total=len(places) * (1 + methods), unit="picture", disable=_hidden(progress)) as bar:
-        run = _Run(evaluation, measures, images, bar, routing=routing, budgets=budgets, repeats=repeats)
-        usable = run.measure_bicubic(places)
-        if not usable:
-            raise ValueError(f"{folder}: every picture is too small; {evaluation.skipped[0].reason}")
-        bar.total = len(places) + len(usable) * methods
-        first = usable[0].test_set
-        is_grey = [first.is_grey(place.index) for place in usable if place.test_set is first]
-        evaluation.notes += grey_note(evaluation, first.label, is_grey)
-        evaluation.notes += rounding_note(protocol, evaluation.others)
+    count = len(others) + len(networks)
+    hidden = True if not team.leads else None if progress is None else not progress
+    with Bar(total=len(places) * (1 + count), unit="picture", disable=hidden) as bar:
+        shared = SharedMeasurements(team, bar)
+        shared.measure(BICUBIC, places, methods.bicubic)
+        bicubic = shared.collected(BICUBIC, [BICUBIC])
+        indices = team.shared("usable", lambda: _usable(folder, shared, bicubic[0], evaluation))
+        usable = [places[index] for index in indices]
+        bar.total = len(places) + len(usable) * count
         for name, other in others.items():
-            run.measure_pictures(name, other, usable)
+            shared.measure(name, usable, partial(methods.pictures, name, other))
         for name, net in networks.items():
-            run.measure_network(name, to_precision(net, precision).to(device), usable)
-            net.cpu()
+            if team.failure is None:
+                net = to_precision(net, precision).to(where)
+                methods.warm_up(net)
+                shared.measure(name, usable, partial(methods.network, name, net))
+                net.cpu()
+        measured = shared.collected("methods", [*others, *networks])
+    if team.leads:
+        shared.require_success()
+        _complete(evaluation, usable, [*bicubic, *measured])
     return evaluation
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Measure pictures, append the records to an evaluation, and advance a progress bar."""
+def _usable(
+    folder: Path, shared: SharedMeasurements, bicubic: Sequence[Measured], evaluation: Evaluation
+) -> list[int]:
+    """Return the indices of the places whose pictures are large enough.
 
-    evaluation: Evaluation
-    measures: Measures
-    images: Path | None
-    bar: Bar
-    routing: bool
-    budgets: int
-    repeats: int
-
-    def measure_bicubic(self, places: Iterable[SampleReference]) -> list[SampleReference]:
-        """Measure bicubic interpolation, and return the places whose pictures are large enough."""
-        usable = []
-        for place in places:
-            sample = place.sample()
-            picture, seconds = timed(
-                partial(enlarge_bicubic, sample.lr, sample.size), sample.lr.device, self.repeats
-            )
-            self.bar.update()
-            try:
-                figures = {**self.measures.all(picture, sample), "decode_seconds": seconds}
-            except TooSmallError as error:
-                where = sample.test_set.name, sample.test_set.label, sample.name
-                self.evaluation.skipped.append(Skipped(*where, str(error)))
-                continue
-            usable.append(place)
-            self.evaluation.records.append(_record(BICUBIC, sample, figures))
-            if self.images is not None:
-                save_picture(_stem(self.images / BICUBIC, sample), picture)
-                save_picture(_stem(self.images / ORIGINAL, sample), sample.hr)
-        return usable
-
-    def measure_pictures(self, name: str, other: OtherPictures, places: Iterable[SampleReference]) -> None:
-        """Measure the pictures of another method at usable places."""
-        for place in places:
-            sample = place.sample()
-            figures = self.measures.all(other.read(place), sample)
-            self.evaluation.records.append(_record(name, sample, figures))
-            self.bar.update()
-
-    def measure_network(self, name: str, net: ImplicitNetwork, places: Iterable[SampleReference]) -> None:
-        """Measure a network on usable places."""
-        enlarge_by(net, torch.zeros(1, 3, 16, 16), (32, 32))  # warm-up: the first call is slower
-        for place in places:
-            sample = place.sample()
-            enlarged = enlarge_by(net, sample.lr, sample.size, self.repeats)
-            try:
-                require_finite(net, enlarged.picture)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error} ({sample.name} at ×{sample.test_set.label})") from None
-            figures = self.measures.all(enlarged.picture, sample)
-            figures |= decoding_cost(net, enlarged, sample.size)
-            figures |= routing_figures(
-                net, enlarged, sample, figures["psnr"], self.measures if self.routing else None
-            )
-            self.evaluation.records.append(_record(name, sample, figures))
-            self.evaluation.budgets += self._within_budgets(name, net, enlarged, sample)
-            if self.images is not None:
-                save_picture(_stem(self.images / name, sample), enlarged.picture)
-                save_experts(_stem(self.images / name, sample), net, enlarged.encoding)
-            self.bar.update()
-
-    def _within_budgets(
-        self, name: str, net: ImplicitNetwork, enlarged: TimedPicture, sample: Sample
-    ) -> Iterable[Record]:
-        if net.num_experts == 1:
-            return
-        for budget in torch.linspace(0, 1, self.budgets, dtype=torch.float64).tolist():
-            kept = render.within_budget(net, enlarged.encoding, budget)
-            decoded = decode_by(net, kept, enlarged.encode_seconds, sample.size, self.repeats)
-            figures = {"budget": budget, "psnr": self.measures.psnr(decoded.picture, sample)}
-            yield _record(name, sample, {**figures, **decoding_cost(net, decoded, sample.size)})
+    Raises:
+        ValueError: there is none, or a process of the team has failed.
+    """
+    shared.require_success()
+    indices = [index for index, each in enumerate(bicubic) if each.record is not None]
+    if not indices:
+        skipped = [*evaluation.skipped, *(each.skipped for each in bicubic if each.skipped is not None)]
+        raise ValueError(f"{folder}: every picture is too small; {skipped[0].reason}")
+    return indices
 
 
-def _record(weights: str, sample: Sample, figures: dict[str, float]) -> Record:
-    test_set = sample.test_set
-    return Record(weights, test_set.name, test_set.label, test_set.lr, sample.name, *sample.size, figures)
+def _complete(
+    evaluation: Evaluation, usable: Sequence[SampleReference], measured: Iterable[Iterable[Measured]]
+) -> None:
+    """Add the measurements of all methods to an evaluation, and the notes that follow from them."""
+    for each in chain.from_iterable(measured):
+        if each.record is not None:
+            evaluation.records.append(each.record)
+        if each.skipped is not None:
+            evaluation.skipped.append(each.skipped)
+        evaluation.budgets += each.budgets
+    first = usable[0].test_set
+    is_grey = [first.is_grey(place.index) for place in usable if place.test_set is first]
+    evaluation.notes += grey_note(evaluation, first.label, is_grey)
+    evaluation.notes += rounding_note(evaluation.protocol, evaluation.others)
 
 
 def _lr_folders(given: Sequence[Path], lr: str, scales: Sequence[Scale]) -> list[Path | None]:
@@ -236,12 +208,3 @@ def _check_numbers(scales: Sequence[Scale], budgets: int, repeats: int) -> None:
         raise ValueError(f"repeats: is {repeats}; give 1 or more")
     if budgets < 0 or budgets == 1:
         raise ValueError(f"budgets: is {budgets}; give 2 or more, or 0 for none")
-
-
-def _stem(folder: Path, sample: Sample) -> Path:
-    return folder / f"{sample.test_set.name}_x{sample.test_set.label}" / sample.name
-
-
-def _hidden(progress: bool | None) -> bool | None:
-    """Return the value of the argument `disable` of tqdm."""
-    return None if progress is None else not progress

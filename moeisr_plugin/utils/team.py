@@ -10,9 +10,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from moeisr_plugin.utils.messages import one_line
+
+Value = TypeVar("Value")
 
 POLL_SECONDS = 0.05
 """Pause between two looks into the store. Short waits keep the process open to signals."""
@@ -74,12 +76,34 @@ class Team:
         self._put(f"shared/{name}", {"value": value})
         return value
 
+    def first_at_leader(self, name: str, make: Callable[[], Value]) -> Value:
+        """Return what `make` returns in each process. The leader calls it first, so errors occur once.
+
+        Raises:
+            LeaderFailedError: this process is not the leader, and `make` failed at the leader.
+        """
+        made: list[Value] = []
+        self.shared(name, lambda: made.append(make()))
+        return made[0] if made else make()
+
+    def stop(self, message: str) -> None:
+        """End the turns of all processes after a failure in this one. The leader reports the message."""
+        self._put("failure", message)
+
+    @property
+    def failure(self) -> str | None:
+        """The message of a process that has stopped the run, or None."""
+        return self._get("failure") if self._has("failure") else None
+
     def turns(self, name: str, count: int) -> Iterator[int]:
-        """Yield the numbers in [0, count) that this process works on. Each number goes to one process."""
+        """Yield the numbers in [0, count) that this process works on. Each number goes to one process.
+
+        The numbers end early if a process has stopped the run.
+        """
         if self._store is None:
             yield from range(count)
             return
-        while (turn := self._store.add(f"turns/{name}", 1) - 1) < count:
+        while not self._has("failure") and (turn := self._store.add(f"turns/{name}", 1) - 1) < count:
             yield turn
             self._store.add(f"done/{name}", 1)
 

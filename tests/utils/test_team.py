@@ -56,6 +56,42 @@ def test_a_failure_of_the_leader_ends_the_others():
     assert as_team(2, work) == [True, True]
 
 
+def test_each_process_makes_its_own_after_the_leader():
+    order = []
+
+    def make(team):
+        order.append(team.rank)
+        return {team.rank}  # no JSON
+
+    assert as_team(3, lambda team: team.first_at_leader("sets", lambda: make(team))) == [{0}, {1}, {2}]
+    assert order[0] == 0
+
+
+def test_what_fails_at_the_leader_is_not_made_elsewhere():
+    def make(team):
+        assert team.leads
+        raise ValueError("no such folder")
+
+    def work(team):
+        with pytest.raises(ValueError if team.leads else LeaderFailedError, match="no such folder"):
+            team.first_at_leader("sets", lambda: make(team))
+        return True
+
+    assert as_team(2, work) == [True, True]
+
+
+def test_a_process_that_stops_ends_the_turns_of_all():
+    store = HashStore()
+    teams = [Team(rank, 2, rank, store) for rank in range(2)]  # type: ignore[arg-type]
+    turns = teams[0].turns("pictures", 9)
+    assert next(turns) == 0
+    assert teams[0].failure is None
+    teams[1].stop("p3 is damaged")
+    assert teams[0].failure == "p3 is damaged"
+    assert list(turns) == []
+    assert list(teams[1].turns("others", 9)) == []
+
+
 def store_with_a_process_that_ended():
     """Return a store in which process 1 has begun with a picture and does not exist any more."""
     ended = subprocess.Popen([sys.executable, "-c", ""])

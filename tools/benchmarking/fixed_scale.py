@@ -1,7 +1,11 @@
-"""Run the fixed-scale EDSR-baseline of the toolbox, which enlarges by PixelShuffle, with random weights."""
+"""Run the fixed-scale EDSR-baseline of the toolbox, which enlarges by PixelShuffle."""
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from moeisr_plugin.checkpoints.network import load_weights, read_checkpoint
 
 
 class FixedScaleEDSR:
@@ -12,13 +16,19 @@ class FixedScaleEDSR:
     Args:
         scale: a power of 2, or 3.
         device: device of the network.
+        weights: a file of the toolbox. None for random weights.
+
+    Raises:
+        ValueError: the file does not fit.
     """
 
-    def __init__(self, scale: int, device: torch.device) -> None:
+    def __init__(self, scale: int, device: torch.device, weights: Path | None = None) -> None:
         from basicsr.archs.edsr_arch import EDSR  # after moeisr_plugin, which repairs the toolbox
 
         torch.manual_seed(0)
         self._net = EDSR(num_in_ch=3, num_out_ch=3, num_feat=64, num_block=16, upscale=scale)
+        if weights is not None:
+            load_weights(self._net, read_checkpoint(weights)["params"], weights)
         self._net.to(device).eval()
 
     @torch.no_grad()

@@ -82,7 +82,7 @@ def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> byt
         content = io.BytesIO()
         figure.savefig(content, dpi=100, metadata={"Software": None})
         plt.close(figure)
-    return _small(content)
+    return small_png(content)
 
 
 def _name_machines(axes: Any, machines: Sequence[str]) -> None:
@@ -91,7 +91,7 @@ def _name_machines(axes: Any, machines: Sequence[str]) -> None:
     axes.legend(frameon=False, loc="lower right")
 
 
-def _small(content: io.BytesIO) -> bytes:
+def small_png(content: io.BytesIO) -> bytes:
     """Return a PNG with few colours, on white, so that it is readable on dark pages too."""
     palette = Image.open(content).convert("RGB").quantize(96)
     small = io.BytesIO()
