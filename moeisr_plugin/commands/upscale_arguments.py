@@ -14,10 +14,10 @@ from moeisr_plugin.pictures import ALIASES, MAX_PIXELS, WRITABLE
 from moeisr_plugin.utils.arguments import parse_path
 from moeisr_plugin.video.formats import CONTAINERS
 
-DESCRIPTION = """Enlarge pictures and videos to any scale or size. Of pictures, bit depth, transparency, colour
-profile and EXIF are kept; of videos, audio and timing. Widths and heights refer to the picture as displayed. Outputs are PNG, unless --format or the suffix of
-OUT gives another format. PNG and TIFF are written band by band and may be larger than memory. Other formats
-must fit into memory."""
+DESCRIPTION = """Enlarge pictures and videos to any scale or size. Of pictures, bit depth, transparency,
+colour profile and EXIF are kept; of videos, audio and timing. Widths and heights refer to the picture as
+displayed. Outputs are PNG, unless --format or the suffix of OUT gives another format. PNG and TIFF are
+written band by band and may be larger than memory. Other formats must fit into memory."""
 
 HIGHEST_QUALITY = 100
 
@@ -40,8 +40,8 @@ def _add_inputs(group: Arguments) -> None:
         type=parse_input,
         metavar="INPUT",
         help="picture, folder of pictures, pattern such as 'photos/*.jpg', - for standard input, or video. "
-        "Outputs of earlier runs in a folder or a pattern are left out: pictures whose name is that of another "
-        "picture and a label, such as a_x2.png for a.jpg, and whose size is what the label says",
+        "Outputs of earlier runs in a folder or a pattern are left out: pictures whose name is that of "
+        "another picture and a label, such as a_x2.png for a.jpg, and whose size is what the label says",
     )
     group.add_argument(
         "-i",

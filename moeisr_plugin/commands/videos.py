@@ -187,7 +187,7 @@ class _Run:
             needs = f": at most about {duration(self._seconds)}, estimated" if self._videos else ""
             return f"{videos} by {network}{needs}; nothing is written"
         share = (
-            f"; {self._kept / self._parts:.0%} of the tiles and bands were unchanged" if self._parts else ""
+            f"; {self._kept / self._parts:.0%} of the tiles and bands were unchanged" if self._kept else ""
         )
         return f"{videos}, {self._frames} frames in {seconds:.1f} s by {network}{share}"
 

@@ -38,7 +38,7 @@ def enlarge_clip(
         size: (H, W) of the enlarged frames, as stored.
         enlarge: enlarges a frame, (h, w, 3) uint8 or uint16, to (H, W, 3) of the same type.
         coding: the codec.
-        accept_damaged: whether damaged frames are left out.
+        accept_damaged: whether damaged frames are taken, and left out if they cannot be decoded.
         threads: threads of decoder and encoder. None for one per core.
         on_frame: called after each frame with the number of frames.
         note: called with a line on each stream that is left out.
@@ -62,7 +62,7 @@ def enlarge_clip(
         writer = Writer(target, output, source, clip, size, coding, encoded, threads=threads)
         for line in writer.notes if note else []:
             note(line)
-        for item in packets_and_frames(source, clip, writer.copied, accept=accept_damaged):
+        for item in packets_and_frames(source, clip, writer.copied, accept_damaged=accept_damaged):
             if not isinstance(item, av.VideoFrame):
                 writer.copy(item)
                 continue
@@ -82,7 +82,7 @@ def seconds_per_frame(clip: Clip, enlarge: Callable[[np.ndarray], np.ndarray]) -
     The first run is not measured, because it includes preparations that other frames do not repeat.
     """
     with opened(clip, threads=None) as source:
-        frame = next(packets_and_frames(source, clip, [], accept=True), None)
+        frame = next(packets_and_frames(source, clip, [], accept_damaged=True), None)
     if frame is None:
         return 0.0
     pixels = to_rgb(frame, clip.colours, deep=False)

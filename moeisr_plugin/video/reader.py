@@ -122,19 +122,21 @@ def opened(clip: Clip, *, threads: int | None) -> Iterator[Any]:
         yield container
 
 
-def packets_and_frames(container: Any, clip: Clip, others: list[Any], *, accept: bool) -> Iterator[Any]:
+def packets_and_frames(
+    container: Any, clip: Clip, others: list[Any], *, accept_damaged: bool
+) -> Iterator[Any]:
     """Yield the frames of the video, and the packets of other streams, in the order of the file.
 
     Args:
         container: of the clip.
         clip: the clip.
         others: the streams whose packets are yielded.
-        accept: whether damaged frames are left out.
+        accept_damaged: whether damaged frames are taken, and left out if they cannot be decoded.
 
     Raises:
         ValueError: a frame is damaged, or has another size or depth than the first.
     """
-    av = require_av()
+    invalid = require_av().error.InvalidDataError
     stream = video_stream(container, clip.path)
     seconds = 0.0
     for packet in container.demux(stream, *others):
@@ -144,16 +146,14 @@ def packets_and_frames(container: Any, clip: Clip, others: list[Any], *, accept:
             continue
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except invalid:
             frames = None
-        for frame in frames if frames is not None else [None]:
-            if frame is None or frame.is_corrupt:
-                if accept:
-                    continue
-                raise ValueError(
-                    f"{clip.path}: a frame after {seconds:.2f} s is damaged; add --accept-truncated to leave "
-                    "out damaged frames"
-                )
+        if not accept_damaged and (frames is None or any(frame.is_corrupt for frame in frames)):
+            raise ValueError(
+                f"{clip.path}: a frame after {seconds:.2f} s is damaged; add --accept-truncated to enlarge "
+                "what players show"
+            )
+        for frame in frames or []:
             seconds = frame.time or seconds
             _check_frame(clip, frame, seconds)
             yield frame
