@@ -114,6 +114,7 @@ setup(
         "heic": ["pillow-heif"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],  # onnxruntime only runs the exported files
         "web": ["fastapi>=0.110", "uvicorn>=0.29", "scikit-image"],  # the last for pictures to try
+        "video": ["av>=18"],  # writes rotations since 18, which needs Python 3.11
         "docs": ["mkdocs-material>=9.6"],
         "dev": [
             "httpx",
