@@ -1,6 +1,7 @@
 """`moeisr upscale` of videos."""
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
     from moeisr_plugin.video.frames import FrameUpscaler
     from moeisr_plugin.video.reader import Clip
+
+KERNEL_CACHE = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+"""Limit of the kernels that PyTorch keeps on a CPU, one for each shape. Each frame has other shapes, and with
+the default of 1024 the memory of small frames grows for thousands of frames."""
 
 PICTURES_ONLY = {
     "window": "--window",
@@ -91,6 +96,7 @@ def enlarge_videos(
     if not args.dry_run:
         for folder in {job.output.parent for job in to_do}:
             sweep(folder)
+    os.environ.setdefault(*KERNEL_CACHE)  # PyTorch reads it at its first kernel
     run = _Run(args, load(), report)
     failures = 0
     for job in to_do:
