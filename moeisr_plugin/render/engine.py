@@ -19,7 +19,7 @@ from moeisr_plugin.ops.precision import float32_or_better
 from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.bands import Band, split_into_bands
 from moeisr_plugin.render.casting import rendering
-from moeisr_plugin.render.chunks import chunked_bands
+from moeisr_plugin.render.chunks import changed_chunks
 from moeisr_plugin.render.clip_memory import BandMemory, ClipMemory
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.grid_decoder import grid_decoder
@@ -107,26 +107,10 @@ def _bands(
     net: ImplicitNetwork, encoding: Encoding, view: View, memory: BandMemory | None = None
 ) -> Iterator[tuple[slice, Tensor | None]]:
     if isinstance(net, ImplicitDecoder):
-        return _chunked_bands(net, encoding, view, memory)
+        return changed_chunks(net, encoding, view, memory)
     if isinstance(net, ImplicitSR):
         return _folded_bands(net, encoding, view, memory)
     raise ValueError(f"{type(net).__name__} cannot be rendered; make it an ImplicitDecoder")
-
-
-def _chunked_bands(
-    net: ImplicitDecoder, encoding: Encoding, view: View, memory: BandMemory | None
-) -> Iterator[tuple[slice, Tensor | None]]:
-    """Yield all bands, or none if nothing changed: a query may depend on any latent."""
-    if memory is not None and memory.keeps_all(routing.choose_expert(encoding.scores)[0]):
-        memory.kept += 1
-        yield slice(0, view.rows.size), None
-        return
-    start = 0
-    for band in chunked_bands(net, encoding, view):
-        yield slice(start, start + band.shape[2]), band
-        start += band.shape[2]
-    if memory is not None:
-        memory.computed += 1
 
 
 def _folded_bands(

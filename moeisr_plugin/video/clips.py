@@ -10,7 +10,8 @@ from moeisr_plugin.utils.atomic import atomic_write
 from moeisr_plugin.video.colours import to_rgb
 from moeisr_plugin.video.formats import CONTAINERS, Coding, container_of
 from moeisr_plugin.video.library import errors_of_av, require_av
-from moeisr_plugin.video.reader import Clip, opened, packets_and_frames
+from moeisr_plugin.video.probing import Clip
+from moeisr_plugin.video.reader import opened, packets_and_frames
 from moeisr_plugin.video.writer import Encoded, Writer
 
 _UNWRITABLE = "cannot be written as a video ({reason}); choose another suffix, as in -o NAME.mkv"

@@ -58,9 +58,8 @@ def colours_of(frame: "av.VideoFrame") -> Colours:
     return Colours(matrix, not is_full or is_rgb, frame.color_primaries, frame.color_trc, is_rgb)
 
 
-def sampling_of(frame: "av.VideoFrame") -> Sampling:
-    """Return depth and chroma of a frame. Grey counts as 420, which every player shows."""
-    form = frame.format
+def sampling_of(form: Any) -> Sampling:
+    """Return depth and chroma of a pixel format. Grey counts as 420, which every player shows."""
     bits = max(component.bits for component in form.components)
     if is_rgb_format(form):
         return Sampling(bits, 444)

@@ -9,7 +9,7 @@ import numpy as np
 from moeisr_plugin.video.colours import from_rgb
 from moeisr_plugin.video.formats import Coding, Sampling, container_of
 from moeisr_plugin.video.library import require_av
-from moeisr_plugin.video.reader import Clip, video_stream
+from moeisr_plugin.video.probing import Clip, video_stream
 
 if TYPE_CHECKING:
     import av

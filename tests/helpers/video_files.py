@@ -68,6 +68,7 @@ def write_video(
             form = "rgb24" if pixels.dtype == np.uint8 else "rgb48le"
             frame = av.VideoFrame.from_ndarray(pixels, format=form).reformat(format=pixel_format)
             frame.pts, frame.time_base, frame.duration = time, MILLISECOND, 40
+            assert stream is not None
             container.mux(stream.encode(frame))
         if stream is not None:
             container.mux(stream.encode(None))

@@ -12,7 +12,7 @@ from moeisr_plugin.archs.implicit_arch import MoEISRLIIF
 from moeisr_plugin.checkpoints.network import save_checkpoint
 from moeisr_plugin.video.clips import enlarge_clip, seconds_per_frame
 from moeisr_plugin.video.formats import coding_of
-from moeisr_plugin.video.reader import read_clip
+from moeisr_plugin.video.probing import read_clip
 
 LIMIT = 10**6
 
@@ -24,7 +24,7 @@ from moeisr_plugin.upscaler import Upscaler
 from moeisr_plugin.video.clips import enlarge_clip
 from moeisr_plugin.video.formats import coding_of
 from moeisr_plugin.video.frames import FrameUpscaler
-from moeisr_plugin.video.reader import read_clip
+from moeisr_plugin.video.probing import read_clip
 
 def resident():
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,7 +1,5 @@
 """Conversions of frames against the equations of the standards."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from video_files import av
@@ -89,5 +87,5 @@ SAMPLINGS = {
 @pytest.mark.parametrize("name", SAMPLINGS)
 def test_depth_and_chroma_of_formats(name):
     form = av.VideoFormat(name, 16, 16)
-    assert sampling_of(SimpleNamespace(format=form)) == Sampling(*SAMPLINGS[name])
+    assert sampling_of(form) == Sampling(*SAMPLINGS[name])
     assert has_alpha(form) == (name in ("yuva444p10le", "rgba"))
