@@ -115,6 +115,7 @@ setup(
         "onnx": ["onnx", "onnxscript", "onnxruntime"],  # onnxruntime only runs the exported files
         "spandrel": ["spandrel>=0.4"],
         "web": ["fastapi>=0.110", "uvicorn>=0.29", "scikit-image"],  # the last for pictures to try
+        "video": ["av>=18"],  # writes rotations since 18, which needs Python 3.11
         "docs": ["mkdocs-material>=9.6"],
         "dev": [
             "httpx",

@@ -14,7 +14,7 @@ LAYERS = [
     {"models", "upscaler", "exporting", "spandrel"},
     {"options", "openmmlab"},
     {"evaluation"},
-    {"publishing", "web"},
+    {"publishing", "web", "video"},
     {"commands"},
     {"cli", "train", "test", "run"},
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moeisr_plugin.commands.own_outputs import own_outputs
 from moeisr_plugin.pictures import is_picture_name
+from moeisr_plugin.video.formats import is_video_name
 
 PATTERN = "*?["
 """Characters that make a path a pattern."""
@@ -60,6 +61,8 @@ def find_pictures(given: Path, *, recursive: bool, out: Path | None) -> Found:
     if not pictures:
         unsearched = _count(tree.left_out, "folder") if tree.left_out and not recursive else None
         remedy = f"add --recursive to search its {unsearched}" if unsearched else "give another folder"
+        if any(map(is_video_name, tree.files)):
+            remedy = "name a video itself to enlarge it"
         raise ValueError(f"{given}: contains no pictures; {remedy}")
     notes = [
         _note_on_files(tree.files),
@@ -124,7 +127,8 @@ def _note_on_files(files: Iterable[Path]) -> str | None:
     kinds = ", ".join(sorted({path.suffix.lower() or "no suffix" for path in others}, key=_no_suffix_first))
     if not others:
         return None
-    return f"ignoring {len(others)} of {len(files)} files without a picture suffix ({kinds})"
+    videos = "; name a video itself to enlarge it" if any(map(is_video_name, others)) else ""
+    return f"ignoring {len(others)} of {len(files)} files without a picture suffix ({kinds}){videos}"
 
 
 def _no_suffix_first(kind: str) -> tuple[bool, str]:

@@ -84,7 +84,7 @@ def plan_jobs(
     is_batch = len(inputs) > 1 or names_several(inputs[0])
     if out is not None and not is_batch and (names_file(out) or Path(out).is_file()):
         job = _job(inputs[0], _checked_file(Path(out), suffix), expert_map)
-        _refuse_collisions([job])
+        refuse_collisions([job])
         return Plan([job], [], is_batch)
     if out is not None and (Path(out).is_file() or (is_batch and _names_picture(out))):
         raise ValueError(f"-o {out} is a file, but several outputs need a folder; give a folder")
@@ -99,7 +99,7 @@ def plan_jobs(
         _job(source, folder / f"{name}_{label}.{suffix or 'png'}", expert_map)
         for (source, folder), name in zip(sources, _distinct_names(sources), strict=True)
     ]
-    _refuse_collisions(jobs)
+    refuse_collisions(jobs)
     return Plan(jobs, [note for each in found for note in each.notes], is_batch)
 
 
@@ -160,7 +160,7 @@ def _checked_file(out: Path, suffix: str | None) -> Path:
     return out
 
 
-def _refuse_collisions(jobs: Iterable[Job]) -> None:
+def refuse_collisions(jobs: Iterable[Job]) -> None:
     sources = {_identity(job.source) for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:

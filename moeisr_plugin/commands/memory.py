@@ -52,6 +52,20 @@ def check_memory_of_output(
     _check(_lr_size(picture), size, written, upscaler, layers=layers_of(picture), window=window)
 
 
+def check_memory_of_clip(lr_size: tuple[int, int], size: tuple[int, int], upscaler: "Upscaler") -> None:
+    """Check the memory of a frame of a video and of the tiles of the frame before.
+
+    Args:
+        lr_size: (h, w) of the input.
+        size: (H, W) of the output.
+        upscaler: the network and its device.
+
+    Raises:
+        ValueError: less memory is available than the frame needs.
+    """
+    _check(lr_size, size, 0, upscaler, layers=2)
+
+
 def memory_of_output(
     output: Path,
     picture: Picture,

@@ -19,11 +19,14 @@ from moeisr_plugin.commands.reporting import Report
 from moeisr_plugin.commands.sizes import AlreadyLargeError, TargetScale
 from moeisr_plugin.commands.streams import STANDARD, streams_as_files
 from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
+from moeisr_plugin.commands.videos import enlarge_videos, names_videos
+from moeisr_plugin.pictures import WRITABLE
 from moeisr_plugin.utils.allocator import keep_freed_memory, return_freed_memory
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.team import LeaderFailedError, Team, team_of_environment
 from moeisr_plugin.utils.torch_memory import require_memory_for_torch
+from moeisr_plugin.video.formats import CONTAINERS
 
 if TYPE_CHECKING:
     from moeisr_plugin.upscaler import Upscaler
@@ -51,13 +54,18 @@ def run(args: argparse.Namespace) -> int:
     """
     inputs = [*args.inputs, *args.more_inputs]
     if not inputs:
-        raise ValueError("there is no INPUT; name a picture or a folder of pictures")
+        raise ValueError("there is no INPUT; name a picture, a folder of pictures or a video")
     if args.dry_run and args.out == STANDARD:
         raise ValueError("--dry-run prints to standard output and writes no picture; omit -o -")
     team = team_of_environment()
     if team.size > 1 and STANDARD in (args.out, *map(str, inputs)):
         raise ValueError("torchrun: several processes cannot share -, a stream; name files, or omit torchrun")
     report = Report("moeisr upscale", quiet=args.quiet, verbose=args.verbose, leads=team.leads)
+    if names_videos(inputs):
+        if team.size > 1:
+            raise ValueError("torchrun: a video is enlarged by one process; omit torchrun")
+        load = partial(_load_upscaler, args, report, team)
+        return enlarge_videos(args, inputs, report, network=_network(args), load=load)
     try:
         with (
             streams_as_files(argparse.Namespace(**{**vars(args), "inputs": inputs})) as of_files,
@@ -181,6 +189,8 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
+    if args.format in CONTAINERS:
+        raise ValueError(f"--format {args.format} is for videos; give {', '.join(WRITABLE)} for pictures")
     plan = plan_jobs(
         args.inputs,
         args.out,

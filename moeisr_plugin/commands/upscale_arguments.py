@@ -12,11 +12,12 @@ from moeisr_plugin.commands.weights import TRAINED
 from moeisr_plugin.commands.windows import parse_window
 from moeisr_plugin.pictures import ALIASES, MAX_PIXELS, WRITABLE
 from moeisr_plugin.utils.arguments import parse_path
+from moeisr_plugin.video.formats import CONTAINERS
 
-DESCRIPTION = """Enlarge pictures to any scale or size. Bit depth, transparency, colour profile and EXIF are
-kept. Widths and heights refer to the picture as displayed. Outputs are PNG, unless --format or the suffix of
-OUT gives another format. PNG and TIFF are written band by band and may be larger than memory. Other formats
-must fit into memory."""
+DESCRIPTION = """Enlarge pictures and videos to any scale or size. Of pictures, bit depth, transparency,
+colour profile and EXIF are kept; of videos, audio and timing. Widths and heights refer to the picture as
+displayed. Outputs are PNG, unless --format or the suffix of OUT gives another format. PNG and TIFF are
+written band by band and may be larger than memory. Other formats must fit into memory."""
 
 HIGHEST_QUALITY = 100
 
@@ -38,9 +39,9 @@ def _add_inputs(group: Arguments) -> None:
         nargs="*",
         type=parse_input,
         metavar="INPUT",
-        help="picture, folder of pictures, pattern such as 'photos/*.jpg', or - for standard input. Outputs "
-        "of earlier runs in a folder or a pattern are left out: pictures whose name is that of another "
-        "picture and a label, such as a_x2.png for a.jpg, and whose size is what the label says",
+        help="picture, folder of pictures, pattern such as 'photos/*.jpg', - for standard input, or video. "
+        "Outputs of earlier runs in a folder or a pattern are left out: pictures whose name is that of "
+        "another picture and a label, such as a_x2.png for a.jpg, and whose size is what the label says",
     )
     group.add_argument(
         "-i",
@@ -70,7 +71,7 @@ def _add_inputs(group: Arguments) -> None:
         "--accept-truncated",
         action="store_true",
         help="enlarge a JPEG, PNG or WebP that lacks its end, with the missing part filled, and a JPEG whose "
-        "data are damaged",
+        "data are damaged; also a video that lacks its end or has damaged frames",
     )
 
 
@@ -130,15 +131,17 @@ def _add_outputs(group: Arguments) -> None:
         "-f",
         "--format",
         type=_parse_format,
-        choices=WRITABLE,
-        help="output format (default: png). Formats that hold 8 bits per sample reduce pictures of 16",
+        choices=(*WRITABLE, *CONTAINERS),
+        help="output format (default: png; of videos that of the input, or else mkv). Formats that hold 8 "
+        "bits per sample reduce pictures of 16",
     )
     group.add_argument(
         "--quality",
         type=_parse_quality,
         metavar="Q",
         help="quality of jpg, webp and avif from 1 (smallest file) to 100 (best picture) (default: 95 for "
-        "jpg, 90 for avif, and lossless webp)",
+        "jpg, 90 for avif, and lossless webp). Also of videos, where 100 is lossless RGB (default: near "
+        "to the original)",
     )
     group.add_argument(
         "--expert-map",

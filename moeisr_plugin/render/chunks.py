@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from moeisr_plugin.archs import routing
 from moeisr_plugin.archs.implicit_network import Encoding, ImplicitDecoder
 from moeisr_plugin.ops.precision import float32_or_better
 from moeisr_plugin.render.casting import rendering
+from moeisr_plugin.render.clip_memory import BandMemory
 from moeisr_plugin.render.window import View
 
 
@@ -35,3 +37,26 @@ def chunked_bands(net: ImplicitDecoder, encoding: Encoding, view: View) -> Itera
             pieces = [net.decode(encoding, q, cell) for q in coord.split(net.queries_at_a_time, dim=1)]
             band = torch.cat(pieces, dim=1).to(like)  # (1, N*W, 3)
         yield band.mT.unflatten(2, (len(part), len(columns)))  # (1, 3, N, W)
+
+
+def changed_chunks(
+    net: ImplicitDecoder, encoding: Encoding, view: View, memory: BandMemory | None
+) -> Iterator[tuple[slice, Tensor | None]]:
+    """Yield the rows and the pixels of all bands, or all rows and None if nothing changed.
+
+    A query may depend on any latent, so that a change anywhere may change all of them.
+
+    Args:
+        net, encoding, view: see :func:`chunked_bands`.
+        memory: what is known of the former frame of a clip. None for a picture.
+    """
+    if memory is not None and memory.keeps_all(routing.choose_expert(encoding.scores)[0]):
+        memory.kept += 1
+        yield slice(0, view.rows.size), None
+        return
+    start = 0
+    for band in chunked_bands(net, encoding, view):
+        yield slice(start, start + band.shape[2]), band
+        start += band.shape[2]
+    if memory is not None:
+        memory.computed += 1

@@ -160,13 +160,7 @@ class EncodedPicture:
             row += band.shape[2]
 
     def _pixels(self, bands: Sequence[Tensor]) -> np.ndarray:
-        """Combine bands of all layers, (1, 3, N, W) each, to pixels (N, W) or (N, W, C)."""
-        planes = [band[0].permute(1, 2, 0) for band in bands]  # (N, W, 3) each
-        if len(planes) == 1 and self._image.dtype == np.uint8 and self._image.shape[2:] == (3,):
-            # Rounding on the device transfers a quarter of the bytes and saves work on the host.
-            return planes[0].clamp(0, 1).mul_(255).round_().byte().contiguous().cpu().numpy()
-        layers = [plane.cpu().numpy() for plane in planes]
-        return pictures.from_layers(layers, like=self._image, keep_hidden_colour=self._keep_hidden_colour)
+        return to_pixels(bands, like=self._image, keep_hidden_colour=self._keep_hidden_colour)
 
     def within_budget(self, budget: float) -> "EncodedPicture":
         """Return the same picture with a routing of the given cost. No training is needed.
@@ -238,6 +232,22 @@ def _bounded_at(
     places = (coord + 1) * (torch.tensor(lr_size, device="cpu") / 2)  # (Q, 2), in LR pixels
     around = Window(*places.amin(0).tolist(), *places.amax(0).tolist())
     return bounds(lr, around).clamp_at(colours, places.to(colours.device))
+
+
+def to_pixels(bands: Sequence[Tensor], *, like: np.ndarray, keep_hidden_colour: bool = False) -> np.ndarray:
+    """Combine bands of all layers, (1, 3, N, W) each, to pixels (N, W) or (N, W, C).
+
+    Args:
+        bands: bounded bands.
+        like: a picture with the channels and type of the pixels.
+        keep_hidden_colour: whether transparent pixels keep their colour.
+    """
+    planes = [band[0].permute(1, 2, 0) for band in bands]  # (N, W, 3) each
+    if len(planes) == 1 and like.dtype == np.uint8 and like.shape[2:] == (3,):
+        # Rounding on the device transfers a quarter of the bytes and saves work on the host.
+        return planes[0].clamp(0, 1).mul_(255).round_().byte().contiguous().cpu().numpy()
+    layers = [plane.cpu().numpy() for plane in planes]
+    return pictures.from_layers(layers, like=like, keep_hidden_colour=keep_hidden_colour)
 
 
 def progress_bar(stage: str, unit: str, shown: bool, *, total: int | None = None) -> Bar:

@@ -19,6 +19,7 @@ from moeisr_plugin.archs.implicit_network import Encoding, ImplicitDecoder, Impl
 from moeisr_plugin.ops.limits import limit_for
 from moeisr_plugin.ops.precision import without_autocast
 from moeisr_plugin.render.casting import float32_products
+from moeisr_plugin.render.clip_memory import ClipMemory, TileMemory
 from moeisr_plugin.render.convolutions import channels_last, with_fast_convolutions
 from moeisr_plugin.render.int8_network import int8_in_use
 
@@ -62,6 +63,7 @@ def encode(
     *,
     tile: int | None = None,
     on_tile: Callable[[int, int], object] | None = None,
+    memory: ClipMemory | None = None,
 ) -> Encoding:
     """Encode an LR image in tiles, without autocast.
 
@@ -71,6 +73,7 @@ def encode(
         tile: side of a tile in LR pixels, without context. The default depends on the device. Tiles get
             smaller if a GPU runs out of memory.
         on_tile: called after each tile of the encoder with the number of finished tiles and of all tiles.
+        memory: keeps tiles of the former frame of a clip, whose frames have B = 1. The result is the same.
 
     Returns:
         The result of :meth:`.ImplicitNetwork.encode` up to rounding if the encoder states its halo, otherwise
@@ -87,9 +90,20 @@ def encode(
         encoder, mapper = _stages(net)
         normalised = (lr.to(like) - 0.5) / 0.5
         mapper_halo = convolution_halo(net.mapper)
-        latent = _in_tiles_that_fit(encoder, normalised, partial(encoder_tiling, net.encoder), tile, on_tile)
-        latent = _refined(net, latent, tile)
-        scores = _in_tiles_that_fit(mapper, latent, partial(Tiling, context=mapper_halo), tile)
+        if memory is not None:
+            memory.begin(lr)
+        encoder_tiles, mapper_tiles = (memory.encoder, memory.mapper) if memory else (None, None)
+        encoded = _in_tiles_that_fit(
+            encoder, normalised, partial(encoder_tiling, net.encoder), tile, on_tile, encoder_tiles
+        )
+        latent = _refined(net, encoded, tile)
+        if memory is not None:
+            memory.latent_is_known(refined=latent is not encoded)
+        scores = _in_tiles_that_fit(
+            mapper, latent, partial(Tiling, context=mapper_halo), tile, memory=mapper_tiles
+        )
+        if memory is not None:
+            memory.scores_are_known()
         return Encoding(lr, latent, scores.contiguous())
 
 
@@ -127,11 +141,12 @@ def _in_tiles_that_fit(
     tiling_of: Callable[[int], Tiling],
     tile: int,
     on_tile: Callable[[int, int], object] | None = None,
+    memory: TileMemory | None = None,
 ) -> Tensor:
     """Call :func:`in_tiles`. Halve the tiles as long as a GPU runs out of memory."""
     while True:
         try:
-            return in_tiles(compute, picture, tiling_of(tile), on_tile)
+            return in_tiles(compute, picture, tiling_of(tile), on_tile, memory)
         except torch.cuda.OutOfMemoryError:
             tried = min(tile, max(picture.shape[2:]))
             if tried <= _SMALLEST_TILE:
@@ -144,6 +159,7 @@ def in_tiles(
     picture: Tensor,
     tiling: Tiling,
     on_tile: Callable[[int, int], object] | None = None,
+    memory: TileMemory | None = None,
 ) -> Tensor:
     """Apply a function to an image tile by tile.
 
@@ -152,6 +168,7 @@ def in_tiles(
         picture: (B, C, h, w).
         tiling: how the image is split.
         on_tile: called after each tile with the number of finished tiles and of all tiles.
+        memory: keeps tiles of the former frame of a clip.
 
     Returns:
         (B, C', h, w) in channels-last format, because decoders gather the latent pixel by pixel.
@@ -161,7 +178,11 @@ def in_tiles(
     whole = None
     for finished, (row, column) in enumerate(tiles, 1):
         area = (..., row.computed, column.computed)
-        part = compute(picture[area])
+        part = (
+            compute(picture[area])
+            if memory is None
+            else memory.part(area[1:], partial(compute, picture[area]))
+        )
         if on_tile is not None:
             on_tile(finished, len(tiles))
         if len(tiles) == 1:

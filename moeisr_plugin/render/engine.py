@@ -19,7 +19,8 @@ from moeisr_plugin.ops.precision import float32_or_better
 from moeisr_plugin.render import triton_backend
 from moeisr_plugin.render.bands import Band, split_into_bands
 from moeisr_plugin.render.casting import rendering
-from moeisr_plugin.render.chunks import chunked_bands
+from moeisr_plugin.render.chunks import changed_chunks
+from moeisr_plugin.render.clip_memory import BandMemory, ClipMemory
 from moeisr_plugin.render.grid import GridAxis, grid_axis
 from moeisr_plugin.render.grid_decoder import grid_decoder
 from moeisr_plugin.render.window import AxisWindow, View, Window, view_of
@@ -80,15 +81,41 @@ def render_bands(
         raise ValueError(f"an output of {size[0]}x{size[1]} has no pixels")
     if len(encoding.latent) != 1:
         raise ValueError(f"bands need one image; the encoding has {len(encoding.latent)}")
-    view = view_of(encoding.latent.shape[2:], size, window)
+    bands = _bands(net, encoding, view_of(encoding.latent.shape[2:], size, window))
+    return (band for _, band in bands if band is not None)
+
+
+def changed_bands(
+    net: ImplicitNetwork, encoding: Encoding, size: tuple[int, int], memory: ClipMemory
+) -> Iterator[tuple[slice, Tensor | None]]:
+    """Decode the bands of a frame of a clip that differ from the former frame. See :func:`render_bands`.
+
+    Args:
+        net: the network.
+        encoding: the result of :func:`.encode` with the same memory, possibly with another routing.
+        size: (H, W) of the output, the same for all frames.
+        memory: what is known of the former frame.
+
+    Yields:
+        Rows of the output, and either the band that `render_bands` yields for them, or None if it equals that
+        of the former frame.
+    """
+    return _bands(net, encoding, view_of(encoding.latent.shape[2:], size), memory.bands)
+
+
+def _bands(
+    net: ImplicitNetwork, encoding: Encoding, view: View, memory: BandMemory | None = None
+) -> Iterator[tuple[slice, Tensor | None]]:
     if isinstance(net, ImplicitDecoder):
-        return chunked_bands(net, encoding, view)
+        return changed_chunks(net, encoding, view, memory)
     if isinstance(net, ImplicitSR):
-        return _folded_bands(net, encoding, view)
+        return _folded_bands(net, encoding, view, memory)
     raise ValueError(f"{type(net).__name__} cannot be rendered; make it an ImplicitDecoder")
 
 
-def _folded_bands(net: ImplicitSR, encoding: Encoding, view: View) -> Iterator[Tensor]:
+def _folded_bands(
+    net: ImplicitSR, encoding: Encoding, view: View, memory: BandMemory | None
+) -> Iterator[tuple[slice, Tensor | None]]:
     rows, columns = (_grid_axis(net, encoding.latent, axis) for axis in view)
     queries_per_lr_row = rows.offsets.shape[1] * columns.offsets.numel()
     blended_rows = max(1, limit_for(_BLENDED_PIXELS, encoding.latent) // view.columns.size)
@@ -96,10 +123,15 @@ def _folded_bands(net: ImplicitSR, encoding: Encoding, view: View) -> Iterator[T
     rows, columns = (axis.to(encoding.latent.device) for axis in (rows, columns))
     choice = routing.choose_expert(encoding.scores[:, :, rows.latents, columns.latents])[0]
     groups = _group_by_band(choice, bands, len(net.experts))
+    kept = [False] * len(bands) if memory is None else memory.kept_bands(bands, choice, net.embedding.radius)
     with rendering(net, encoding.latent):
         decode = grid_decoder(net, encoding.latent, _rel_cell(net, encoding.latent, view))
     colours = encoding.latent.new_empty(0)  # (h', w, P, R, 3), of LR rows from band.context_start
-    for band, following, pixels in zip(bands, [*bands[1:], None], groups, strict=True):
+    for number, (band, following, pixels) in enumerate(zip(bands, [*bands[1:], None], groups, strict=True)):
+        if memory is not None and kept[number]:
+            colours = memory.keep(number)
+            yield slice(band.start, band.stop), None
+            continue
         with rendering(net, encoding.latent):
             new_colours = decode(
                 _padded_rows(net, encoding.latent, band, rows, columns),
@@ -111,9 +143,11 @@ def _folded_bands(net: ImplicitSR, encoding: Encoding, view: View) -> Iterator[T
             part = rows.part(band.start, band.stop)
             part = part._replace(index=part.index - band.context_start)
             parts = [_blend(net, encoding.lr, colours, piece, columns) for piece in part.split(blended_rows)]
-        yield torch.cat(parts, dim=1)[None]
+        yield slice(band.start, band.stop), torch.cat(parts, dim=1)[None]
         if following:
             colours = colours[following.context_start - band.context_start :]
+        if memory is not None:
+            memory.carry(number, colours if following else colours[:0])
 
 
 def _grid_axis(net: ImplicitSR, latent: Tensor, axis: AxisWindow) -> GridAxis:

@@ -29,7 +29,7 @@ def test_scripts_hold_every_command_and_are_valid(tmp_path, capsys, shell):
     [
         (["upsc"], {"upscale"}),
         (["upscale", "--long"], {"--long-side"}),
-        (["upscale", "--format", "we"], {"webp"}),
+        (["upscale", "--format", "we"], {"webp", "webm"}),
         (["upscale", "--weights", "nets/"], {"nets/a.safetensors"}),
         (["upscale", "-i", "nets/"], {"nets/a.safetensors"}),
         (["help", "net"], {"networks"}),
