@@ -51,8 +51,8 @@ def packets_and_frames(
                 frames = None
             if not accept_damaged and (frames is None or any(frame.is_corrupt for frame in frames)):
                 raise ValueError(
-                    f"{clip.path}: a frame after {seconds:.2f} s is damaged; add --accept-truncated to enlarge "
-                    "what players show"
+                    f"{clip.path}: a frame after {seconds:.2f} s is damaged; add --accept-truncated to "
+                    "enlarge what players show"
                 )
             for frame in frames or []:
                 seconds = frame.time or seconds

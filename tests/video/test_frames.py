@@ -157,6 +157,18 @@ def test_a_change_within_the_halo_of_a_tile_reaches_it(mixture):
         assert frames.memory.encoder.computed - before == 1 + more
 
 
+def test_a_change_in_any_row_reaches_all_bands_that_depend_on_it(tmp_path, monkeypatch):
+    """One expert, because scores change farther around a pixel than latents. 16 bits show small changes."""
+    monkeypatch.setattr("moeisr_plugin.render.engine._BAND_QUERIES", {"cpu": 700})
+    single = upscaler_of(tmp_path, LIIF, EDSR, hidden_dim=8)
+    frames = FrameUpscaler(single, (50, 12))
+    frame = np.random.default_rng(1).integers(0, 65535, (33, 8, 3), dtype=np.uint16)
+    for row in range(33):
+        frame[row, 5] ^= 65535
+        assert np.array_equal(frames(frame), single(frame, size=(50, 12))), row
+    assert frames.memory.bands.kept > 20
+
+
 def test_sizes_of_frames_must_agree(mixture):
     frames = FrameUpscaler(mixture, (137, 77))
     frames(clip()[0])
