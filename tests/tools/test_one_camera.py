@@ -22,7 +22,7 @@ def test_a_flat_grey_picture_stays_as_it_is(tool):
 
 
 def test_each_pixel_of_the_filter_array_keeps_its_own_colour(tool, monkeypatch):
-    """Without lens and sharpening, red, green and blue are seen at their own sites, and interpolated between."""
+    """Without lens and sharpening, each colour is seen at its own sites, and interpolated between."""
     monkeypatch.setattr(tool, "blurred", lambda picture, sigma: picture)
     rgb = np.random.default_rng(0).integers(0, 256, (7, 10, 3), dtype=np.uint8)
     seen = tool.photographed(rgb)
