@@ -80,6 +80,18 @@ def test_use_everywhere_chooses_one_expert():
     assert (routing.choose_expert(routing.use_everywhere(scores_of(), 2)) == 2).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_first_of_equal_scores_is_chosen(dtype):
+    scores = (2 * scores_of(height=31, width=45)).round().to(dtype)
+    best = scores.amax(1, keepdim=True)
+    assert ((scores == best).sum(1) > 1).any()
+    expected = torch.full((2, 31, 45), -1)
+    for expert in reversed(range(4)):
+        expected[scores[:, expert] == best[:, 0]] = expert
+    assert torch.equal(routing.choose_expert(scores), expected)
+    assert torch.equal(routing.choose_expert(scores.contiguous(memory_format=torch.channels_last)), expected)
+
+
 @pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [1], [0, 3]])
 def test_dispatch_and_mixture_match_all_experts_evaluated(chosen):
     torch.manual_seed(0)
