@@ -22,6 +22,7 @@ from moeisr_plugin.commands.upscale_arguments import DESCRIPTION, add_arguments
 from moeisr_plugin.commands.videos import enlarge_videos, names_videos
 from moeisr_plugin.pictures import WRITABLE
 from moeisr_plugin.utils.allocator import keep_freed_memory, return_freed_memory
+from moeisr_plugin.utils.collection import torch_exempt_from_collection
 from moeisr_plugin.utils.leftovers import sweep
 from moeisr_plugin.utils.messages import one_line
 from moeisr_plugin.utils.team import LeaderFailedError, Team, team_of_environment
@@ -218,7 +219,8 @@ def _load_upscaler(args: argparse.Namespace, report: Report, team: Team) -> "Ups
     require_memory_for_torch()
     keep_freed_memory(LARGEST_KEPT)
     with report.log(), report.stage(f"loading {_network(args)}"):
-        from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
+        with torch_exempt_from_collection():
+            from moeisr_plugin.upscaler import Upscaler  # keeps torch out of parsing and planning
 
         device = chosen_device(args, team.local_rank if team.size > 1 else None)
         use_threads(args.threads)
