@@ -94,7 +94,7 @@ def build_network(options: Mapping[str, Any]) -> nn.Module:
             so.
     """
     parameters = dict(deepcopy(options))
-    network = _find(parameters.pop("type"))(**parameters)
+    network = find_network(parameters.pop("type"))(**parameters)
     logging.getLogger("basicsr").info(f"Network [{type(network).__name__}] is created.")
     return network
 
@@ -113,7 +113,12 @@ def _registered(name: str) -> type[nn.Module] | None:
     return NETWORKS.get(name)
 
 
-def _find(name: str) -> type[nn.Module]:
+def find_network(name: str) -> type[nn.Module]:
+    """Return the network of this package, of another one or of the toolbox with a name.
+
+    Raises:
+        UnknownNetworkError: see :func:`build_network`.
+    """
     if (network := _registered(name)) is not None:
         return network
     import_installed()

@@ -149,7 +149,7 @@ def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> I
             warnings.simplefilter("ignore")  # of sizes of 0, which `load_weights` refuses
             net = build_without_pretrained(hyper_parameters)
     except UnknownNetworkError as error:
-        raise CheckpointError(f"{path}: {_missing_class(error, checkpoint.get(MODULES))}") from error
+        raise CheckpointError(f"{path}: {missing_class(error, checkpoint.get(MODULES))}") from error
     except (
         ArithmeticError,
         AssertionError,
@@ -170,7 +170,7 @@ def network_of(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> I
     return net.eval()
 
 
-def _missing_class(error: UnknownNetworkError, modules: Any) -> str:
+def missing_class(error: UnknownNetworkError, modules: Any) -> str:
     """Return what a checkpoint lacks, and how to give it. The file's modules are untrusted text."""
     module = modules.get(error.network) if isinstance(modules, Mapping) else None
     if isinstance(module, str) and all(part.isidentifier() for part in module.split(".")):

@@ -174,6 +174,17 @@ def test_unusable_weights_are_one_line(weights, message):
     assert "\n" not in str(error.value)
 
 
+def test_weights_of_an_own_class_name_its_module(tmp_path):
+    path = tmp_path / "mine.pth"
+    network = {"type": "LIIF", "encoder": {"type": "OfNobody"}}
+    torch.save({"params": {}, "network_g": network, "modules": {"OfNobody": "my_package.my_encoder"}}, path)
+    with pytest.raises(
+        ValueError, match=r"^network_g\.from: .*mine\.pth: needs the network OfNobody of"
+    ) as error:
+        with_network_from({"network_g": {"from": str(path)}})
+    assert str(error.value).endswith("by --import my_package.my_encoder")
+
+
 def test_card_and_index_state_inherited_data_and_licences(tmp_path):
     write_card(tmp_path / "card.yml")
     write_experiment(tmp_path / "small_mixture")
