@@ -63,7 +63,7 @@ def beside_fixed_scale(sources: Sources) -> str:
         f"{ratio:.1f} times as long as `{name}`" for name, ratio in zip(names, times, strict=True)
     )
     return (
-        f"At ×4 on one busy core, BasicSR's EDSR with PixelShuffle takes {listed} "
+        f"At ×4 on one thread, BasicSR's EDSR with PixelShuffle takes {listed} "
         f"({sources.link(speed.BESIDE_EDSR)})."
     )
 

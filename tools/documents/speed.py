@@ -9,11 +9,10 @@ from benchmarking.machines import name_of
 from documents.sources import Sources, table
 
 BESIDE_EDSR = "benchmark_beside_edsr.json"
-CPU, GPU, TO_4K, NETWORKS, TRAINING = (
+CPU, GPU, TO_4K, TRAINING = (
     "benchmark.json",
     "benchmark_on_a_gpu.json",
     "benchmark_on_a_gpu_to_4k.json",
-    "benchmark_of_weights.json",
     "benchmark_of_training.json",
 )
 DECODERS = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s", "LTE", "MoEISRLTE-s")
@@ -50,15 +49,12 @@ def to_4k(sources: Sources) -> str:
 
 def networks(sources: Sources) -> str:
     """Return the speed of trained networks, beside the published decoding of a LIIF of published size."""
-    report = sources.benchmark(NETWORKS)
-    rows = [["Network", "×4 of 96×96, 2 threads", "bfloat16"]]
+    report = sources.benchmark(BESIDE_EDSR)
+    rows = [["Network", "×4 of 96×96"]]
     for name in report["weights"]:
-        cells = []
-        for precision in ("float32", "bfloat16"):
-            row = _row(report, name, "package", precision, "4x96x96", 2)
-            cells.append(f"{row['times_plain_liif_float32']:.0f}")
-        rows.append([f"`{name}`", *cells])
-    return table(rows, "l") + f"\n\n{_from(sources, NETWORKS)}"
+        times = packaged(report, name, "4x96x96")["times_plain_liif_float32"]
+        rows.append([f"`{name}`", f"{times:.0f}"])
+    return table(rows, "l") + f"\n\n{_from(sources, BESIDE_EDSR)}"
 
 
 def fixed_scale(sources: Sources) -> str:
