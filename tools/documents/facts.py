@@ -9,6 +9,7 @@ from documents.sources import SCALES, Sources
 from moeisr_plugin.evaluation.notes import grey_sentence
 
 PARITY, REVIEW = "parity.json", "parity_of_review.json"
+FRONT = "front.json"
 
 
 def listed(sources: Sources) -> str:
@@ -53,18 +54,20 @@ def faster_than_published(sources: Sources) -> str:
 
 
 def beside_fixed_scale(sources: Sources) -> str:
-    report = sources.benchmark(speed.BESIDE_EDSR)
-    names = [name for name in report["weights"] if not name.startswith("tiny_")]
-    times = [
-        speed.edsr(report, "4x96x96")["seconds"] / speed.packaged(report, name, "4x96x96")["seconds"]
-        for name in names
-    ]
+    """Compare the seconds on the pictures of a data set, which differ more than a single picture shows."""
+    report = sources.benchmark(FRONT)
+    seconds = {
+        entry["network"]: entry["seconds_per_megapixel"]
+        for entry in report["entries"]
+        if entry["budget"] is None and entry["code"] in ("BasicSR", "package")
+    }
+    names = [name for name in seconds if name in ("MoEISR_LIIF_b", "MoEISR_LIIF_s")]
     listed = " and ".join(
-        f"{ratio:.1f} times as long as `{name}`" for name, ratio in zip(names, times, strict=True)
+        f"{seconds['EDSR'] / seconds[name]:.2g} times as long as `{name}`" for name in names
     )
     return (
-        f"At ×4 on one thread, BasicSR's EDSR with PixelShuffle takes {listed} "
-        f"({sources.link(speed.BESIDE_EDSR)})."
+        f"On {report['dataset']} at ×4 on one thread, BasicSR's EDSR with PixelShuffle takes {listed} "
+        f"({sources.link(FRONT)})."
     )
 
 

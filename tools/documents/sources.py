@@ -127,7 +127,8 @@ class Sources:
     def reports(self) -> list[tuple[str, Mapping[str, Any]]]:
         """All reports of `moeisr evaluate` by `PROTOCOL`, with their names."""
         found = ((path.name, _read(path)) for path in sorted(RESULTS.glob("*.json")))
-        return [(name, report) for name, report in found if report.get("protocol") == PROTOCOL]
+        reports = ((name, report) for name, report in found if "averages" in report)
+        return [(name, report) for name, report in reports if report["protocol"] == PROTOCOL]
 
     def benchmark(self, name: str) -> Mapping[str, Any]:
         """Return a benchmark.json, or another file of measurements."""

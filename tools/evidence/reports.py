@@ -9,8 +9,10 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
+from moeisr_plugin.archs.registry import own_network
 from moeisr_plugin.evaluation.notes import grey_sentence
 from moeisr_plugin.evaluation.report import require_float32
+from moeisr_plugin.options.signatures import defaults
 
 BICUBIC, ORIGINAL = "bicubic", "HR"
 _HASH = re.compile(r"-[0-9a-f]{8}$")
@@ -101,7 +103,7 @@ def read_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:
     for path in paths:
         report = _read(path)
         for encoder, names in _by_encoder(report["networks"]).items():
-            key = encoder, report["dataset"], report["protocol"]
+            key = _with_defaults(encoder), report["dataset"], report["protocol"]
             if key not in found:
                 found[key] = Benchmark(
                     report["dataset"],
@@ -151,6 +153,13 @@ def _read(path: Path) -> dict[str, Any]:
                 "plotted; measure without that scale, or without pictures of a single colour"
             )
     return report
+
+
+def _with_defaults(encoder: str) -> str:
+    """Return the options of an encoder with all defaults, so that equal encoders compare equal."""
+    options = json.loads(encoder)
+    network = own_network(options.get("type"))
+    return json.dumps({**(defaults(network) if network else {}), **options}, sort_keys=True)
 
 
 def _by_encoder(networks: Mapping[str, Row]) -> dict[str, list[str]]:
