@@ -39,7 +39,7 @@ KEYS = (
 )
 LARGEST_TRIAL = 64
 """Rows and columns of the pictures on which a loss is tried."""
-INDIVISIBLE = "which is not the mean of those of its parts, into which train.accumulate divides it"
+INDIVISIBLE = "and differs from the mean over the parts that train.accumulate makes"
 
 
 def places(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
@@ -79,9 +79,9 @@ def trials(opt: Mapping[str, Any], run: Run) -> Iterator[Finding]:
         try:
             with torch.random.fork_rng(devices=[]):
                 pair = torch.rand(shape, requires_grad=True), torch.rand(shape)
-                value = loss(**options)(*pair[:arguments])
-                value.backward()
-                divides = train.get("accumulate", 1) == 1 or _divides(loss(**options), shape, arguments)
+                criterion = loss(**options)
+                criterion(*pair[:arguments]).backward()
+                divides = train.get("accumulate", 1) == 1 or _divides(criterion, shape, arguments)
         except Exception as error:  # of other packages, anything may come
             words = "whole pictures" if is_whole else "single pixels"
             remedy = "give another" if is_whole else f"give another, or set datasets.train.sample_q: {WHOLE}"

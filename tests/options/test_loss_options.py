@@ -125,8 +125,8 @@ WRONG = {
     "norm of the whole batch in parts": (
         {**WHOLE, "train.perceptual_opt": {**PERCEPTUAL, "criterion": "fro"}, "train.accumulate": 2},
         [
-            "train.perceptual_opt.criterion: is fro, a norm of the batch, which is not the mean of those of "
-            "its parts, into which train.accumulate divides it; give l1, or remove train.accumulate"
+            "train.perceptual_opt.criterion: is fro, a norm of the batch, and differs from the mean over "
+            "the parts that train.accumulate makes; give l1, or remove train.accumulate"
         ],
     ),
     "adversarial loss without the model": (
@@ -275,8 +275,8 @@ def test_losses_that_cannot_be_accumulated_are_refused(form, training_options):
         changes["train.tv_opt"] = norm
     found = problems(training_options, changes)
     assert found == [
-        f"{key}: NormOfTests is a loss of the batch, which is not the mean of those of its parts, into which "
-        "train.accumulate divides it; give another, or remove train.accumulate"
+        f"{key}: NormOfTests is a loss of the batch, and differs from the mean over the parts that "
+        "train.accumulate makes; give another, or remove train.accumulate"
         for key in ("train.pixel_opt", "train.tv_opt")[: 1 + bool(form)]
     ]
     assert problems(training_options, {"train.accumulate": 1}) == []

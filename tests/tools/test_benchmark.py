@@ -43,14 +43,6 @@ def tool():
         )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads():
-    """Restore the number of threads, which the benchmark changes."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def run(tool, tmp_path_factory):
     """Run a small benchmark, and return its folder and report."""

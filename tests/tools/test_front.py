@@ -33,14 +33,6 @@ def tool():
         )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads():
-    """Restore the number of threads, which the benchmark changes."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def row(name, seconds, psnr, *, code="package", budget=None, precision="float32"):
     """Return a row with two pictures, of which the second takes twice as long."""
     pictures = [

@@ -9,11 +9,10 @@ from benchmarking.machines import name_of
 from documents.sources import Sources, table
 
 BESIDE_EDSR = "benchmark_beside_edsr.json"
-CPU, GPU, TO_4K, TRAINING = (
+CPU, GPU, TO_4K = (
     "benchmark.json",
     "benchmark_on_a_gpu.json",
     "benchmark_on_a_gpu_to_4k.json",
-    "benchmark_of_training.json",
 )
 DECODERS = ("LIIF", "MoEISRLIIF-b", "MoEISRLIIF-s", "LTE", "MoEISRLTE-s")
 

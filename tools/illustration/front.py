@@ -1,28 +1,21 @@
 """Plot PSNR against seconds per megapixel, from a report of `tools/benchmark.py --front`."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # draws without a display
-
 from benchmarking.contenders import PLAIN
 from benchmarking.entries import LIIF_CODE, LIIF_NAME, ONNX
-from evidence.labels import Label, write_labels
-from evidence.style import INK, STYLE
+from evidence.labels import Label
+from evidence.style import INK
 from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from illustration.scatter import small_png
+from illustration.cost_axis import PLOT_STYLE, begin, finish, number_costs
 
 _OURS = ("#e07b00", "#b3261e", "#d4a017", "#8c5a2b", "#c2478f", "#7a4fb5")
 """Colours of the networks of this package."""
 _OTHERS = "#2f6db5"
 _LINES = {"float32": "-", "bfloat16": "--", "float16": "-.", "int8": ":"}
 _MARKERS = {"float32": "o", "bfloat16": "s", "float16": "^", "int8": "D"}
-_STYLE = {**STYLE, "font.size": 15}
 
 
 def plot(report: Mapping[str, Any]) -> bytes:
@@ -34,11 +27,8 @@ def plot(report: Mapping[str, Any]) -> bytes:
     rows = report["entries"]
     names = list(dict.fromkeys(row["network"] for row in rows if row["ours"]))
     colours = {name: _OURS[number % len(_OURS)] for number, name in enumerate(names)}
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(10, 7), layout="constrained")
-        axes.set_xscale("log")
-        axes.grid(True, color="#e4e4e4")
-        axes.set_axisbelow(True)
+    with plt.rc_context(PLOT_STYLE):
+        figure, axes = begin(7)
         labels = []
         for name in names:
             labels += _draw_ours(
@@ -48,21 +38,12 @@ def plot(report: Mapping[str, Any]) -> bytes:
         for row in rows:
             if not row["ours"] and not (row["code"] == PLAIN and has_code):  # they coincide
                 labels += _draw_other(axes, row)
-        axes.margins(x=0.2, y=0.12)
-        low, high = axes.get_xlim()
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=20))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        number_costs(axes, margins=(0.2, 0.12))
         threads = "one thread" if report["threads"] == 1 else f"{report['threads']} threads"
         axes.set_xlabel(f"seconds per megapixel of the output, {threads}")
         axes.set_ylabel(f"PSNR (dB), {report['dataset']} ×{report['scale']:g}")
         _name_precisions(axes, rows)
-        figure.draw_without_rendering()  # gives the axes their final position
-        write_labels(axes, labels, size=14)
-        content = io.BytesIO()
-        figure.savefig(content, dpi=100, metadata={"Software": None})
-        plt.close(figure)
-    return small_png(content)
+        return finish(figure, axes, labels)
 
 
 def _draw_ours(axes: Any, rows: list[Mapping[str, Any]], colours: Mapping[str, str]) -> list[Label]:

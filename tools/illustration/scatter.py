@@ -1,24 +1,17 @@
 """Plot PSNR on Set14 at ×4 against cost, for all networks of the package with a report."""
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("Agg")  # draws without a display
 
 from benchmarking.machines import name_of
 from documents.results import source_of
 from documents.sources import Measured, Sources
-from evidence.labels import Label, write_labels
-from evidence.style import STYLE
+from evidence.labels import Label
 from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from PIL import Image
+
+from illustration.cost_axis import PLOT_STYLE, begin, finish, number_costs
 
 _COLOURS = {"MoEISR": "#e07b00", "LIIF": "#2f6db5", "LTE": "#2a9d77"}
-_STYLE = {**STYLE, "font.size": 15}
 _SCALE = "4"
 
 
@@ -56,11 +49,8 @@ def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> byt
     sources = Sources()
     points = _points(sources)
     machines = list(dict.fromkeys(name_of(measured.report["machine"]) for *_, measured in points))
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(10, 5.6), layout="constrained")
-        axes.set_xscale("log")
-        axes.grid(True, color="#e4e4e4")
-        axes.set_axisbelow(True)
+    with plt.rc_context(PLOT_STYLE):
+        figure, axes = begin(5.6)
         labels = []
         for name, kind, measured in points:
             colour = _COLOURS["MoEISR" if kind.startswith("MoEISR") else kind]
@@ -68,32 +58,15 @@ def _plot(cost: Callable[[Measured], float], axis: str, by_machine: bool) -> byt
             number = machines.index(name_of(measured.report["machine"]))
             axes.plot(*where, color=colour, marker="os^Dv"[number] if by_machine else "o", markersize=13)
             labels.append(Label(name, where, colour))
-        axes.margins(x=0.26, y=0.18)
-        low, high = axes.get_xlim()
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=20))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        number_costs(axes, margins=(0.26, 0.18))
         axes.set_xlabel(axis)
         axes.set_ylabel("PSNR (dB), Set14 ×4")
         if by_machine and len(machines) > 1:
             _name_machines(axes, machines)
-        figure.draw_without_rendering()  # gives the axes their final position
-        write_labels(axes, labels, size=14)
-        content = io.BytesIO()
-        figure.savefig(content, dpi=100, metadata={"Software": None})
-        plt.close(figure)
-    return small_png(content)
+        return finish(figure, axes, labels)
 
 
 def _name_machines(axes: Any, machines: Sequence[str]) -> None:
     for number, machine in enumerate(machines):
         axes.plot([], [], "os^Dv"[number], color="#8a8a8a", label=machine, markersize=11)
     axes.legend(frameon=False, loc="lower right")
-
-
-def small_png(content: io.BytesIO) -> bytes:
-    """Return a PNG with few colours, on white, so that it is readable on dark pages too."""
-    palette = Image.open(content).convert("RGB").quantize(96)
-    small = io.BytesIO()
-    palette.save(small, "PNG", optimize=True)
-    return small.getvalue()
